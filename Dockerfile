@@ -1,0 +1,41 @@
+# syntax=docker/dockerfile:1
+
+# ... one environment with the pinned versions
+
+FROM python:3.11-slim AS build
+
+WORKDIR /src
+RUN python -m venv /opt/dualpath
+COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY proxy/ proxy/
+RUN /opt/dualpath/bin/python -m pip install --no-cache-dir --constraint constraints.txt .
+
+# ... what runs: the interpreter, that environment, and nobody in particular
+
+FROM python:3.11-slim
+
+RUN groupadd --gid 10001 dualpath \
+ && useradd --uid 10001 --gid dualpath --home-dir /var/lib/dualpath --create-home --shell /usr/sbin/nologin dualpath
+COPY --from=build /opt/dualpath /opt/dualpath
+COPY proxy.toml /etc/dualpath/proxy.toml
+
+# Clients reach the container from outside, so that loopback will not do for them. The admin stays on loopback until
+# a token is configured: docker exec CONTAINER dualpath status
+ENV PATH=/opt/dualpath/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    DUALPATH_CONFIG=/etc/dualpath/proxy.toml \
+    DUALPATH__LISTEN__ADDRESS=0.0.0.0:8080 \
+    DUALPATH__STORE__URL=sqlite:////var/lib/dualpath/dualpath.db
+
+USER 10001:10001
+WORKDIR /var/lib/dualpath
+VOLUME /var/lib/dualpath
+EXPOSE 8080 9900
+
+# Without the command line, which would load every library of it each time. urlopen raises for anything but 2xx.
+HEALTHCHECK --interval=10s --timeout=3s --start-period=15s --retries=3 \
+    CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:9900/healthz', timeout=2)"]
+
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["dualpath"]
+CMD ["serve"]

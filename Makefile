@@ -1,0 +1,51 @@
+# Five commands, and a demonstration. Each works on a machine that has python3, pip, make and a C compiler, and sets
+# up .venv by itself: once, and again when pyproject.toml or constraints.txt have changed.
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.PHONY: install fmt check test bench demo constraints
+.DELETE_ON_ERROR:
+
+install: $(INSTALLED)
+
+fmt: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+check: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: $(INSTALLED)
+	$(BIN)/coverage erase
+	$(BIN)/python -m pytest --cov --cov-report=
+	$(BIN)/coverage report --fail-under=90
+	$(BIN)/coverage report --fail-under=100 --include='proxy/core/*'
+
+bench: $(INSTALLED)
+	$(BIN)/python -m benchmarks.proxy_cost
+
+demo: $(INSTALLED)
+	$(BIN)/dualpath demo
+
+# Renews the pinned versions: the newest that pyproject.toml allows, in an environment of their own.
+constraints:
+	rm -rf .venv-constraints
+	$(MAKE) .venv-constraints/bin/python
+	.venv-constraints/bin/python -m pip install --upgrade -e '.[dev]'
+	{ sed '/^[^#]/d' constraints.txt; .venv-constraints/bin/python -m pip freeze --exclude-editable; } > constraints.new
+	mv constraints.new constraints.txt
+	rm -rf .venv-constraints
+
+$(INSTALLED): pyproject.toml constraints.txt | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+# Debian's python3 has venv without ensurepip, so that the first command fails there; virtualenv brings its own pip.
+%/bin/python:
+	$(PYTHON) -m venv $* || { \
+		$(PYTHON) -m pip install --quiet --target .venv-bootstrap virtualenv && \
+		PYTHONPATH=.venv-bootstrap $(PYTHON) -m virtualenv --clear $*; }

@@ -1,0 +1,1 @@
+"""Tests: they mirror `proxy/`; sockets only in `e2e/`."""
