@@ -1,0 +1,305 @@
+"""The words of dualpath as values: what layers hand to one another.
+
+Owns the vocabulary (paths, states, error classes, samples in summary, judgments, transitions). Everything
+here is frozen or an enumeration; nothing here knows a socket, a clock, a file or a library.
+
+Units: weights are buckets out of `BUCKETS` (0.001 % each), latencies are seconds unless the name ends in
+`_ms`, instants named `at` or `since` are seconds since the Unix epoch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+BUCKETS = 100_000
+"""Number of buckets that keys hash into; a weight of `BUCKETS` is 100 %."""
+
+
+class Path(StrEnum):
+    """One of the two versions of the service."""
+
+    V1 = "v1"
+    V2 = "v2"
+
+
+class State(StrEnum):
+    """Where a rollout stands. The legal moves are the table in `core.rollout`."""
+
+    DISABLED = "disabled"
+    RUNNING = "running"
+    PAUSED = "paused"
+    ROLLED_BACK = "rolled_back"
+    COMPLETED = "completed"
+    ABORTED = "aborted"
+
+
+class Verb(StrEnum):
+    """What a person or a guard can ask of a rollout."""
+
+    START = "start"
+    PAUSE = "pause"
+    RESUME = "resume"
+    PROMOTE = "promote"
+    ROLLBACK = "rollback"
+    SET = "set"
+    ABORT = "abort"
+
+
+class ErrorClass(StrEnum):
+    """Why an attempt failed, as far as the upstream is to blame."""
+
+    CONNECT = "connect"
+    TIMEOUT = "timeout"
+    RESET = "reset"
+    INVALID = "invalid"  # garbage, a head over the limit, contradictory framing
+    TRUNCATED = "truncated"  # the body broke after the head had been accepted
+    STATUS = "status"  # a complete answer with a 5xx status other than 501 and 505
+
+
+class FallbackReason(StrEnum):
+    """Why v1 answered a request that belonged to v2."""
+
+    CONNECT = "connect"
+    TIMEOUT = "timeout"
+    RESET = "reset"
+    INVALID = "invalid"
+    STATUS = "status"
+    BREAKER = "breaker"  # v2 was not asked: the breaker is open
+    UNAVAILABLE = "unavailable"  # v2 was not asked: no healthy endpoint
+
+
+class Verdict(StrEnum):
+    """Outcome of a judgment, in order of precedence: fail, hold, pass."""
+
+    FAIL = "fail"
+    HOLD = "hold"
+    PASS = "pass"
+
+
+class Action(StrEnum):
+    """What a guard does when its limit is crossed."""
+
+    ROLLBACK = "rollback"
+    PREVIOUS = "previous"
+    STEP_DOWN = "step_down"
+    PAUSE = "pause"
+    ALERT = "alert"
+
+
+class Metric(StrEnum):
+    """What a guard or a phase criterion reads from a snapshot."""
+
+    ERROR_RATE = "error_rate"
+    FALLBACK_RATE = "fallback_rate"
+    CLIENT_ERROR_RATE = "client_error_rate"
+    LATENCY_P50 = "latency_p50"
+    LATENCY_P95 = "latency_p95"
+    LATENCY_P99 = "latency_p99"
+    LATENCY_DELTA_MEAN = "latency_delta_mean"
+    LATENCY_RATIO_P95 = "latency_ratio_p95"
+    HEALTH = "health"
+
+
+@dataclass(frozen=True, slots=True)
+class LatencySummary:
+    """Latency of one path over one window, in seconds; all zero when there was no sample."""
+
+    mean: float = 0.0
+    p50: float = 0.0
+    p90: float = 0.0
+    p95: float = 0.0
+    p99: float = 0.0
+    max: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class PathSummary:
+    """One path's raw attempts over one window, before any fallback hid them.
+
+    `requests` counts attempts that were first choices: fallback attempts on v1, overridden users, probes and
+    attempts that the client cut short are not in it.
+    """
+
+    requests: int = 0
+    errors: int = 0
+    errors_by_class: tuple[tuple[ErrorClass, int], ...] = ()
+    latency: LatencySummary = LatencySummary()
+
+    @property
+    def error_rate(self) -> float:
+        """Errors per attempt, 0..1; 0 when there was none."""
+        return self.errors / self.requests if self.requests else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A frozen reading of one rollout's window.
+
+    `assigned_v1` and `assigned_v2` count requests by the path that routing chose, whether or not that path
+    was then asked (an open breaker diverts without an attempt); overridden requests are in neither, only in
+    `overridden`. `not_asked` counts assigned v2 requests that v2 was never sent (breaker open, no endpoint).
+    `fallbacks` counts assigned v2 requests that v1 answered, `fallback_errors` those of them that v1 failed
+    too. `client_*` is what clients saw over all requests but `client_aborts`, who left before their answer.
+    """
+
+    window_s: float = 0.0
+    v1: PathSummary = PathSummary()
+    v2: PathSummary = PathSummary()
+    assigned_v1: int = 0
+    assigned_v2: int = 0
+    overridden: int = 0
+    not_asked: int = 0
+    fallbacks: int = 0
+    fallbacks_by_reason: tuple[tuple[FallbackReason, int], ...] = ()
+    fallback_errors: int = 0
+    fallbacks_over_budget: int = 0
+    client_requests: int = 0
+    client_errors: int = 0
+    client_aborts: int = 0
+    health_v1: float = 1.0
+    health_v2: float = 1.0
+
+    @property
+    def fallback_rate(self) -> float:
+        """Fallbacks per request assigned to v2, 0..1; 0 when there was none."""
+        return self.fallbacks / self.assigned_v2 if self.assigned_v2 else 0.0
+
+    @property
+    def client_error_rate(self) -> float:
+        """Failed answers per request as clients saw them, 0..1."""
+        return self.client_errors / self.client_requests if self.client_requests else 0.0
+
+    @property
+    def observed_percentage(self) -> float:
+        """Share of the split traffic that routing gave to v2, in percent 0..100."""
+        total = self.assigned_v1 + self.assigned_v2
+        return 100.0 * self.assigned_v2 / total if total else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class GuardReading:
+    """What one guard reads at one tick. `value` is None while the sample is smaller than its minimum."""
+
+    guard: str
+    metric: Metric
+    value: float | None
+    limit: float
+    sample: int
+    min_requests: int
+    crossed: bool
+    firing: bool  # crossed for at least the guard's `for`
+    action: Action
+
+
+@dataclass(frozen=True, slots=True)
+class Judgment:
+    """The verdict on a snapshot, with its reasons in words and the readings behind them.
+
+    `action` and `step` (buckets) say what to do on `fail`; `cause` names the guard or criterion
+    (``guard:error_rate``, ``phase:canary``). `alerts` are firing guards whose action is `alert`.
+    """
+
+    verdict: Verdict = Verdict.HOLD
+    reasons: tuple[str, ...] = ()
+    cause: str = ""
+    action: Action | None = None
+    step: int = 0
+    readings: tuple[GuardReading, ...] = ()
+    alerts: tuple[GuardReading, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutState:
+    """All that is stored of a rollout. `revision` grows by one with every transition."""
+
+    name: str
+    state: State
+    weight: int
+    phase: str | None = None
+    revision: int = 0
+    since: float = 0.0
+    reason: str = ""
+
+    @property
+    def percentage(self) -> float:
+        """The weight in percent, 0..100."""
+        return self.weight * 100.0 / BUCKETS
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """A move from `before` to `after`: both the state change and its audit record.
+
+    A firing alert is a transition whose `after` is `before`: an event without a change of state or revision.
+    """
+
+    before: RolloutState
+    after: RolloutState
+    cause: str  # "command:set", "guard:error_rate", "phase:canary", "config", "alert:latency_p95"
+    reason: str
+    actor: str  # "config", "controller", or the name of the person's token
+    at: float
+    judgment: Judgment | None = None
+
+    @property
+    def changes_state(self) -> bool:
+        """Whether this is a change of state, not only an event."""
+        return self.after.revision != self.before.revision
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A committed transition as the audit shows it; `seq` grows by one and has no gaps."""
+
+    seq: int
+    transition: Transition
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What a person asks of one rollout. `weight` (buckets) goes with `set` and `rollback`."""
+
+    rollout: str
+    verb: Verb
+    actor: str
+    reason: str = ""
+    weight: int | None = None
+    full: bool = False
+    revision: int | None = None  # refuse with a conflict unless this is the present revision
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointStatus:
+    """One endpoint as the data plane sees it."""
+
+    path: Path
+    url: str
+    healthy: bool
+    ejected: bool
+    outstanding: int
+    idle_connections: int
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a key goes where it goes."""
+
+    rollout: str | None
+    path: Path
+    rule: str  # "deny v2", "allow v2", "bucket < weight", "bucket >= weight", "no key", "no route"
+    key: str | None = None
+    bucket: int | None = None
+    weight: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutReport:
+    """One rollout as the admin shows it: its state, the latest judgment, and two readings."""
+
+    state: RolloutState
+    judgment: Judgment
+    total: Snapshot  # since this process started
+    recent: Snapshot  # the last 60 s
+    breaker: str = "closed"
+    endpoints: tuple[EndpointStatus, ...] = field(default=())

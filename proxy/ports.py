@@ -1,0 +1,115 @@
+"""The seams between packages of one layer: Protocols of at most five methods.
+
+Packages of layer 2 never import each other; they are handed these by the composition root.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from proxy.core.tally import Tally
+    from proxy.model import (
+        EndpointStatus,
+        ErrorClass,
+        Event,
+        Explanation,
+        FallbackReason,
+        Path,
+        RolloutState,
+        Transition,
+    )
+
+
+class Clock(Protocol):
+    """Time as an argument. `monotonic` for durations, `wall` (seconds since the Unix epoch) for records."""
+
+    def monotonic(self) -> float: ...
+    def wall(self) -> float: ...
+
+
+class Random(Protocol):
+    """Chance as an argument; `random.Random` and `secrets.SystemRandom` both satisfy it."""
+
+    def getrandbits(self, k: int, /) -> int: ...
+    def random(self) -> float: ...
+
+
+class Store(Protocol):
+    """State and audit. Raises `StoreUnavailable`, `StoreCorrupt`, `RevisionConflict`."""
+
+    async def open(self) -> None: ...
+
+    async def load(self) -> Mapping[str, RolloutState]:
+        """The present state of every rollout, by name."""
+
+    async def commit(self, transition: Transition) -> Event:
+        """Write state and audit record in one step, if `before.revision` is still the stored revision."""
+
+    async def events(
+        self, *, after: int = 0, limit: int = 100, rollout: str | None = None
+    ) -> Sequence[Event]:
+        """Events with `seq` > `after`, oldest first, at most `limit`; `after=-1` gives the newest `limit`."""
+
+    async def close(self) -> None: ...
+
+
+class Recorder(Protocol):
+    """Where the data plane writes down what happened. `rollout` is the rollout's index in the configuration.
+
+    Called on the hot path: an implementation does index arithmetic and nothing else.
+    """
+
+    def assigned(self, rollout: int, path: Path, *, overridden: bool) -> None:
+        """Routing chose `path`; an overridden request is counted apart and yields no attempt samples."""
+
+    def attempt(self, rollout: int, path: Path, latency_s: float, error: ErrorClass | None) -> None:
+        """A first-choice attempt ended through no fault of the client."""
+
+    def fallback(self, rollout: int, reason: FallbackReason, *, failed: bool) -> None:
+        """v1 stood in for v2; `failed` if its answer was an error too."""
+
+    def over_budget(self, rollout: int, reason: FallbackReason) -> None:
+        """A fallback was wanted and the budget refused it."""
+
+    def outcome(self, rollout: int, *, failed: bool, aborted: bool) -> None:
+        """The request ended as its client saw it: `failed` by a 5xx or a broken answer, `aborted` by
+        leaving."""
+
+
+class Evidence(Protocol):
+    """What the recorder has gathered, drained by the control plane once a tick."""
+
+    def drain(self) -> Sequence[Tally]:
+        """The tallies since the last call, one per rollout in the configuration's order; the caller owns
+        them."""
+
+
+class RolloutSink(Protocol):
+    """Where a rollout's state takes effect: the data plane, or what carries it there."""
+
+    def publish(self, state: RolloutState) -> None: ...
+
+
+class Router(Protocol):
+    """Answers why a request would go where it would go, without sending it."""
+
+    def explain(
+        self, *, key: str | None, host: str, path: str, method: str, rollout: str | None = None
+    ) -> Explanation: ...
+
+
+class Endpoints(Protocol):
+    """The endpoints of both backends: probes write here, the admin and the health guard read."""
+
+    def statuses(self) -> Sequence[EndpointStatus]: ...
+
+    def set_health(self, path: Path, url: str, *, healthy: bool) -> None: ...
+
+    def health(self, path: Path) -> float:
+        """Share of the path's endpoints that may take traffic, 0..1."""
+
+    def breaker(self, rollout: str) -> str:
+        """State of the rollout's breaker: `closed`, `open` or `half_open`."""
