@@ -1,0 +1,87 @@
+"""Reading the configuration: file, then environment, then every check, then one frozen value or all problems.
+
+Owns the order of these steps. It must not know what any key means.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from proxy.config.environment import Override, apply_overrides, attributed, restore_text
+from proxy.config.faults import NOT_TEXT, Problem, faults_of, without
+from proxy.config.rules import problems_of
+from proxy.config.schema import Config
+from proxy.errors import ConfigError
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping, Sequence
+
+
+def load(path: str | os.PathLike[str], environ: Mapping[str, str]) -> Config:
+    """The configuration of a TOML file with the overrides of `environ`.
+
+    Raises ConfigError with every problem that was found, whatever the file holds, or if it cannot be read.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError([("", f"cannot be read: {error.strerror}")], source=str(path)) from None
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise ConfigError([("", f"is not UTF-8 text, first in line {line}")], source=str(path)) from None
+    except ValueError:
+        raise ConfigError([("", "cannot be read: its name holds a NUL")], source=str(path)) from None
+    return parse(text, environ, source=str(path))
+
+
+def parse(text: str, environ: Mapping[str, str], *, source: str = "") -> Config:
+    """The configuration of a TOML text with the overrides of `environ`. Raises ConfigError as `load` does."""
+    document = _read_toml(text, source)
+    overrides, problems = apply_overrides(document, environ)
+    config, more = _check(document, overrides)
+    if config is None or problems or more:
+        raise ConfigError([*problems, *more], source=source)
+    return config
+
+
+def _read_toml(text: str, source: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        problem = _syntax_problem(str(error), text)
+    except RecursionError:
+        problem = "is not usable: values are nested too deeply"
+    except ValueError:
+        problem = "is not usable: a number has thousands of digits"
+    raise ConfigError([("", problem)], source=source)
+
+
+def _syntax_problem(message: str, text: str) -> str:
+    what, _, place = message.removesuffix(")").rpartition(" (at ")
+    if place == "end of document":
+        lines = text.split("\n")
+        place = f"line {len(lines)}, column {len(lines[-1]) + 1}"
+    return f"{place}: {what}"
+
+
+def _check(document: dict[str, Any], overrides: Sequence[Override]) -> tuple[Config | None, list[Problem]]:
+    try:
+        config = Config.read(document)
+    except ValidationError as error:
+        faults = faults_of(error, Config)
+    else:
+        return config, problems_of(config)
+    not_text = {fault.at for fault in faults if fault.kind == NOT_TEXT}
+    bare = [override for override in overrides if override.at in not_text]
+    if bare:
+        for override in bare:
+            restore_text(document, override)
+        return _check(document, overrides)
+    partial = Config.read(without(document, faults))
+    problems = [problem for fault in faults for problem in attributed(fault, overrides)]
+    return None, [*problems, *problems_of(partial)]

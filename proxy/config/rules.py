@@ -1,0 +1,262 @@
+"""The checks that take more than one value: what contradicts itself although every key by itself is sound.
+
+Each rule yields (dotted path, message). Rules also run over a configuration of which some values did not
+validate: reading such a value raises `FaultyAttributeError`, which silences that rule for that table and no
+other, so that these problems and the values' own are reported together. This module must not know where
+values came from.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from contextlib import suppress
+from typing import TYPE_CHECKING, TypeVar
+
+from proxy.config.fields import split_host_port, takes_rate
+from proxy.config.table import FaultyAttributeError
+from proxy.config.units import format_duration, shown
+from proxy.model import Action, Metric
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterator, Sequence
+
+    from proxy.config.faults import Problem
+    from proxy.config.schema import Backend, Config, Guard, Rollout, Route
+
+_Entry = TypeVar("_Entry")
+
+_LONGEST_WINDOW_S = 3600.0
+
+
+def problems_of(config: Config) -> list[Problem]:
+    """Everything that contradicts itself. `config` may lack values that did not validate."""
+    return [problem for rule in _all_rules(config) for problem in _known(rule)]
+
+
+def _all_rules(config: Config) -> Iterator[Iterator[Problem]]:
+    yield from (rule(config) for rule in _CONFIG_RULES)
+    with suppress(FaultyAttributeError):
+        yield _endpoints_differ("backends.v1", config.backends.v1)
+    with suppress(FaultyAttributeError):
+        yield _endpoints_differ("backends.v2", config.backends.v2)
+    with suppress(FaultyAttributeError):
+        for index, rollout in enumerate(config.rollouts):
+            yield from _rollout_rules(f"rollouts.{index}", rollout)
+
+
+def _rollout_rules(at: str, rollout: Rollout) -> Iterator[Iterator[Problem]]:
+    yield from (rule(at, rollout) for rule in _ROLLOUT_RULES)
+    with suppress(FaultyAttributeError):
+        for index, guard in enumerate(rollout.guards):
+            yield from (rule(f"{at}.guards.{index}", guard, rollout) for rule in _GUARD_RULES)
+
+
+def _known(rule: Iterator[Problem]) -> Iterator[Problem]:
+    with suppress(FaultyAttributeError):
+        yield from rule
+
+
+# ... tables that stand once
+
+
+def _one_worker(config: Config) -> Iterator[Problem]:
+    if config.listen.workers != 1:
+        yield "listen.workers", f"must be 1, not {config.listen.workers}: this version runs one worker"
+
+
+def _admin_is_guarded(config: Config) -> Iterator[Problem]:
+    if not config.admin.tokens and not _is_loopback(config.admin.address):
+        yield "admin.tokens", f"needs at least one: {config.admin.address} is not a loopback address"
+
+
+def _is_loopback(address: str) -> bool:
+    host, _ = split_host_port(address)
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def _listeners_differ(config: Config) -> Iterator[Problem]:
+    address = config.admin.address
+    if address == config.listen.address and split_host_port(address)[1] != 0:
+        yield "admin.address", f"{address} is also listen.address"
+
+
+def _tokens_differ(config: Config) -> Iterator[Problem]:
+    for index, first in _twins(config.admin.tokens, lambda token: token.name):
+        yield f"admin.tokens.{index}.name", f"is also the name of admin.tokens.{first}"
+    for index, first in _twins(config.admin.tokens, lambda token: token.sha256):
+        yield f"admin.tokens.{index}.sha256", f"is the same token as admin.tokens.{first}"
+
+
+def _endpoints_differ(at: str, backend: Backend) -> Iterator[Problem]:
+    for index, first in _twins(backend.endpoints, lambda endpoint: endpoint):
+        yield f"{at}.endpoints.{index}", f"{backend.endpoints[index]} is also {at}.endpoints.{first}"
+
+
+def _twins(entries: Sequence[_Entry], read: Callable[[_Entry], Hashable]) -> Iterator[tuple[int, int]]:
+    """Index of each entry that reads like an earlier one, and that one's. A faulty entry is like no other."""
+    first: dict[Hashable, int] = {}
+    for index, entry in enumerate(entries):
+        with suppress(FaultyAttributeError):
+            earlier = first.setdefault(read(entry), index)
+            if earlier != index:
+                yield index, earlier
+
+
+# ... rollouts among themselves
+
+
+def _names_differ(config: Config) -> Iterator[Problem]:
+    for index, first in _twins(config.rollouts, lambda rollout: rollout.name):
+        yield (
+            f"rollouts.{index}.name",
+            f'"{config.rollouts[index].name}" is also the name of rollouts.{first}',
+        )
+
+
+def _routes_differ(config: Config) -> Iterator[Problem]:
+    """Where two routes have one host and prefix, their methods must tell them apart.
+
+    A route with methods goes before one without, so that these two do not clash.
+    """
+    taken: dict[tuple[str | None, str], list[tuple[str, str, frozenset[str]]]] = {}
+    for at, rollout, route in _routes(config.rollouts):
+        with suppress(FaultyAttributeError):
+            methods = frozenset(route.methods)
+            others = taken.setdefault((route.host, route.prefix), [])
+            for other_at, other_rollout, other_methods in others:
+                if methods & other_methods or methods == other_methods:
+                    yield at, f"{rollout} takes the same requests as {other_rollout} ({other_at})"
+                    break
+            others.append((at, rollout, methods))
+
+
+def _routes(rollouts: Sequence[Rollout]) -> Iterator[tuple[str, str, Route]]:
+    for index, rollout in enumerate(rollouts):
+        called = f"rollout {index}"
+        with suppress(FaultyAttributeError):
+            called = f'rollout "{rollout.name}"'
+        with suppress(FaultyAttributeError):
+            for number, route in enumerate(rollout.routes):
+                yield f"rollouts.{index}.routes.{number}", called, route
+
+
+# ... one rollout
+
+
+def _start_is_a_phase(at: str, rollout: Rollout) -> Iterator[Problem]:
+    percentages = [phase.percentage for phase in rollout.phases]
+    if percentages and rollout.percentage not in {0, *percentages}:
+        known = ", ".join(f"{percentage:g}" for percentage in percentages)
+        yield f"{at}.percentage", f"must be 0 or that of a phase ({known}), not {rollout.percentage:g}"
+
+
+def _autostart_has_phases(at: str, rollout: Rollout) -> Iterator[Problem]:
+    if rollout.autostart and not rollout.phases:
+        yield f"{at}.autostart", "needs phases: without them there is nothing to start"
+
+
+def _issued_cookie_is_a_key(at: str, rollout: Rollout) -> Iterator[Problem]:
+    if rollout.issue_cookie is not None and f"cookie:{rollout.issue_cookie}" not in rollout.key:
+        yield f"{at}.issue_cookie", f'must be one of the cookies in key: "cookie:{rollout.issue_cookie}"'
+
+
+def _pins_agree(at: str, rollout: Rollout) -> Iterator[Problem]:
+    allow, deny = rollout.allow, rollout.deny
+    for key in sorted(allow.v1 & allow.v2):
+        yield f"{at}.allow", f"{shown(key)} stands in both v1 and v2"
+    for key in sorted(deny.v1 & deny.v2):
+        yield f"{at}.deny", f"{shown(key)} stands in both v1 and v2: no path is left"
+    for path, allowed, denied in (("v1", allow.v1, deny.v1), ("v2", allow.v2, deny.v2)):
+        for key in sorted(allowed & denied):
+            yield f"{at}.deny.{path}", f"{shown(key)} stands in allow.{path} too"
+
+
+def _override_is_guarded(at: str, rollout: Rollout) -> Iterator[Problem]:
+    override = rollout.override
+    if override is not None and not override.networks and override.secret is None:
+        yield f"{at}.override", "needs networks or a secret: else anybody could choose the path"
+
+
+def _phases_rise(at: str, rollout: Rollout) -> Iterator[Problem]:
+    last = 0.0
+    for index, phase in enumerate(rollout.phases):
+        with suppress(FaultyAttributeError):
+            if phase.percentage <= last:
+                than = f"the {last:g} of the phase before" if last else "0"
+                yield f"{at}.phases.{index}.percentage", f"must be above {than}, not {phase.percentage:g}"
+            last = phase.percentage
+
+
+def _phase_names_differ(at: str, rollout: Rollout) -> Iterator[Problem]:
+    for index, first in _twins(rollout.phases, lambda phase: phase.name):
+        name = rollout.phases[index].name
+        yield f"{at}.phases.{index}.name", f'"{name}" is also the name of {at}.phases.{first}'
+
+
+# ... one guard
+
+
+def _guard_has_one_limit(at: str, guard: Guard, rollout: Rollout) -> Iterator[Problem]:
+    if guard.above is not None and guard.below is not None:
+        yield at, "takes either above or below, not both"
+    elif guard.above is None and guard.below is None:
+        yield at, "needs a limit: above or below"
+    elif guard.metric is Metric.HEALTH and guard.above is not None:
+        yield f"{at}.above", "must be below for health, which falls when endpoints fail"
+
+
+def _guard_can_fire(at: str, guard: Guard, rollout: Rollout) -> Iterator[Problem]:
+    if guard.above is not None and guard.above >= 1 and takes_rate(guard.metric):
+        yield f"{at}.above", f"can never fire: {guard.metric} is never above 1"
+    if guard.below is not None and guard.below <= 0:
+        yield f"{at}.below", f"can never fire: {guard.metric} is never below 0"
+
+
+def _guard_window_fits(at: str, guard: Guard, rollout: Rollout) -> Iterator[Problem]:
+    if guard.window_s > _LONGEST_WINDOW_S:
+        yield f"{at}.window", f"must be at most 1h, not {format_duration(guard.window_s)}"
+    if guard.window_s < rollout.judge.tick_s:
+        tick = format_duration(rollout.judge.tick_s)
+        yield (
+            f"{at}.window",
+            f"must not be shorter than judge.tick ({tick}), as {format_duration(guard.window_s)} is",
+        )
+
+
+def _guard_can_go_back(at: str, guard: Guard, rollout: Rollout) -> Iterator[Problem]:
+    if guard.action == Action.PREVIOUS and not rollout.phases:
+        yield f"{at}.action", "previous needs phases to go back to"
+
+
+def _guard_can_step_down(at: str, guard: Guard, rollout: Rollout) -> Iterator[Problem]:
+    if guard.action == Action.STEP_DOWN and guard.step == 0:
+        yield f"{at}.step", "must be above 0 for step_down"
+
+
+_CONFIG_RULES = (
+    _one_worker,
+    _admin_is_guarded,
+    _listeners_differ,
+    _tokens_differ,
+    _names_differ,
+    _routes_differ,
+)
+_ROLLOUT_RULES = (
+    _start_is_a_phase,
+    _autostart_has_phases,
+    _issued_cookie_is_a_key,
+    _pins_agree,
+    _override_is_guarded,
+    _phases_rise,
+    _phase_names_differ,
+)
+_GUARD_RULES = (
+    _guard_has_one_limit,
+    _guard_can_fire,
+    _guard_window_fits,
+    _guard_can_go_back,
+    _guard_can_step_down,
+)

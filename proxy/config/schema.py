@@ -1,0 +1,202 @@
+"""What can be configured: one frozen pydantic model per table of `proxy.toml`.
+
+Attribute names carry their unit (`connect_timeout_s`, `max_body_bytes`); the file's keys do not
+(`connect_timeout`, `max_body`). Every model refuses unknown keys. The text under a key is its description in
+the JSON Schema and in docs/configuration.md. The tables of one rollout stand in `rollout.py` and are names of
+this module too. Checks that need more than one value stand in `rules.py`, reading in `loading.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from proxy.config.fields import Endpoint, HostPattern, HostPort, Network, RoutePrefix, Sha256, StoreUrl, Token
+from proxy.config.rollout import (
+    BreakerTable,
+    Criteria,
+    Fallback,
+    Guard,
+    JudgeTable,
+    Override,
+    Phase,
+    Pins,
+    Rollout,
+    Route,
+)
+from proxy.config.table import Table
+from proxy.config.units import Count, Duration, Flag, PositiveCount, PositiveDuration, PositiveSize, Ratio
+from proxy.model import Path
+
+__all__ = [
+    "Admin",
+    "AdminToken",
+    "Backend",
+    "Backends",
+    "BreakerTable",
+    "Config",
+    "Criteria",
+    "Ejection",
+    "Fallback",
+    "Guard",
+    "JudgeTable",
+    "Listen",
+    "Log",
+    "Override",
+    "Phase",
+    "Pins",
+    "Probe",
+    "Rollout",
+    "Route",
+    "Store",
+    "Table",
+]
+
+
+class Listen(Table):
+    """`[listen]`: the downstream side."""
+
+    address: HostPort = "127.0.0.1:8080"
+    """Where clients connect; port 0 lets the system choose."""
+    workers: PositiveCount = 1
+    """Processes that serve requests. This version runs one."""
+    expose_path: Flag = False
+    """Tell clients who answered: X-Dualpath-Path: v1, v2 or v1-fallback."""
+    trusted_proxies: tuple[Network, ...] = ()
+    """Peers whose X-Forwarded-* are believed, counted from the right; all others' are overwritten."""
+    server_name: Token = "dualpath"
+    """Our pseudonym in Via."""
+    max_head_bytes: PositiveSize = 32 << 10
+    """Largest request head; more is answered 431."""
+    max_fields: PositiveCount = 100
+    """Most fields in a request head; more is answered 431."""
+    max_target_bytes: PositiveSize = 16 << 10
+    """Longest request target; more is answered 414."""
+    header_timeout_s: PositiveDuration = 10.0
+    """How long a request head may take from its first byte."""
+    keepalive_timeout_s: PositiveDuration = 75.0
+    """How long an idle client connection is kept."""
+    body_idle_timeout_s: PositiveDuration = 30.0
+    """How long a body may stand still, in either direction."""
+    drain_timeout_s: Duration = 30.0
+    """How long running requests may finish after SIGTERM; "0s" does not wait."""
+    backlog: PositiveCount = 1024
+    """Connections that the system queues before they are accepted."""
+
+
+class AdminToken(Table):
+    """One bearer token: who holds it, what it may do, and the SHA-256 of the token itself."""
+
+    name: Annotated[str, Field(min_length=1)]
+    """Who holds it; stands in the audit as the actor."""
+    role: Literal["viewer", "operator"]
+    """`viewer` reads, `operator` also changes."""
+    sha256: Sha256
+    """Hexadecimal SHA-256 of the token: `printf %s TOKEN | sha256sum`."""
+
+
+class Admin(Table):
+    """`[admin]`: the control plane's own listener."""
+
+    address: HostPort = "127.0.0.1:9900"
+    """Where the API and the dashboard listen; anything but loopback needs a token."""
+    tokens: tuple[AdminToken, ...] = ()
+    """Who may use the API; with none, everybody who reaches the address."""
+    hosts: tuple[HostPattern, ...] = ()
+    """Names beside localhost and its own address that a request's Host field may hold."""
+
+
+class Store(Table):
+    """`[store]`: where state and audit are kept."""
+
+    url: StoreUrl = "sqlite:///dualpath.db"
+    """`sqlite:///FILE`, with four slashes an absolute one, or `memory://`, which forgets."""
+
+
+class Log(Table):
+    """`[log]`: what the process says of itself on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least severe messages that are written."""
+
+
+class Probe(Table):
+    """`backends.*.health`: the active probe of each endpoint. Without the table there is none."""
+
+    path: RoutePrefix
+    """What is asked for; 2xx and 3xx are healthy."""
+    interval_s: PositiveDuration = 5.0
+    """Time between two probes of one endpoint."""
+    timeout_s: PositiveDuration = 2.0
+    """How long one probe may take."""
+    healthy_after: PositiveCount = 2
+    """Good probes in a row that bring an endpoint back."""
+    unhealthy_after: PositiveCount = 3
+    """Bad probes in a row that take an endpoint out."""
+
+
+class Ejection(Table):
+    """`backends.*.ejection`: an endpoint that keeps failing is left alone for a while."""
+
+    enabled: Flag = True
+    """Whether endpoints are ejected at all."""
+    consecutive_failures: PositiveCount = 5
+    """Failures in a row that eject an endpoint."""
+    duration_s: PositiveDuration = 10.0
+    """How long the first ejection lasts; repeated ones last longer, at most ten times."""
+    max_share: Ratio = 0.5
+    """Largest share of a backend's endpoints that may be ejected at once."""
+
+
+class Backend(Table):
+    """`[backends.v1]` and `[backends.v2]`: the endpoints that serve one path."""
+
+    endpoints: Annotated[tuple[Endpoint, ...], Field(min_length=1)]
+    """Where the version listens: http:// or https://, host and port."""
+    connect_timeout_s: PositiveDuration = 1.0
+    """How long connecting may take."""
+    response_timeout_s: PositiveDuration = 10.0
+    """How long the response head may take once the request is sent."""
+    idle_timeout_s: PositiveDuration = 60.0
+    """How long a response body may stand still."""
+    max_head_bytes: PositiveSize = 32 << 10
+    """Largest response head; more is a failure of the path."""
+    max_idle_connections: Count = 512
+    """Idle connections kept per endpoint; 0 opens a new one for every request."""
+    keepalive_timeout_s: PositiveDuration = 30.0
+    """How long an idle connection is kept; shorter than the backend's own."""
+    health: Probe | None = None
+    """Active probe of each endpoint."""
+    ejection: Ejection = Ejection()
+    """Passive ejection of failing endpoints."""
+
+
+class Backends(Table):
+    """`[backends]`: both paths."""
+
+    v1: Backend
+    """The stable version."""
+    v2: Backend
+    """The replacement."""
+
+    def of(self, path: Path) -> Backend:
+        """The backend that serves `path`."""
+        return self.v1 if path is Path.V1 else self.v2
+
+
+class Config(Table):
+    """The whole of `proxy.toml`."""
+
+    listen: Listen = Listen()
+    """The downstream side."""
+    admin: Admin = Admin()
+    """The control plane's own listener."""
+    store: Store = Store()
+    """Where state and audit are kept."""
+    log: Log = Log()
+    """What the process says of itself."""
+    backends: Backends
+    """The two versions of the service."""
+    rollouts: Annotated[tuple[Rollout, ...], Field(min_length=1)] = (Rollout(name="default"),)
+    """The splits; without any, one named "default" that covers every request."""

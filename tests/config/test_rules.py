@@ -1,0 +1,348 @@
+"""Each rule alone, its sound neighbour, and its silence about values that did not validate."""
+
+from __future__ import annotations
+
+import pytest
+
+from proxy.config import parse
+from tests.config.documents import BACKENDS, GUARD, PHASES, ROLLOUT, problems
+
+TOKEN = f'tokens = [{{ name = "ci", role = "operator", sha256 = "{"0" * 64}" }}]\n'
+
+
+def test_only_one_worker_is_run() -> None:
+    assert problems("[listen]\nworkers = 4\n" + BACKENDS) == [
+        ("listen.workers", "must be 1, not 4: this version runs one worker")
+    ]
+
+
+# ... the admin's address and tokens
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0:9900", "[::]:9900", "10.0.0.1:9900", "example.com:9900"])
+def test_an_admin_that_others_reach_needs_a_token(address: str) -> None:
+    text = f'[admin]\naddress = "{address}"\n'
+    assert problems(text + BACKENDS) == [
+        ("admin.tokens", f"needs at least one: {address} is not a loopback address")
+    ]
+    assert parse(text + TOKEN + BACKENDS, {}).admin.address == address
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:9900", "127.8.8.8:9900", "[::1]:9900", "LocalHost:9900"])
+def test_an_admin_on_loopback_needs_no_token(address: str) -> None:
+    assert parse(f'[admin]\naddress = "{address}"\n' + BACKENDS, {}).admin.address == address
+
+
+def test_the_two_listeners_need_two_addresses() -> None:
+    text = '[listen]\naddress = "127.0.0.1:{port}"\n[admin]\naddress = "127.0.0.1:{port}"\n' + BACKENDS
+    assert problems(text.format(port=80)) == [("admin.address", "127.0.0.1:80 is also listen.address")]
+    assert parse(text.format(port=0), {}).rollouts
+
+
+def test_tokens_differ_in_name_and_digest() -> None:
+    text = f"""
+[admin]
+tokens = [
+  {{ name = "a", role = "viewer", sha256 = "{"0" * 64}" }},
+  {{ name = "a", role = "viewer", sha256 = "{"1" * 64}" }},
+  {{ name = "b", role = "operator", sha256 = "{"0" * 64}" }},
+]
+"""
+    assert problems(text + BACKENDS) == [
+        ("admin.tokens.1.name", "is also the name of admin.tokens.0"),
+        ("admin.tokens.2.sha256", "is the same token as admin.tokens.0"),
+    ]
+
+
+# ... endpoints
+
+
+def test_an_endpoint_stands_once_in_its_backend() -> None:
+    text = BACKENDS.replace('["http://127.0.0.1:9002"]', '["http://a", "http://b", "http://A:80/"]')
+    assert problems(text) == [
+        ("backends.v2.endpoints.2", "http://a:80 is also backends.v2.endpoints.0"),
+    ]
+
+
+def test_both_backends_may_have_the_same_endpoint() -> None:
+    assert parse(BACKENDS.replace("9002", "9001"), {}).backends.v2.endpoints == ("http://127.0.0.1:9001",)
+
+
+# ... rollouts among themselves
+
+
+def test_rollout_names_differ() -> None:
+    text = ROLLOUT + '[[rollouts]]\nname = "default"\nroutes = [{ prefix = "/b" }]\n'
+    assert problems(text) == [("rollouts.1.name", '"default" is also the name of rollouts.0')]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ('prefix = "/"', 'prefix = "/"'),
+        ('prefix = "/a", host = "A.example"', 'prefix = "/a", host = "a.example"'),
+        ('methods = ["GET"]', 'methods = ["POST", "GET"]'),
+    ],
+)
+def test_two_rollouts_on_one_route_are_both_named(first: str, second: str) -> None:
+    text = (
+        BACKENDS
+        + f"""
+[[rollouts]]
+name = "a"
+routes = [{{ prefix = "/x" }}, {{ {first} }}]
+[[rollouts]]
+name = "b"
+routes = [{{ {second} }}]
+"""
+    )
+    assert problems(text) == [
+        ("rollouts.1.routes.0", 'rollout "b" takes the same requests as rollout "a" (rollouts.0.routes.1)')
+    ]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ('prefix = "/a"', 'prefix = "/b"'),
+        ('prefix = "/a"', 'prefix = "/a/"'),
+        ('host = "a.example"', 'host = "b.example"'),
+        ('host = "a.example"', ""),
+        ('methods = ["GET"]', 'methods = ["POST"]'),
+        ('methods = ["GET"]', ""),
+    ],
+)
+def test_routes_that_can_be_told_apart_are_sound(first: str, second: str) -> None:
+    assert parse(ROLLOUT + f"routes = [{{ {first} }}, {{ {second} }}]\n", {}).rollouts
+
+
+def test_a_rollout_that_takes_the_same_requests_twice() -> None:
+    assert problems(ROLLOUT + "routes = [{}, {}, {}]\n") == [
+        (
+            f"rollouts.0.routes.{n}",
+            'rollout "default" takes the same requests as rollout "default" (rollouts.0.routes.0)',
+        )
+        for n in (1, 2)
+    ]
+
+
+def test_routes_of_a_rollout_without_a_sound_name_are_still_compared() -> None:
+    text = ROLLOUT + '[[rollouts]]\nname = "a b"\n'
+    assert problems(text)[1:] == [
+        (
+            "rollouts.1.routes.0",
+            'rollout 1 takes the same requests as rollout "default" (rollouts.0.routes.0)',
+        )
+    ]
+
+
+# ... one rollout
+
+
+@pytest.mark.parametrize("percentage", [0, 1, 50])
+def test_a_start_at_zero_or_at_a_phase_is_sound(percentage: int) -> None:
+    text = PHASES.replace('name = "default"', f'name = "default"\npercentage = {percentage}')
+    assert parse(text, {}).rollouts[0].percentage == percentage
+
+
+@pytest.mark.parametrize("percentage", [0.5, 20, 100])
+def test_a_start_between_the_phases_is_none(percentage: float) -> None:
+    text = PHASES.replace('name = "default"', f'name = "default"\npercentage = {percentage}')
+    assert problems(text) == [
+        ("rollouts.0.percentage", f"must be 0 or that of a phase (1, 50), not {percentage:g}")
+    ]
+
+
+def test_autostart_needs_phases() -> None:
+    assert problems(ROLLOUT + "autostart = true\n") == [
+        ("rollouts.0.autostart", "needs phases: without them there is nothing to start")
+    ]
+    text = PHASES.replace('name = "default"', 'name = "default"\nautostart = true')
+    assert parse(text, {}).rollouts[0].autostart
+
+
+def test_an_issued_cookie_is_one_that_is_read() -> None:
+    text = ROLLOUT + 'issue_cookie = "uid"\nkey = ["header:uid", "cookie:{name}"]\n'
+    assert problems(text.format(name="other")) == [
+        ("rollouts.0.issue_cookie", 'must be one of the cookies in key: "cookie:uid"')
+    ]
+    assert parse(text.format(name="uid"), {}).rollouts[0].issue_cookie == "uid"
+
+
+@pytest.mark.parametrize(
+    ("pins", "problem"),
+    [
+        (
+            'deny = { v1 = ["b", "a", "c"], v2 = ["c", "a"] }',
+            [
+                ("deny", "'a' stands in both v1 and v2: no path is left"),
+                ("deny", "'c' stands in both v1 and v2: no path is left"),
+            ],
+        ),
+        ('allow = { v1 = ["a"], v2 = ["a"] }', [("allow", "'a' stands in both v1 and v2")]),
+        ('allow.v2 = ["a"]\ndeny.v2 = ["a"]', [("deny.v2", "'a' stands in allow.v2 too")]),
+        ('allow.v1 = ["a"]\ndeny.v1 = ["a"]', [("deny.v1", "'a' stands in allow.v1 too")]),
+    ],
+)
+def test_pins_that_contradict_themselves(pins: str, problem: list[tuple[str, str]]) -> None:
+    assert problems(ROLLOUT + pins) == [("rollouts.0." + path, message) for path, message in problem]
+
+
+def test_pins_that_say_the_same_twice_are_sound() -> None:
+    assert parse(ROLLOUT + 'allow.v2 = ["a"]\ndeny.v1 = ["a"]\n', {}).rollouts
+
+
+def test_an_override_needs_networks_or_a_secret() -> None:
+    text = ROLLOUT + "[rollouts.override]\n"
+    assert problems(text) == [
+        ("rollouts.0.override", "needs networks or a secret: else anybody could choose the path")
+    ]
+    assert parse(text + 'networks = ["127.0.0.1"]\n', {}).rollouts
+    assert parse(text + 'secret = "sixteen letters!"\n', {}).rollouts
+
+
+# ... phases
+
+
+def _phases(*phases: tuple[str, object]) -> str:
+    return ROLLOUT + "".join(
+        f'[[rollouts.phases]]\nname = "{name}"\npercentage = {percentage}\n' for name, percentage in phases
+    )
+
+
+def test_phases_rise() -> None:
+    assert problems(_phases(("a", 10), ("b", 10), ("c", 5), ("d", 20))) == [
+        ("rollouts.0.phases.1.percentage", "must be above the 10 of the phase before, not 10"),
+        ("rollouts.0.phases.2.percentage", "must be above the 10 of the phase before, not 5"),
+    ]
+
+
+def test_the_first_phase_is_above_zero() -> None:
+    assert problems(_phases(("a", 0), ("b", 10))) == [
+        ("rollouts.0.phases.0.percentage", "must be above 0, not 0")
+    ]
+
+
+def test_phases_rise_over_one_that_is_not_sound() -> None:
+    assert problems(_phases(("a", 10), ("b", 200), ("c", 5))) == [
+        ("rollouts.0.phases.1.percentage", "must be from 0 to 100, not 200"),
+        ("rollouts.0.phases.2.percentage", "must be above the 10 of the phase before, not 5"),
+    ]
+
+
+def test_phase_names_differ() -> None:
+    assert problems(_phases(("a", 1), ("a", 2))) == [
+        ("rollouts.0.phases.1.name", '"a" is also the name of rollouts.0.phases.0')
+    ]
+
+
+# ... guards
+
+
+@pytest.mark.parametrize(
+    ("guard", "problem"),
+    [
+        ('metric = "error_rate"', ("", "needs a limit: above or below")),
+        ('metric = "error_rate"\nabove = 0.1\nbelow = 0.1', ("", "takes either above or below, not both")),
+        (
+            'metric = "health"\nabove = 0.5',
+            (".above", "must be below for health, which falls when endpoints fail"),
+        ),
+        ('metric = "error_rate"\nabove = 1', (".above", "can never fire: error_rate is never above 1")),
+        ('metric = "error_rate"\nbelow = 0', (".below", "can never fire: error_rate is never below 0")),
+        ('metric = "latency_p95"\nbelow = "0s"', (".below", "can never fire: latency_p95 is never below 0")),
+        (
+            'metric = "error_rate"\nabove = 0.1\nwindow = "61m"',
+            (".window", "must be at most 1h, not 61m"),
+        ),
+        (
+            'metric = "error_rate"\nabove = 0.1\nwindow = "500ms"',
+            (".window", "must not be shorter than judge.tick (1s), as 500ms is"),
+        ),
+        (
+            'metric = "error_rate"\nabove = 0.1\naction = "previous"',
+            (".action", "previous needs phases to go back to"),
+        ),
+        (
+            'metric = "error_rate"\nabove = 0.1\naction = "step_down"\nstep = 0',
+            (".step", "must be above 0 for step_down"),
+        ),
+    ],
+)
+def test_a_guard_that_cannot_work(guard: str, problem: tuple[str, str]) -> None:
+    assert problems(GUARD + guard) == [("rollouts.0.guards.0" + problem[0], problem[1])]
+
+
+@pytest.mark.parametrize(
+    "guard",
+    [
+        'metric = "error_rate"\nabove = 0',
+        'metric = "health"\nbelow = 1',
+        'metric = "latency_ratio_p95"\nabove = 1.5',
+        'metric = "latency_delta_mean"\nabove = "0s"',
+        'metric = "error_rate"\nabove = 0.1\nwindow = "1h"',
+        'metric = "error_rate"\nabove = 0.1\nstep = 0',
+        'metric = "error_rate"\nabove = 0.1\naction = "step_down"',
+    ],
+)
+def test_a_guard_that_can_work(guard: str) -> None:
+    assert len(parse(GUARD + guard, {}).rollouts[0].guards) == 1
+
+
+def test_previous_has_phases_to_go_back_to() -> None:
+    guard = '[[rollouts.guards]]\nmetric = "error_rate"\nabove = 0.1\naction = "previous"\n'
+    assert parse(PHASES + guard, {}).rollouts
+
+
+# ... with values that did not validate
+
+
+@pytest.mark.parametrize(
+    ("text", "paths"),
+    [
+        ('[listen]\nworkers = "2"\naddress = "x"\n' + BACKENDS, "listen.address listen.workers"),
+        ("listen = 5\n" + BACKENDS, "listen"),
+        ('[admin]\naddress = "0.0.0.0"\n' + BACKENDS, "admin.address"),
+        (
+            "[admin]\ntokens = [{ name = 5, role = 'viewer' }, { name = 5, role = 'viewer' }]\n" + BACKENDS,
+            "admin.tokens.0.name admin.tokens.0.sha256 admin.tokens.1.name admin.tokens.1.sha256",
+        ),
+        ("", "backends"),
+        ("backends.v1.endpoints = []\n", "backends.v1.endpoints backends.v2"),
+        (BACKENDS + "[rollouts]\n", "rollouts"),
+        ("rollouts = 5\n" + BACKENDS, "rollouts"),
+        (ROLLOUT + "routes = 5\nkey = 5\nissue_cookie = 'a'\n", "rollouts.0.routes rollouts.0.key"),
+        (
+            ROLLOUT + "routes = [{ prefix = 5 }, { prefix = 5 }]\n",
+            "rollouts.0.routes.0.prefix rollouts.0.routes.1.prefix",
+        ),
+        (ROLLOUT + "phases = 5\nguards = 5\npercentage = 5\n", "rollouts.0.phases rollouts.0.guards"),
+        (
+            ROLLOUT + "percentage = 50\nphases = [{ name = 'a', percentage = 'x' }, { percentage = 1 }]\n",
+            "rollouts.0.phases.0.percentage rollouts.0.phases.1.name",
+        ),
+        (
+            ROLLOUT + "phases = 5\nguards = [{ metric = 'health', below = 1, action = 'previous' }]\n",
+            "rollouts.0.phases",
+        ),
+        (
+            GUARD + "metric = 'error_rate'\nabove = 5\nbelow = 5\n",
+            "rollouts.0.guards.0.above rollouts.0.guards.0.below",
+        ),
+        (
+            GUARD + "metric = 'x'\nabove = 5\nwindow = '2x'\naction = 'step_down'\nstep = -1\n",
+            "rollouts.0.guards.0.metric rollouts.0.guards.0.window rollouts.0.guards.0.step",
+        ),
+    ],
+)
+def test_a_rule_is_silent_about_a_value_that_is_a_problem_itself(text: str, paths: str) -> None:
+    assert " ".join(path for path, _ in problems(text)) == paths
+
+
+def test_rules_speak_of_the_rest_of_a_table_with_a_faulty_value() -> None:
+    text = GUARD + 'metric = "error_rate"\nabove = 5\nwindow = "2h"\naction = "step_down"\nstep = 0\n'
+    assert [path for path, _ in problems(text)] == [
+        "rollouts.0.guards.0.above",
+        "rollouts.0.guards.0.window",
+        "rollouts.0.guards.0.step",
+    ]

@@ -1,0 +1,49 @@
+"""What the tables offer beside their values, and that their defaults are sound."""
+
+from __future__ import annotations
+
+import pytest
+
+from proxy.config import parse
+from proxy.config.schema import Guard, Phase, Rollout
+from proxy.model import Action, Metric, Path
+from tests.config.documents import BACKENDS, PHASES
+
+
+def test_a_backend_is_found_by_its_path() -> None:
+    backends = parse(BACKENDS, {}).backends
+    assert backends.of(Path.V1) is backends.v1
+    assert backends.of(Path.V2) is backends.v2
+
+
+def test_percentages_are_weights_in_buckets() -> None:
+    assert Phase.read({"name": "a", "percentage": 0.125}).weight == 125
+    assert Rollout.read({"name": "a", "percentage": 33.333}).weight == 33_333
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "name"),
+    [
+        ({"above": 0.1}, 0.1, "error_rate above 0.1"),
+        ({"below": 0.5}, 0.5, "error_rate below 0.5"),
+        ({}, 0.0, "error_rate below 0"),
+    ],
+)
+def test_a_guard_is_named_for_its_limit(limit: dict[str, float], value: float, name: str) -> None:
+    guard = Guard.read({"metric": "error_rate", **limit})
+    assert (guard.limit, guard.name) == (value, name)
+
+
+def test_a_guard_rolls_back_unless_it_says_otherwise() -> None:
+    guard = Guard.read({"metric": "error_rate", "above": 0.1})
+    assert (guard.metric, guard.action) == (Metric.ERROR_RATE, Action.ROLLBACK)
+
+
+def test_a_fixed_split_has_no_hidden_guards() -> None:
+    rollout = parse(BACKENDS, {}).rollouts[0]
+    assert (rollout.weight, len(rollout.guards), len(rollout.phases)) == (0, 0, 0)
+
+
+def test_criteria_are_off_unless_given() -> None:
+    require = parse(PHASES, {}).rollouts[0].phases[0].require
+    assert set(dict(require).values()) == {None}
