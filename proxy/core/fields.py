@@ -1,0 +1,32 @@
+"""Header fields that an intermediary treats in its own way, and lists of them as bytes.
+
+Owns the rules of RFC 9110 section 7.6.1 on Connection. It knows neither requests nor responses.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+_NEVER_OPTIONS: Final = frozenset(
+    (
+        b"host content-length transfer-encoding authorization cookie forwarded via x-forwarded-for "
+        b"x-forwarded-proto x-forwarded-host x-request-id traceparent idempotency-key date cache-control "
+        b"content-type content-encoding set-cookie location www-authenticate close keep-alive"
+    ).split()
+)
+"""Fields that a Connection header must not make us drop, whoever names them there, and the two options that
+are no fields."""
+
+
+def connection_options(value: bytes) -> set[bytes]:
+    """The field names, in lower case, that a Connection value lists and that are to be dropped with it."""
+    return {option.strip(b" \t").lower() for option in value.split(b",")} - _NEVER_OPTIONS - {b""}
+
+
+def without_options(lines: list[bytes], options: set[bytes]) -> list[bytes]:
+    """`lines` (name, separator, value, CRLF, name, ...) without the named fields."""
+    kept: list[bytes] = []
+    for at in range(0, len(lines), 4):
+        if lines[at].lower() not in options:
+            kept += lines[at : at + 4]
+    return kept

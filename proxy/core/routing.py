@@ -1,0 +1,209 @@
+"""Which rollout a request belongs to, and which path its key gets.
+
+Owns the route table (host, prefix, method -> rollout) and the split (key -> path), with the formula that
+makes a user stay where they are: docs/routing.md repeats it for other languages. Must never know where a key
+comes from, what a request looks like on the wire, or why a weight is what it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from xxhash import xxh3_64_intdigest
+
+from proxy.core.prefixes import PrefixTable
+from proxy.model import BUCKETS, Explanation, Path, State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from proxy.config.schema import Rollout
+    from proxy.model import RolloutState
+
+_V1 = Path.V1
+_V2 = Path.V2
+_SUSPENDING = frozenset({State.ROLLED_BACK, State.ABORTED})
+
+
+def bucket_of(salt: bytes, key: bytes) -> int:
+    """The bucket, 0..99_999, of `key` under `salt`: XXH3-64 (seed 0) of ``salt ":" key``, scaled to the
+    range.
+
+    Scaling by the high bits of the product instead of a modulo leaves no bucket favoured.
+    """
+    return (xxh3_64_intdigest(salt + b":" + key) * BUCKETS) >> 64
+
+
+# ... which rollout
+
+
+@dataclass(frozen=True, slots=True)
+class RouteSpec:
+    """One route as the table takes it: `rollout` is an index; no `methods`: all; no `host`: any."""
+
+    rollout: int
+    prefix: bytes
+    host: bytes | None = None  # "api.example.com" or "*.example.com", lower case
+    methods: frozenset[bytes] = frozenset()
+
+
+class RouteTable:
+    """Finds the rollout of a request in time that depends on the path's depth, not on the number of routes.
+
+    The most specific host decides first (exact, then the longest ``*.suffix``, then any), then the longest
+    prefix on a segment boundary, then a route that names the method before one that does not. Where a route's
+    methods do not fit, the search goes on to shorter prefixes and less specific hosts.
+    """
+
+    __slots__ = ("_anywhere", "_hosts", "_longest_suffix", "_only", "_routes", "_suffixes")
+
+    def __init__(self, routes: Sequence[RouteSpec]) -> None:
+        """Raises ValueError where two rollouts claim the same host, prefix and method."""
+        self._routes = tuple(routes)
+        self._anywhere = PrefixTable()
+        self._hosts: dict[bytes, PrefixTable] = {}
+        self._suffixes: dict[bytes, PrefixTable] = {}
+        for route in routes:
+            self._table_of(route.host).add(route.prefix, route.methods, route.rollout)
+        self._longest_suffix = max(map(len, self._suffixes), default=0)
+        self._only = _only_rollout(self._routes)
+
+    @classmethod
+    def of(cls, rollouts: Sequence[Rollout]) -> RouteTable:
+        """The table of a configuration; indices are positions in `rollouts`."""
+        return cls(tuple(_specs(rollouts)))
+
+    def match(self, host: bytes, path: bytes, method: bytes) -> int:
+        """The index of the rollout, or -1. `host` is lower case without port, `path` raw and without a query.
+
+        A target that is no path (``*``, RFC 9112 section 3.2.4) belongs to "/".
+        """
+        if self._only >= 0:
+            return self._only
+        if self._hosts and (table := self._hosts.get(host)) is not None:
+            found = table.match(path, method)
+            if found >= 0:
+                return found
+        if self._suffixes:
+            found = self._match_suffix(host, path, method)
+            if found >= 0:
+                return found
+        return self._anywhere.match(path, method)
+
+    def _match_suffix(self, host: bytes, path: bytes, method: bytes) -> int:
+        # From the left, so that the longest suffix comes first; no further left than a suffix can reach,
+        # because a host of 30,000 dots would otherwise cost as many look-ups.
+        dot = host.find(b".", max(1, len(host) - self._longest_suffix))
+        while dot > 0:
+            table = self._suffixes.get(host[dot:])
+            if table is not None and (found := table.match(path, method)) >= 0:
+                return found
+            dot = host.find(b".", dot + 1)
+        return -1
+
+    def _table_of(self, host: bytes | None) -> PrefixTable:
+        if host is None:
+            return self._anywhere
+        if host.startswith(b"*."):
+            return self._suffixes.setdefault(host[1:], PrefixTable())
+        return self._hosts.setdefault(host, PrefixTable())
+
+    def __repr__(self) -> str:
+        return f"<RouteTable {len(self._routes)} routes, {len(self._hosts) + len(self._suffixes)} hosts>"
+
+
+def _only_rollout(routes: tuple[RouteSpec, ...]) -> int:
+    """The rollout that gets everything when there is but one route and it excludes nothing, else -1."""
+    if len(routes) != 1:
+        return -1
+    route = routes[0]
+    return route.rollout if route.prefix == b"/" and route.host is None and not route.methods else -1
+
+
+def _specs(rollouts: Sequence[Rollout]) -> Iterator[RouteSpec]:
+    for index, rollout in enumerate(rollouts):
+        for route in rollout.routes:
+            host = None if route.host is None else route.host.encode()
+            methods = frozenset(method.encode() for method in route.methods)
+            yield RouteSpec(index, route.prefix.encode(), host, methods)
+
+
+# ... which path
+
+
+class Split:
+    """One rollout's split of keys between v1 and v2; `apply` is the only thing that changes it.
+
+    `weight` is in buckets. `pins` are the keys that the lists decide. `suspended` (after a rollback or an
+    abort) ignores pins to v2: whoever takes v2 out of service means everybody.
+    """
+
+    __slots__ = ("_rules", "index", "name", "pins", "salt", "suspended", "weight")
+
+    def __init__(self, index: int, name: str, salt: bytes, weight: int = 0) -> None:
+        self.index = index
+        self.name = name
+        self.salt = salt + b":"  # with the separator, so that deciding joins two strings, not three
+        self.weight = weight
+        self.suspended = False
+        self.pins: dict[bytes, Path] = {}
+        self._rules: dict[bytes, str] = {}
+
+    @classmethod
+    def of(cls, index: int, rollout: Rollout) -> Split:
+        """The split of a configured rollout at its starting weight. Deny beats allow, and v1 beats v2."""
+        salt = rollout.name if rollout.salt is None else rollout.salt
+        split = cls(index, rollout.name, salt.encode(), rollout.weight)
+        split._pin(rollout.allow.v2, _V2, "allow v2")
+        split._pin(rollout.allow.v1, _V1, "allow v1")
+        split._pin(rollout.deny.v1, _V2, "deny v1")
+        split._pin(rollout.deny.v2, _V1, "deny v2")
+        return split
+
+    def _pin(self, keys: frozenset[str], path: Path, rule: str) -> None:
+        for key in keys:
+            self.pins[key.encode()] = path
+            self._rules[key.encode()] = rule
+
+    def apply(self, state: RolloutState) -> None:
+        """Take over a published state: the next decision follows it."""
+        self.suspended = state.state in _SUSPENDING
+        self.weight = state.weight
+
+    def decide(self, key: bytes | None) -> Path:
+        """The path of `key`: lists first, then bucket < weight. Without a key: v1, until v2 has
+        everything."""
+        if key is None:
+            return _V2 if self.weight >= BUCKETS else _V1
+        if self.pins:
+            pinned = self.pins.get(key)
+            if pinned is not None and not (self.suspended and pinned is _V2):
+                return pinned
+        weight = self.weight
+        if weight and (xxh3_64_intdigest(self.salt + key) * BUCKETS) >> 64 < weight:
+            return _V2
+        return _V1
+
+    def is_pinned(self, key: bytes | None) -> bool:
+        """Whether a list decides for `key`, so that its requests say nothing about the split."""
+        if not self.pins or key is None:
+            return False
+        pinned = self.pins.get(key)
+        return pinned is not None and not (self.suspended and pinned is _V2)
+
+    def explain(self, key: bytes | None) -> Explanation:
+        """The same decision with its rule, bucket and weight, for people."""
+        if key is None:
+            return Explanation(self.name, self.decide(None), "no key", weight=self.weight)
+        bucket = (xxh3_64_intdigest(self.salt + key) * BUCKETS) >> 64
+        if self.is_pinned(key):
+            rule = self._rules[key]
+        else:
+            rule = "bucket < weight" if bucket < self.weight else "bucket >= weight"
+        text = key.decode("utf-8", "backslashreplace")
+        return Explanation(self.name, self.decide(key), rule, text, bucket, self.weight)
+
+    def __repr__(self) -> str:
+        suspended = " suspended" if self.suspended else ""
+        return f"<Split {self.name} {self.weight}/{BUCKETS} {len(self.pins)} pins{suspended}>"

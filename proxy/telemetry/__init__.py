@@ -1,0 +1,1 @@
+"""Where samples are gathered: the data plane writes here, the control plane drains once a tick."""

@@ -1,0 +1,149 @@
+"""Buckets, exact merging, and quantiles against sorted lists."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.core.histogram import BUCKET_COUNT, MAX_US, Histogram, bucket_bounds_us, bucket_index
+from proxy.model import LatencySummary
+
+latencies_s = st.floats(min_value=100e-6, max_value=600.0)
+samples = st.lists(st.floats(min_value=0.0, max_value=2_000.0), max_size=40)
+
+
+def histogram(values: list[float]) -> Histogram:
+    made = Histogram()
+    for value in values:
+        made.record(value)
+    return made
+
+
+def exact_quantile(values: list[float], q: float) -> float:
+    return sorted(values)[max(math.ceil(q * len(values)), 1) - 1]
+
+
+# ... layout
+
+
+def test_buckets_follow_one_another_without_gap_or_overlap() -> None:
+    end = 0
+    for index in range(BUCKET_COUNT):
+        first, beyond = bucket_bounds_us(index)
+        assert first == end
+        assert bucket_index(first) == bucket_index(beyond - 1) == index
+        end = beyond
+    assert end == MAX_US + 1
+
+
+def test_there_are_832_buckets() -> None:
+    assert BUCKET_COUNT == 832
+
+
+@pytest.mark.parametrize(
+    ("us", "index"),
+    [
+        (-1, 0),
+        (0, 0),
+        (63, 63),
+        (64, 64),
+        (65, 64),
+        (66, 65),
+        (127, 95),
+        (128, 96),
+        (MAX_US, 831),
+        (1 << 40, 831),
+    ],
+)
+def test_bucket_of_a_latency(us: int, index: int) -> None:
+    assert bucket_index(us) == index
+
+
+@given(st.integers(min_value=32, max_value=MAX_US))
+def test_the_middle_of_a_bucket_is_within_a_64th_of_all_in_it(us: int) -> None:
+    first, beyond = bucket_bounds_us(bucket_index(us))
+    middle = (first + beyond) / 2
+    assert max(beyond - middle, middle - first) <= first / 64
+
+
+# ... recording
+
+
+@given(st.floats(min_value=-10.0, max_value=5_000.0))
+def test_record_agrees_with_bucket_index(latency_s: float) -> None:
+    recorded = histogram([latency_s])
+    us = int(latency_s * 1e6)
+    assert recorded.counts[bucket_index(us)] == 1
+    assert recorded.count == 1
+    assert recorded.total_us == min(max(us, 0), MAX_US)
+
+
+def test_a_latency_beyond_the_last_bucket_counts_as_the_longest() -> None:
+    assert histogram([3_600.0]).max_s == pytest.approx(MAX_US * 1e-6, rel=1 / 64)
+
+
+def test_a_clock_that_goes_back_counts_as_zero() -> None:
+    recorded = histogram([-0.5])
+    assert recorded.counts[0] == 1
+    assert recorded.total_s == 0.0
+
+
+# ... reading
+
+
+def test_an_empty_histogram_reads_as_zeros() -> None:
+    empty = Histogram()
+    assert empty.summary() == LatencySummary()
+    assert empty.quantile(0.5) == empty.max_s == empty.count == 0
+
+
+@given(st.lists(latencies_s, min_size=1, max_size=200), st.floats(min_value=0.0, max_value=1.0))
+def test_quantiles_are_within_three_percent_of_the_exact_ones(values: list[float], q: float) -> None:
+    assert histogram(values).quantile(q) == pytest.approx(exact_quantile(values, q), rel=0.03)
+
+
+@given(st.lists(latencies_s, min_size=1, max_size=100))
+def test_the_summary_agrees_with_quantiles_and_mean(values: list[float]) -> None:
+    recorded = histogram(values)
+    summary = recorded.summary()
+    read = (summary.p50, summary.p90, summary.p95, summary.p99, summary.max)
+    assert read == tuple(recorded.quantile(q) for q in (0.5, 0.9, 0.95, 0.99, 1.0))
+    assert list(read) == sorted(read)
+    assert summary.mean == pytest.approx(sum(values) / len(values), abs=1e-6)
+    assert summary.max == recorded.max_s
+
+
+@pytest.mark.parametrize("q", [-0.1, 1.1, math.nan])
+def test_a_quantile_outside_0_to_1_is_refused(q: float) -> None:
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        Histogram().quantile(q)
+
+
+def test_repr_shows_what_is_in_it() -> None:
+    assert repr(histogram([0.25, 0.25])) == "Histogram(2 latencies, 0.500000 s in all, at most 0.251904 s)"
+
+
+# ... merging
+
+
+@given(samples, samples, samples)
+def test_merging_is_associative_and_commutative(a: list[float], b: list[float], c: list[float]) -> None:
+    left, right, swapped = histogram(a), histogram(b), histogram(c)
+    left.add(histogram(b))
+    left.add(histogram(c))
+    right.add(histogram(c))
+    right.add(histogram(a))
+    swapped.add(histogram(a))
+    swapped.add(histogram(b))
+    assert left == right == swapped == histogram(a + b + c)
+
+
+@given(samples, samples)
+def test_adding_and_subtracting_restores(a: list[float], b: list[float]) -> None:
+    merged = histogram(a)
+    merged.add(histogram(b))
+    merged.subtract(histogram(b))
+    assert merged == histogram(a)
