@@ -1,0 +1,45 @@
+"""Answers that the proxy gives by itself, as bytes: RFC 9457 problem documents and interim responses."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Final
+
+import orjson
+
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+_REASONS: Final = {int(status): status.phrase for status in HTTPStatus}
+STATUS_LINES: Final = {
+    status: b"HTTP/1.1 %d %b\r\n" % (status, phrase.encode()) for status, phrase in _REASONS.items()
+}
+"""Start lines of ours for the registered statuses; always our own HTTP version (RFC 9112 section 2.3)."""
+
+
+def status_line(status: int) -> bytes:
+    """The start line for any status; an unregistered one has no reason phrase."""
+    return STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
+
+
+def problem(status: int, detail: str, *, date: bytes, extra: bytes = b"", bodiless: bool = False) -> bytes:
+    """A whole response with a problem document. `date` and `extra` are complete lines with their CRLF."""
+    body = orjson.dumps(
+        {"type": "about:blank", "title": _REASONS.get(status, ""), "status": status, "detail": detail}
+    )
+    head = b"%bContent-Type: application/problem+json\r\nContent-Length: %d\r\n%b%b\r\n" % (
+        status_line(status),
+        len(body),
+        date,
+        extra,
+    )
+    return head if bodiless else head + body
+
+
+def empty(status: int, *, date: bytes, extra: bytes = b"") -> bytes:
+    """A whole response without content."""
+    return b"%bContent-Length: 0\r\n%b%b\r\n" % (status_line(status), date, extra)
+
+
+def interim(status: int, lines: list[bytes]) -> bytes:
+    """A 1xx response with the given field lines (RFC 9110 section 15.2)."""
+    return b"".join((status_line(status), *lines, b"\r\n"))

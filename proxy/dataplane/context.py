@@ -1,0 +1,94 @@
+"""What all exchanges of one data plane share: settings, clock, the live routes, the backends, where to write
+down.
+
+Owns the coarse clock and the set of running exchanges that the sweep looks at. It holds no logic of a
+request.
+"""
+
+from __future__ import annotations
+
+from email.utils import formatdate
+from typing import TYPE_CHECKING
+
+from proxy.core.addresses import is_within, parse_address
+from proxy.core.forwarding import Identifiers
+from proxy.core.request_head import kinds_without
+from proxy.dataplane.backend import BackendPool
+from proxy.model import Path
+
+if TYPE_CHECKING:
+    from proxy.config.schema import Config
+    from proxy.dataplane.downstream import Downstream
+    from proxy.dataplane.exchange import Exchange
+    from proxy.dataplane.routes import Routes
+    from proxy.ports import Clock, Random, Recorder
+
+
+class Context:
+    """Shared by every connection; `now` is monotonic seconds, at most one sweep old."""
+
+    __slots__ = (
+        "active",
+        "connections",
+        "date_line",
+        "draining",
+        "expose_path",
+        "identifiers",
+        "kinds",
+        "listen",
+        "monotonic",
+        "now",
+        "random",
+        "recorder",
+        "routes",
+        "v1",
+        "v2",
+        "via",
+        "wall",
+    )
+
+    def __init__(
+        self, config: Config, routes: Routes, recorder: Recorder, clock: Clock, random: Random
+    ) -> None:
+        self.listen = config.listen
+        self.routes = routes
+        self.recorder = recorder
+        self.random = random
+        self.monotonic = clock.monotonic
+        self.wall = clock.wall
+        self.kinds = kinds_without(
+            rollout.override.header.lower().encode()
+            for rollout in config.rollouts
+            if rollout.override is not None
+        )
+        self.identifiers = Identifiers(random)
+        self.v1 = BackendPool(Path.V1, config.backends.v1, random)
+        self.v2 = BackendPool(Path.V2, config.backends.v2, random)
+        self.expose_path = config.listen.expose_path
+        self.active: set[Exchange] = set()
+        self.connections: set[Downstream] = set()
+        self.draining = False
+        self.via = b"1.1 " + config.listen.server_name.encode()
+        self.now = 0.0
+        self.date_line = b""
+        self.tell_time()
+
+    def __repr__(self) -> str:
+        return f"<Context {len(self.active)} exchanges draining={self.draining}>"
+
+    @property
+    def pools(self) -> tuple[BackendPool, BackendPool]:
+        """Both backends."""
+        return self.v1, self.v2
+
+    def arrived(self, connection: Downstream) -> None:
+        """A client has connected; is it one of our own proxies?"""
+        self.connections.add(connection)
+        if self.listen.trusted_proxies:
+            address = parse_address(connection.peer)
+            connection.trusted = address is not None and is_within(address, self.listen.trusted_proxies)
+
+    def tell_time(self) -> None:
+        """Brings the coarse clock and the Date line up to date (RFC 9110 section 6.6.1)."""
+        self.now = self.monotonic()
+        self.date_line = b"Date: %b\r\n" % formatdate(self.wall(), usegmt=True).encode()

@@ -1,0 +1,399 @@
+"""One request and its answer, over at most two paths: the life of a request from its start to its samples.
+
+Owns the order of attempts, the deadlines, and flow control between the two connections. The decisions (may it
+fall back? how long may it take?) are `core.fallback`'s, the bytes of the answer `relay`'s, the counting
+`ledger`'s. It is the one mutable object of a request.
+
+    queued → connecting → uploading → waiting → streaming → finished
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import TYPE_CHECKING, Final
+
+from proxy.core.fallback import FallbackPolicy, attempt_timeout, may_repeat
+from proxy.dataplane import ledger, recovery, relay
+from proxy.dataplane.answers import CONTINUE, interim
+from proxy.dataplane.body import NO_BODY, RequestBody
+from proxy.model import ErrorClass, FallbackReason, Path
+
+if TYPE_CHECKING:
+    from proxy.core.request_head import RequestHead
+    from proxy.core.response_head import ResponseHead
+    from proxy.dataplane.backend import BackendPool
+    from proxy.dataplane.context import Context
+    from proxy.dataplane.downstream import Downstream
+    from proxy.dataplane.endpoint import Endpoint
+    from proxy.dataplane.routes import LiveRollout
+    from proxy.dataplane.upstream import Upstream
+
+_V1: Final = Path.V1
+_V2: Final = Path.V2
+
+# What the exchange waits for: it decides what an expired deadline means. Plain integers, because to look up a
+# member of an enumeration costs as much as a routing decision.
+_QUEUED: Final = 0
+_CONNECTING: Final = 1
+_UPLOADING: Final = 2
+_WAITING: Final = 3
+_STREAMING: Final = 4
+_FINISHED: Final = 5
+_STAGES: Final = ("queued", "connecting", "uploading", "waiting", "streaming", "finished")
+
+_PATH_LINES: Final = {path: b"X-Dualpath-Path: %b\r\n\r\n" % path.encode() for path in Path}
+_UNROUTED: Final = FallbackPolicy(False, frozenset(), frozenset(), False, 0)
+_UNROUTED_TIMEOUT_S: Final = 30.0
+_UNSENT_BYTES: Final = 64 << 10
+_CONTINUE_AFTER_S: Final = 1.0
+_FRESH_ENOUGH_S: Final = 1.0
+"""A request that must not be sent twice takes only a connection that was in use this recently: the longer one
+has idled, the likelier it dies under the request, and then nobody could tell whether it was carried out."""
+
+
+class Exchange:
+    """One request of one client. Made by `admission`, started by `downstream` when its turn has come.
+
+    Not slotted: half of its state is of interest only when something goes wrong, and a class default costs
+    nothing per request. `assigned` is routing's choice, `path` where the present attempt runs.
+    """
+
+    # ... settled by admission ...
+    assigned: Path = _V1
+    overridden = False
+    keep_alive = False
+    extra_lines = b""  # for the answer: the issued cookie
+    # ... the present attempt ...
+    path: Path = _V1
+    pool: BackendPool
+    endpoint: Endpoint
+    attempt_at = 0.0
+    head_at = 0.0  # set where only the head's arrival is a latency
+    stalled_s = 0.0  # that the upstream waited for the client
+    breaker_epoch = 0
+    _upstream: Upstream | None = None
+    _dialing: asyncio.Task[None] | None = None
+    sent = False
+    # ... what has happened ...
+    deadline = math.inf
+    chunked = False  # the answer's framing towards the client
+    fallback: FallbackReason | None = None
+    _stage = _QUEUED
+    _overall = math.inf
+    error: ErrorClass | None = None
+    original: tuple[ResponseHead, list[bytes]] | None = None  # v2's answer that a fallback replaces
+    retried = False
+    rerouted = False
+    _continued = False
+    _stalled_at = 0.0
+
+    def __init__(
+        self,
+        context: Context,
+        downstream: Downstream,
+        head: RequestHead,
+        head_bytes: bytes,
+        rollout: LiveRollout | None,
+    ) -> None:
+        self.context = context
+        self.downstream = downstream
+        self.head = head
+        self.rollout = rollout
+        self._head_bytes = head_bytes
+        policy = self.policy = _UNROUTED if rollout is None else rollout.policy
+        self.body = NO_BODY if head.length == 0 else RequestBody(head.length, policy.max_body_bytes)
+        self.repeatable = may_repeat(head.method, keyed=head.keyed, sent=True, policy=policy)
+
+    def __repr__(self) -> str:
+        target = self.head.target.decode("latin-1")
+        return f"<Exchange {self.head.method.decode()} {target} {self.path} {_STAGES[self._stage]}>"
+
+    @property
+    def answered(self) -> bool:
+        """Whether the client has had a byte of a final answer."""
+        return self._stage >= _STREAMING
+
+    # ... start ...
+
+    def start(self) -> None:
+        """Its turn has come: send it to the assigned path."""
+        context = self.context
+        now = context.monotonic()
+        context.active.add(self)
+        rollout = self.rollout
+        if self.body.complete:
+            self._overall = now + (_UNROUTED_TIMEOUT_S if rollout is None else rollout.timeout_s)
+        if rollout is None:
+            self.attempt(_V1, now)
+            return
+        context.recorder.assigned(rollout.index, self.assigned, overridden=self.overridden)
+        if rollout.budget is not None:
+            rollout.budget.request(now)
+        if self.head.max_forwards == 0:
+            relay.recipient_answer(self)
+            self._end(failed=False)
+        elif self.assigned is _V1:
+            self.attempt(_V1, now)
+        else:
+            recovery.ask_v2(self, rollout, now)
+
+    # ... one attempt ...
+
+    def attempt(
+        self, path: Path, now: float, endpoint: Endpoint | None = None, *, fresh: bool = False
+    ) -> None:
+        """Sends the request to `path`, on a pooled connection if there is one and it is not to be `fresh`."""
+        pool = self.context.v1 if path is _V1 else self.context.v2
+        if endpoint is None:
+            endpoint = pool.choose(now) or pool.choose_any()
+        self.path = path
+        self.pool = pool
+        self.endpoint = endpoint
+        self.attempt_at = now
+        self.sent = False
+        endpoint.outstanding += 1
+        if not fresh:
+            upstream = endpoint.take(0.0 if self.repeatable else now - _FRESH_ENOUGH_S)
+            if upstream is not None:
+                self._send(upstream, now)
+                return
+        self._stage = _CONNECTING
+        self.deadline = min(now + pool.settings.connect_timeout_s, self._overall)
+        self._dialing = asyncio.get_running_loop().create_task(self._dial(endpoint))
+
+    async def _dial(self, endpoint: Endpoint) -> None:
+        try:
+            upstream = await endpoint.connect()
+        except OSError as error:
+            self._dialing = None
+            self.upstream_failed(ErrorClass.CONNECT, f"cannot connect: {error.strerror or error}")
+            return
+        self._dialing = None
+        self._send(upstream, self.context.monotonic())
+
+    def _send(self, upstream: Upstream, now: float) -> None:
+        self._upstream = upstream
+        self.sent = True
+        body = self.body
+        if body.complete:
+            self._await_answer(now)
+        else:
+            self._stage = _UPLOADING
+            self._extend_upload(now)
+        opening = body.opening(self._head_bytes + _PATH_LINES[self.path])
+        upstream.begin(self, opening, bodiless=self.head.method == b"HEAD")
+        if not body.complete:
+            self.downstream.resume_reading()
+
+    def _await_answer(self, now: float) -> None:
+        self._stage = _WAITING
+        response_timeout_s = self.pool.settings.response_timeout_s
+        reserve = self.rollout.reserve if self.rollout is not None and self._could_fall_back() else 0.0
+        self.deadline = attempt_timeout(now, self._overall, response_timeout_s, reserve)
+
+    def _could_fall_back(self) -> bool:
+        policy = self.policy
+        return (
+            self.path is _V2
+            and self.repeatable
+            and self.body.replayable
+            and policy.enabled
+            and ErrorClass.TIMEOUT in policy.errors
+        )
+
+    # ... the request's body, told by downstream ...
+
+    def body_piece(self, piece: bytes) -> None:
+        """The next bytes of the request's body."""
+        upstream = self._upstream
+        if upstream is None:
+            self.body.push(piece, None)
+            if self.body.held_bytes > _UNSENT_BYTES:
+                self.downstream.pause_reading()
+            return
+        self._continued = True
+        if self._stage == _UPLOADING:
+            self.deadline = self.context.now + self.context.listen.body_idle_timeout_s
+        self.body.push(piece, upstream.send)
+
+    def request_complete(self) -> None:
+        """The client has sent all of the request."""
+        upstream = self._upstream
+        self.body.finish(upstream.send if upstream is not None else None)
+        if self._stage == _QUEUED:
+            return
+        now = self.context.monotonic()
+        self._overall = now + (_UNROUTED_TIMEOUT_S if self.rollout is None else self.rollout.timeout_s)
+        if self._stage == _UPLOADING:
+            self._await_answer(now)
+
+    def _extend_upload(self, now: float) -> None:
+        waits = _CONTINUE_AFTER_S if self._awaits_continue() else self.context.listen.body_idle_timeout_s
+        self.deadline = now + waits
+
+    def _awaits_continue(self) -> bool:
+        return self.head.expects_continue and not self._continued
+
+    def _release_upload(self, now: float) -> None:
+        # RFC 9110 section 10.1.1: never waited for without end; the upstream may not know the expectation.
+        self._continued = True
+        self._extend_upload(now)
+        self.downstream.write(CONTINUE)
+
+    # ... flow control ...
+
+    def pause_request(self) -> None:
+        """The upstream takes no more for now."""
+        if not self.body.complete:
+            self.downstream.pause_reading()
+
+    def resume_request(self) -> None:
+        """The upstream takes more again."""
+        if self._stage == _UPLOADING:
+            self._extend_upload(self.context.now)
+        self.downstream.resume_reading()
+
+    def pause_response(self) -> None:
+        """The client takes no more for now; what the upstream waits for it is not its own time."""
+        if self._upstream is not None and self._stage == _STREAMING:
+            self._upstream.transport.pause_reading()
+            self._stalled_at = self.context.now
+            self.deadline = self.context.now + self.context.listen.body_idle_timeout_s
+
+    def resume_response(self) -> None:
+        """The client takes more again."""
+        if self._upstream is not None and self._stalled_at:
+            self._upstream.transport.resume_reading()
+            self.stalled_s += self.context.now - self._stalled_at
+            self._stalled_at = 0.0
+            self.deadline = self.context.now + self.pool.settings.idle_timeout_s
+
+    # ... the answer, told by upstream ...
+
+    def interim(self, status: int, lines: list[bytes]) -> None:
+        """A 1xx of the upstream: relayed, but for a 100 that the client has not asked for or has had."""
+        if self.head.minor_version == 0:
+            return
+        if status == 100:
+            if not self._awaits_continue():
+                return
+            self._continued = True
+            self._extend_upload(self.context.now)
+        self.downstream.write(interim(status, lines))
+
+    def response(self, head: ResponseHead | None, pieces: list[bytes], *, complete: bool) -> None:
+        """What one read brought: the final head once, pieces of its body, and whether the answer is whole."""
+        first = b""
+        if head is not None:
+            if head.status >= 500 and recovery.replaces(self, head, pieces, complete=complete):
+                return
+            self._stage = _STREAMING
+            first = relay.opening(self, head)
+            if head.event_stream:
+                # It lasts as long as its client likes: its length says nothing of the backend's speed.
+                self.head_at = self.context.monotonic()
+        self.deadline = self.context.now + self.pool.settings.idle_timeout_s
+        relay.write(self, first, pieces, complete=complete)
+        if complete:
+            self._finish()
+        elif self.downstream.write_paused and not self._stalled_at:
+            self.pause_response()
+
+    def _finish(self) -> None:
+        now = self.context.monotonic()
+        ledger.attempt_ended(self, now, self.error)
+        upstream = self._upstream
+        if upstream is not None:
+            self._upstream = None
+            upstream.detach(now, request_complete=self.body.complete)
+        self._end(failed=self.error is not None)
+
+    # ... failure: recovery decides, these carry it out ...
+
+    def upstream_failed(self, kind: ErrorClass, detail: str, *, status: int = 502) -> None:
+        """The attempt has come to nothing: retry, fall back, answer, or break what the client has begun to
+        read."""
+        upstream, self._upstream = self._upstream, None
+        stale = (
+            kind is ErrorClass.RESET and upstream is not None and upstream.uses > 1 and not upstream.answering
+        )
+        if upstream is not None:
+            upstream.close()
+        now = self.context.monotonic()
+        if self._stage == _STREAMING:
+            ledger.attempt_ended(self, now, kind if kind is ErrorClass.TIMEOUT else ErrorClass.TRUNCATED)
+            self._stage = _FINISHED
+            ledger.request_ended(self, failed=True)
+            self.downstream.abort()
+        elif stale:
+            recovery.replace_stale(self, now)
+        else:
+            ledger.attempt_ended(self, now, kind)
+            recovery.after_failure(self, kind, now, status, detail)
+
+    def fall_back(self, reason: FallbackReason, now: float) -> None:
+        """v1 stands in."""
+        self.fallback = reason
+        self.retried = self.rerouted = False
+        self.attempt(_V1, now)
+
+    def drop_answer(self, now: float) -> None:
+        """The present answer is an error that another one replaces; its connection may still be of use."""
+        ledger.attempt_ended(self, now, ErrorClass.STATUS)
+        upstream, self._upstream = self._upstream, None
+        if upstream is not None:
+            upstream.discard(now, request_complete=self.body.complete)
+
+    def answer(self, status: int, detail: str) -> None:
+        """An answer of our own, or the one of v2 that v1 could not better."""
+        if self.original is None:
+            relay.own_answer(self, status, detail)
+        else:
+            head, pieces = self.original
+            if pieces or head.length == 0:
+                relay.write(self, relay.opening(self, head), pieces, complete=True)
+            else:
+                relay.own_answer(self, head.status, "both backends failed")
+        self._end(failed=True)
+
+    # ... the end ...
+
+    def expired(self, now: float) -> None:
+        """The sweep found the deadline passed: whose fault is it?"""
+        stage = self._stage
+        upstream = self._upstream
+        if stage == _CONNECTING:
+            self._cancel_dial()
+            self.upstream_failed(ErrorClass.CONNECT, "connecting to the backend timed out", status=504)
+        elif stage == _UPLOADING and self._awaits_continue():
+            self._release_upload(now)
+        elif stage == _UPLOADING and upstream is not None and not upstream.write_paused:
+            self.client_gone()
+            self.downstream.refuse(408, "the request body stalled")
+        elif stage == _STREAMING and self.downstream.write_paused:
+            self.client_gone()
+            self.downstream.abort()
+        else:
+            self.upstream_failed(ErrorClass.TIMEOUT, "the backend did not answer in time", status=504)
+
+    def client_gone(self) -> None:
+        """The client left or is to be cut off: cancel at once, count against no path."""
+        stage, self._stage = self._stage, _FINISHED
+        self._cancel_dial()
+        upstream, self._upstream = self._upstream, None
+        if upstream is not None:
+            upstream.close()
+        if _QUEUED < stage < _FINISHED:
+            ledger.attempt_dropped(self, self.context.now)
+            ledger.request_ended(self, failed=False, aborted=True)
+
+    def _cancel_dial(self) -> None:
+        if self._dialing is not None:
+            self._dialing.cancel()
+            self._dialing = None
+
+    def _end(self, *, failed: bool) -> None:
+        self._stage = _FINISHED
+        ledger.request_ended(self, failed=failed)
+        self.downstream.exchange_done(self)

@@ -1,0 +1,68 @@
+"""The accounting of a request: one sample per attempt, one outcome per request, each counted once.
+
+Owns who is told what an attempt came to: the comparison, the breaker, the endpoint's ejection. Attribution
+comes first: what a client or a stale connection caused reaches none of them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from proxy.model import Path
+
+if TYPE_CHECKING:
+    from proxy.dataplane.exchange import Exchange
+    from proxy.model import ErrorClass, FallbackReason
+
+_V2 = Path.V2
+
+
+def attempt_ended(exchange: Exchange, now: float, error: ErrorClass | None) -> None:
+    """An attempt ended, with `error` if it failed by the upstream's fault."""
+    endpoint = exchange.endpoint
+    endpoint.outstanding -= 1
+    if error is None:
+        exchange.pool.succeeded(endpoint, now)
+    else:
+        exchange.pool.failed(endpoint, now)
+    rollout = exchange.rollout
+    path = exchange.path
+    # A fallback's attempt on v1 is no first choice, and an overridden request says nothing about the split.
+    if rollout is None or exchange.overridden or path is not exchange.assigned:
+        return
+    ends_at = exchange.head_at or now
+    exchange.context.recorder.attempt(
+        rollout.index, path, ends_at - exchange.attempt_at - exchange.stalled_s, error
+    )
+    if path is _V2:
+        if error is None:
+            rollout.breaker.success(now, exchange.breaker_epoch)
+        else:
+            rollout.breaker.failure(now, exchange.breaker_epoch)
+
+
+def attempt_dropped(exchange: Exchange, now: float) -> None:
+    """An attempt ended by nobody's fault: it yields no sample."""
+    exchange.endpoint.outstanding -= 1
+    rollout = exchange.rollout
+    if rollout is not None and exchange.path is _V2 and not exchange.overridden:
+        rollout.breaker.cancel(now, exchange.breaker_epoch)
+
+
+def request_ended(exchange: Exchange, *, failed: bool, aborted: bool = False) -> None:
+    """The client has its answer, a broken one, or has left."""
+    exchange.context.active.discard(exchange)
+    rollout = exchange.rollout
+    if rollout is None:
+        return
+    recorder = exchange.context.recorder
+    if exchange.fallback is not None and not exchange.overridden:
+        recorder.fallback(rollout.index, exchange.fallback, failed=failed)
+    recorder.outcome(rollout.index, failed=failed, aborted=aborted)
+
+
+def fallback_refused(exchange: Exchange, reason: FallbackReason) -> None:
+    """v1 was not to stand in, by its budget or by configuration."""
+    rollout = exchange.rollout
+    if rollout is not None and not exchange.overridden:
+        exchange.context.recorder.over_budget(rollout.index, reason)

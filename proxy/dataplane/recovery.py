@@ -1,0 +1,123 @@
+"""When v2 does not serve: another connection, another endpoint, v1, or an honest answer.
+
+Owns the order in which these are tried. Whether a fallback is allowed is `core.fallback`'s decision; carrying
+it out is the exchange's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from proxy.core.breaker import BreakerState
+from proxy.core.fallback import decide_on_error, decide_on_status, is_error_status
+from proxy.dataplane import ledger
+from proxy.model import ErrorClass, FallbackReason, Path
+
+if TYPE_CHECKING:
+    from proxy.core.response_head import ResponseHead
+    from proxy.dataplane.exchange import Exchange
+    from proxy.dataplane.routes import LiveRollout
+
+_CLOSED: Final = BreakerState.CLOSED
+
+
+def ask_v2(exchange: Exchange, rollout: LiveRollout, now: float) -> None:
+    """Sends the request to v2, unless the breaker or the want of a healthy endpoint says that it is in
+    vain."""
+    breaker = rollout.breaker
+    if breaker.state is not _CLOSED:
+        # Overridden requests say nothing about the split, so they neither probe nor teach the breaker.
+        admitted = breaker.state is not BreakerState.OPEN if exchange.overridden else breaker.allow(now)
+        if not admitted:
+            _divert(exchange, FallbackReason.BREAKER, now)
+            return
+    exchange.breaker_epoch = breaker.epoch
+    endpoint = exchange.context.v2.choose(now)
+    if endpoint is not None:
+        exchange.attempt(Path.V2, now, endpoint)
+        return
+    if not exchange.overridden:
+        breaker.cancel(now, breaker.epoch)
+    _divert(exchange, FallbackReason.UNAVAILABLE, now)
+
+
+def _divert(exchange: Exchange, reason: FallbackReason, now: float) -> None:
+    """v2 is not asked at all: nothing has been sent, so any method may go to v1."""
+    if not exchange.policy.enabled:
+        ledger.fallback_refused(exchange, reason)
+    elif _within_budget(exchange, reason, now):
+        exchange.fall_back(reason, now)
+        return
+    exchange.answer(503, "v2 takes no requests at present")
+
+
+def replaces(exchange: Exchange, head: ResponseHead, pieces: list[bytes], *, complete: bool) -> bool:
+    """A 5xx has arrived: whether another answer takes its place, which is then under way."""
+    now = exchange.context.monotonic()
+    if exchange.original is not None and is_error_status(head.status):
+        # v1 is of no help either: the client gets what v2 said.
+        exchange.drop_answer(now)
+        exchange.answer(502, "both backends failed")
+        return True
+    reason = None
+    if exchange.path is Path.V2:
+        request = exchange.head
+        reason = decide_on_status(
+            exchange.policy,
+            head.status,
+            method=request.method,
+            keyed=request.keyed,
+            replayable=exchange.body.replayable,
+        )
+    if reason is None or not _within_budget(exchange, reason, now):
+        exchange.error = ErrorClass.STATUS if is_error_status(head.status) else None
+        return False
+    # Kept in case v1 fails too: the whole answer if it is here already, else only its status.
+    exchange.original = (head, pieces if complete else [])
+    exchange.drop_answer(now)
+    exchange.fall_back(reason, now)
+    return True
+
+
+def replace_stale(exchange: Exchange, now: float) -> None:
+    """A pooled connection died under the request: nobody's error (RFC 9112 section 9.3.1)."""
+    if exchange.repeatable and exchange.body.replayable and not exchange.retried:
+        exchange.retried = True
+        exchange.endpoint.outstanding -= 1
+        exchange.attempt(exchange.path, now, exchange.endpoint, fresh=True)
+    else:
+        ledger.attempt_dropped(exchange, now)
+        exchange.answer(502, "the connection to the backend was lost")
+
+
+def after_failure(exchange: Exchange, kind: ErrorClass, now: float, status: int, detail: str) -> None:
+    """An attempt failed before its answer began."""
+    if kind is ErrorClass.CONNECT and not exchange.rerouted and len(exchange.pool.endpoints) > 1:
+        # It never reached that endpoint, so any request may go to another one of the same path, once.
+        exchange.rerouted = True
+        exchange.attempt(exchange.path, now, exchange.pool.choose(now, other_than=exchange.endpoint))
+        return
+    reason = None
+    if exchange.path is Path.V2:
+        request = exchange.head
+        reason = decide_on_error(
+            exchange.policy,
+            kind,
+            sent=exchange.sent,
+            method=request.method,
+            keyed=request.keyed,
+            replayable=exchange.body.replayable or not exchange.sent,
+            started=False,
+        )
+    if reason is not None and _within_budget(exchange, reason, now):
+        exchange.fall_back(reason, now)
+    else:
+        exchange.answer(status, detail)
+
+
+def _within_budget(exchange: Exchange, reason: FallbackReason, now: float) -> bool:
+    rollout = exchange.rollout
+    if rollout is None or rollout.budget is None or rollout.budget.allow(now):
+        return True
+    ledger.fallback_refused(exchange, reason)
+    return False

@@ -1,0 +1,100 @@
+"""The answer on its way to the client: a head of our own making, then the body in the client's framing.
+
+Owns what the client reads: framing, connection persistence, the fields that are ours. It never ends a body
+that the upstream has not ended. It knows nothing of attempts and fallback.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from proxy.dataplane.answers import STATUS_LINES, empty, problem, status_line
+from proxy.dataplane.body import LAST_CHUNK
+from proxy.model import Path
+
+if TYPE_CHECKING:
+    from proxy.core.response_head import ResponseHead
+    from proxy.dataplane.exchange import Exchange
+
+_JOIN_BYTES: Final = 32 << 10
+_PATH_LINES: Final = {path: b"X-Dualpath-Path: %b\r\n" % path.encode() for path in Path}
+_FALLBACK_LINE: Final = b"X-Dualpath-Path: v1-fallback\r\n"
+
+
+def opening(exchange: Exchange, head: ResponseHead) -> bytes:
+    """The head for the client. Settles whether the body is chunked and whether the connection stays."""
+    request = exchange.head
+    status = head.status
+    lines = head.lines
+    if not head.dated:
+        lines.append(exchange.context.date_line)
+    if request.method == b"HEAD" or status == 304:
+        if head.declared is not None and head.declared.isdigit():
+            lines += (b"Content-Length: ", head.declared, b"\r\n")
+    elif head.length >= 0:
+        if status != 204:  # RFC 9110 section 8.6
+            lines.append(b"Content-Length: %d\r\n" % head.length)
+    elif request.minor_version == 1:
+        exchange.chunked = True
+        lines.append(b"Transfer-Encoding: chunked\r\n")
+    else:
+        exchange.keep_alive = False  # the body ends with the connection (RFC 9112 section 6.3, rule 8)
+    if not _stays_open(exchange):
+        lines.append(b"Connection: close\r\n")
+    elif request.minor_version == 0:
+        lines.append(b"Connection: keep-alive\r\n")
+    if exchange.context.expose_path:
+        lines.append(_PATH_LINES[exchange.path] if exchange.fallback is None else _FALLBACK_LINE)
+    if exchange.extra_lines:
+        lines.append(exchange.extra_lines)
+    lines.append(b"\r\n")
+    return (STATUS_LINES.get(status) or status_line(status)) + b"".join(lines)
+
+
+def write(exchange: Exchange, first: bytes, pieces: list[bytes], *, complete: bool) -> None:
+    """Passes on what one read brought: the opening or nothing, then body. `complete`: the upstream
+    ended it."""
+    size = 0
+    for piece in pieces:
+        size += len(piece)
+    if exchange.chunked:
+        if size:
+            pieces = [b"%x\r\n" % size, *pieces, b"\r\n"]
+        if complete:
+            pieces.append(LAST_CHUNK)
+    send = exchange.downstream.write
+    if size > _JOIN_BYTES:
+        if first:
+            send(first)
+        for piece in pieces:
+            send(piece)
+        return
+    data = first + b"".join(pieces)
+    if data:
+        send(data)
+
+
+def _stays_open(exchange: Exchange) -> bool:
+    """Whether the client's connection stays, decided as the head of the answer is written."""
+    if exchange.keep_alive and (exchange.context.draining or not exchange.body.complete):
+        exchange.keep_alive = False
+    return exchange.keep_alive
+
+
+def own_answer(exchange: Exchange, status: int, detail: str) -> None:
+    """A problem document of ours."""
+    extra = exchange.extra_lines
+    if not _stays_open(exchange):
+        extra += b"Connection: close\r\n"
+    bodiless = exchange.head.method == b"HEAD"
+    date = exchange.context.date_line
+    exchange.downstream.write(problem(status, detail, date=date, extra=extra, bodiless=bodiless))
+
+
+def recipient_answer(exchange: Exchange) -> None:
+    """With Max-Forwards at 0 the request is for us (RFC 9110 section 7.6.2); TRACE we do not support."""
+    if exchange.head.method == b"TRACE":
+        own_answer(exchange, 405, "TRACE is not supported")
+        return
+    extra = b"" if _stays_open(exchange) else b"Connection: close\r\n"
+    exchange.downstream.write(empty(200, date=exchange.context.date_line, extra=extra))

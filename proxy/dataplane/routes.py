@@ -1,0 +1,136 @@
+"""The rollouts as the data plane uses them: compiled once, then only their weight changes.
+
+Owns the live table that every request is routed by, and answers what it would do with a key. It knows no
+connection. The control plane reaches it through `ports.RolloutSink` and `ports.Router`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from proxy.core.breaker import Breaker
+from proxy.core.fallback import Budget, FallbackPolicy
+from proxy.core.keys import KeyReader
+from proxy.core.override import in_networks, plain, verify
+from proxy.core.routing import RouteTable, Split
+from proxy.model import Explanation, Path
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from proxy.config.schema import Config, Override, Rollout
+    from proxy.model import RolloutState
+
+
+class LiveRollout:
+    """One rollout on the hot path: its split, and the policies that its exchanges follow."""
+
+    __slots__ = (
+        "breaker",
+        "breaker_enabled",
+        "budget",
+        "index",
+        "issue_cookie",
+        "keys",
+        "name",
+        "override",
+        "override_header",
+        "policy",
+        "reserve",
+        "split",
+        "timeout_s",
+    )
+
+    def __init__(self, index: int, rollout: Rollout) -> None:
+        self.index = index
+        self.name = rollout.name
+        self.split = Split.of(index, rollout)
+        self.keys = KeyReader(rollout.key)
+        self.policy = FallbackPolicy.of(rollout.fallback)
+        self.breaker = Breaker(rollout.breaker)
+        self.breaker_enabled = rollout.breaker.enabled
+        self.budget = (
+            Budget(rollout.fallback.budget, rollout.fallback.budget_floor)
+            if rollout.fallback.budget < 1
+            else None
+        )
+        self.timeout_s = rollout.timeout_s
+        self.reserve = rollout.fallback.reserve
+        self.issue_cookie = rollout.issue_cookie
+        self.override = rollout.override
+        self.override_header = rollout.override.header.lower().encode() if rollout.override else b""
+
+    def __repr__(self) -> str:
+        return f"<LiveRollout {self.name} weight={self.split.weight} breaker={self.breaker.state}>"
+
+
+class Routes:
+    """All rollouts by route. `only` is set where a single rollout takes everything: the common case."""
+
+    def __init__(self, config: Config) -> None:
+        self.rollouts = [LiveRollout(index, rollout) for index, rollout in enumerate(config.rollouts)]
+        self._by_name = {rollout.name: rollout for rollout in self.rollouts}
+        self._table = RouteTable.of(config.rollouts)
+        catch_all = len(self.rollouts) == 1 and any(
+            route.prefix == "/" and route.host is None and not route.methods
+            for route in config.rollouts[0].routes
+        )
+        self.only: LiveRollout | None = self.rollouts[0] if catch_all else None
+
+    def match(self, host: bytes, target: bytes, method: bytes) -> LiveRollout | None:
+        """The rollout of a request, or None where no route fits: then v1 answers, outside any rollout."""
+        if self.only is not None:
+            return self.only
+        index = self._table.match(bare_host(host), target.partition(b"?")[0], method)
+        return self.rollouts[index] if index >= 0 else None
+
+    # ... ports.RolloutSink ...
+
+    def publish(self, state: RolloutState) -> None:
+        """Puts a rollout's weight in force: one attribute, read by the next request."""
+        live = self._by_name.get(state.name)
+        if live is not None:
+            live.split.apply(state)
+
+    # ... ports.Router ...
+
+    def explain(
+        self, *, key: str | None, host: str, path: str, method: str, rollout: str | None = None
+    ) -> Explanation:
+        """Why a request with this key would go where it would go."""
+        live = (
+            self.match(
+                host.encode("latin-1", "replace"),
+                path.encode("latin-1", "replace"),
+                method.encode("latin-1", "replace"),
+            )
+            if rollout is None
+            else self._by_name.get(rollout)
+        )
+        if live is None:
+            return Explanation(rollout=None, path=Path.V1, rule="no route", key=key)
+        return live.split.explain(key.encode("utf-8", "surrogateescape") if key is not None else None)
+
+    def breaker(self, rollout: str) -> str:
+        """State of a rollout's breaker."""
+        live = self._by_name.get(rollout)
+        return str(live.breaker.state) if live is not None and live.breaker_enabled else "disabled"
+
+
+def bare_host(host: bytes) -> bytes:
+    """A Host value in lower case without its port and the dot of a fully qualified name."""
+    name, colon, port = host.rpartition(b":")
+    return (name if colon and (port.isdigit() or not port) else host).lower().rstrip(b".")
+
+
+def overridden_path(
+    override: Override, rollout: str, values: Sequence[bytes], peer: str, now_wall: float
+) -> Path | None:
+    """The path that a believed override header names: signed, or plain from a listed network. Else None."""
+    if len(values) != 1:
+        return None
+    if override.secret is not None:
+        path = verify(override.secret, rollout, values[0], now_wall)
+        if path is not None:
+            return path
+    return plain(values[0]) if in_networks(peer, override.networks) else None

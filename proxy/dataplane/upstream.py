@@ -1,0 +1,319 @@
+"""One connection to an endpoint: writes requests, parses what comes back, trusts none of it.
+
+Owns the response parser (llhttp) and the check that one answer is exactly one answer. It tells its exchange
+in one call per read what has arrived, and its endpoint when it is free or gone. It knows nothing of clients
+and fallback.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final, cast
+
+import httptools
+
+from proxy.core.framing import CONTRADICTORY, UNTIL_CLOSE
+from proxy.core.response_head import ResponseFields
+from proxy.model import ErrorClass
+
+if TYPE_CHECKING:
+    from proxy.core.response_head import ResponseHead
+    from proxy.dataplane.endpoint import Endpoint
+    from proxy.dataplane.exchange import Exchange
+
+MAX_INTERIM: Final = 32
+_DISCARD_BYTES: Final = 64 << 10
+_WRITE_HIGH: Final = 64 << 10
+_MAX_TRAILER_PARTS: Final = 4 * 100
+
+
+class Upstream(asyncio.Protocol):
+    """An upstream connection. `exchange` is the one it works for; None while it is pooled or being
+    emptied."""
+
+    __slots__ = (
+        "_bodiless",
+        "_bypass",
+        "_complete",
+        "_dirty",
+        "_discard_left",
+        "_fields",
+        "_head",
+        "_head_bytes",
+        "_interim",
+        "_parser",
+        "_pieces",
+        "_received",
+        "_renew",
+        "endpoint",
+        "exchange",
+        "idle_since",
+        "on_header",
+        "transport",
+        "uses",
+        "write_paused",
+    )
+
+    transport: asyncio.Transport
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self.exchange: Exchange | None = None
+        self.uses = 0
+        self.idle_since = 0.0
+        self.write_paused = False
+        self._fields = ResponseFields()
+        self.on_header = self._fields.add  # the parser's callback
+        self._parser = httptools.HttpResponseParser(self)
+        self._renew = False
+        self._discard_left = 0
+        self._head: ResponseHead | None = None
+        self._pieces: list[bytes] = []
+        self._received = 0
+        self._bypass = 0
+        self._head_bytes = 0
+        self._interim = 0
+        self._bodiless = False
+        self._complete = False
+        self._dirty = False
+
+    def __repr__(self) -> str:
+        state = "busy" if self.exchange is not None else "emptying" if self._discard_left else "idle"
+        return f"<Upstream {self.endpoint.url} {state} uses={self.uses}>"
+
+    # ... one request ...
+
+    def begin(self, exchange: Exchange, opening: bytes, *, bodiless: bool) -> None:
+        """Sends `opening` for `exchange`. `bodiless`: the answer has no body whatever its fields say
+        (HEAD)."""
+        # A connection comes here fresh or after a clean answer: only what that left behind is reset.
+        self.exchange = exchange
+        self.uses += 1
+        if self._renew:
+            self._parser = httptools.HttpResponseParser(self)
+            self._renew = False
+        self._fields.clear()
+        self._head = None
+        self._received = 0
+        self._head_bytes = 0
+        self._interim = 0
+        self._bodiless = bodiless
+        self._complete = False
+        self.send(opening)
+
+    def send(self, piece: bytes) -> None:
+        """Writes; on a connection that has just died there is nothing to do, for `connection_lost` will
+        follow."""
+        try:
+            self.transport.write(piece)
+        except RuntimeError:
+            self._dirty = True
+
+    @property
+    def answering(self) -> bool:
+        """Whether any byte of the present answer has arrived."""
+        return self._head_bytes > 0 or self._head is not None
+
+    def detach(self, now: float, *, request_complete: bool) -> None:
+        """The exchange needs no more of this connection: back to the pool if it is clean, else closed."""
+        self.exchange = None
+        if self._complete and request_complete and self._reusable():
+            self.endpoint.release(self, now)
+        else:
+            self.close()
+
+    def discard(self, now: float, *, request_complete: bool) -> None:
+        """The exchange wants another answer: read the rest of this one if it is short, to keep the
+        connection."""
+        if self._complete or not request_complete or not self._reusable():
+            self.detach(now, request_complete=request_complete)
+            return
+        self.exchange = None
+        self._discard_left = _DISCARD_BYTES
+        self.endpoint.empty(self, now)
+
+    def close(self) -> None:
+        """Closes without waiting for anything."""
+        self.exchange = None
+        self.transport.abort()
+
+    def _reusable(self) -> bool:
+        head = self._head
+        return (
+            head is not None
+            and not self._dirty
+            and not head.closes
+            and head.length > UNTIL_CLOSE
+            and not self.transport.is_closing()
+        )
+
+    # ... asyncio.Protocol ...
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        self.transport.set_write_buffer_limits(high=_WRITE_HIGH)
+
+    def data_received(self, data: bytes) -> None:
+        exchange = self.exchange
+        if exchange is None:
+            self._unasked(data)
+            return
+        if self._bypass:
+            self._pass_through(exchange, data)
+            return
+        if self._head is None:
+            self._head_bytes += len(data)
+        had_head = self._head is not None
+        problem = self._feed(data)
+        head = self._head
+        if head is None:
+            if problem is None and self._head_bytes > self.endpoint.max_head_bytes:
+                problem = "response head over the limit"
+            if problem is not None:
+                exchange.upstream_failed(ErrorClass.INVALID, problem)
+            return
+        pieces = self._pieces
+        if pieces:
+            self._pieces = []
+        if problem is not None and not had_head and not self._complete:
+            exchange.upstream_failed(ErrorClass.INVALID, problem)
+            return
+        exchange.response(None if had_head else head, pieces, complete=self._complete)
+        if problem is not None and not self._complete and self.exchange is exchange:
+            exchange.upstream_failed(ErrorClass.INVALID, problem)
+
+    def eof_received(self) -> None:
+        return None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.endpoint.forget(self)
+        exchange = self.exchange
+        if exchange is None:
+            return
+        head = self._head
+        if exc is None and head is not None and head.length == UNTIL_CLOSE and not self._complete:
+            self._complete = True
+            exchange.response(None, [], complete=True)
+            return
+        self.exchange = None
+        kind = ErrorClass.RESET if head is None else ErrorClass.TRUNCATED
+        exchange.upstream_failed(
+            kind, "upstream closed the connection" if exc is None else f"upstream: {exc}"
+        )
+
+    def pause_writing(self) -> None:
+        self.write_paused = True
+        if self.exchange is not None:
+            self.exchange.pause_request()
+
+    def resume_writing(self) -> None:
+        self.write_paused = False
+        if self.exchange is not None:
+            self.exchange.resume_request()
+
+    # ... parsing ...
+
+    def _feed(self, data: bytes) -> str | None:
+        """Parses; returns what is wrong with the answer, or None. Trouble after a complete answer is no
+        fault."""
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._dirty = True
+            return "unexpected upgrade"
+        except httptools.HttpParserError as error:
+            self._dirty = True
+            return None if self._complete else str(error)
+        head = self._head
+        if head is None:
+            return "too many interim responses" if self._interim > MAX_INTERIM else None
+        if head.length == CONTRADICTORY:
+            self._dirty = True
+            return "contradictory framing"
+        limit = self.endpoint.max_head_bytes
+        if self._head_bytes > limit and sum(map(len, head.lines)) > limit:
+            self._dirty = True
+            return "response head over the limit"
+        if len(self._fields.lines) > _MAX_TRAILER_PARTS:
+            self._dirty = True
+            return "trailers over the limit"
+        # A long body of known length needs no parser: count the bytes instead of copying them.
+        if head.length > 0 and not self._complete:
+            left = head.length - self._received
+            if left > 0:
+                self._bypass = left
+                self._renew = True
+        return None
+
+    def _pass_through(self, exchange: Exchange, data: bytes) -> None:
+        left = self._bypass - len(data)
+        if left > 0:
+            self._bypass = left
+            exchange.response(None, [data], complete=False)
+            return
+        if left < 0:
+            data = data[:left]
+            self._dirty = True
+        self._bypass = 0
+        self._complete = True
+        exchange.response(None, [data], complete=True)
+
+    def _unasked(self, data: bytes) -> None:
+        """Bytes that nobody waits for: the rest of a discarded answer, or a reason to close (RFC 9112
+        9.2)."""
+        self._discard_left -= len(data)
+        if self._discard_left <= 0:
+            self.close()
+            return
+        if self._bypass:
+            self._bypass -= len(data)
+            self._complete = self._bypass == 0
+            self._dirty = self._bypass < 0
+        elif self._feed(data) is not None:
+            self._dirty = True
+        self._pieces = []
+        if self._dirty:
+            self.close()
+        elif self._complete:
+            self._discard_left = 0
+            self.endpoint.emptying.discard(self)
+            self.endpoint.release(self, self.idle_since)
+
+    def on_message_begin(self) -> None:
+        if self._complete:
+            self._dirty = True
+
+    def on_headers_complete(self) -> None:
+        if self._complete:
+            self._dirty = True
+            return
+        status = self._parser.get_status_code()
+        version = self._parser.get_http_version()
+        if status < 200:
+            self._interim += 1
+            if status == 101:
+                raise ValueError("101 to a request that did not ask to switch")
+            return
+        head = self._fields.finish(status, 1 if version == "1.1" else 0, bodiless=self._bodiless)
+        if version != "1.1" and version != "1.0":
+            head.length = CONTRADICTORY
+        self._head = head
+        if self._bodiless:
+            self._complete = True
+            self._renew = True
+
+    def on_body(self, piece: bytes) -> None:
+        if self._complete:
+            self._dirty = True
+            return
+        self._received += len(piece)
+        self._pieces.append(piece)
+
+    def on_message_complete(self) -> None:
+        if self._head is not None:
+            self._complete = True
+            return
+        if self.exchange is not None and self._interim <= MAX_INTERIM:
+            status = self._parser.get_status_code()
+            self.exchange.interim(status, self._fields.finish(status, 1, bodiless=True).lines)
+        self._fields.clear()
