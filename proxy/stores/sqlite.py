@@ -1,0 +1,172 @@
+"""The store in one SQLite file: nothing to install, survives kill -9 at any moment.
+
+Owns the statements that keep state and audit in step. Must never know what a rollout may do.
+
+WAL with synchronous=FULL: a commit that has returned is on the disk (sqlite.org/wal.html). State and audit
+are one transaction, guarded by the revision in the WHERE of the UPDATE, so that a second process on the same
+file gets a `RevisionConflict` and never overwrites.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, TypeVar
+
+import aiosqlite
+from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random
+
+from proxy.errors import RevisionConflict, StoreCorrupt, StoreUnavailable
+from proxy.model import Event
+from proxy.stores.records import decode_state, decode_transition, encode_transition, require_successor
+from proxy.stores.sqlite_file import inspect, is_busy, prepare, roll_back, translated
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from proxy.model import RolloutState, Transition
+
+T = TypeVar("T")
+
+_ATTEMPTS = 3
+_PAUSE_S = 0.05
+_BUSY_TIMEOUT_S = 0.2  # three of these and two pauses stay under a second
+
+_STATE_FIELDS = ("name", "state", "weight", "phase", "revision", "since", "reason")
+_LOAD = "SELECT name, state, weight, phase, revision, since, reason FROM rollouts ORDER BY name"
+_FIRST = """
+    INSERT INTO rollouts (state, weight, phase, revision, since, reason, name) VALUES (?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (name) DO NOTHING
+"""
+_NEXT = """
+    UPDATE rollouts SET state = ?, weight = ?, phase = ?, revision = ?, since = ?, reason = ?
+    WHERE name = ? AND revision = ?
+"""
+_RECORD = "INSERT INTO events (rollout, record) VALUES (?, ?)"
+_OLDEST = """
+    SELECT seq, record FROM events
+    WHERE seq > :after AND (:rollout IS NULL OR rollout = :rollout) ORDER BY seq LIMIT :limit
+"""
+_NEWEST = """
+    SELECT seq, record FROM (
+        SELECT seq, record FROM events
+        WHERE :rollout IS NULL OR rollout = :rollout ORDER BY seq DESC LIMIT :limit
+    ) ORDER BY seq
+"""
+
+
+class SqliteStore:
+    """`ports.Store` in the file `path`. Usable by several processes at once.
+
+    A caller that gives up waiting does not tear a transaction apart: it runs to its end, and every later call
+    sees its outcome. Raises `StoreUnavailable` (cannot be reached, locked, full), `StoreCorrupt` (not ours,
+    damaged) and `RevisionConflict`.
+    """
+
+    def __init__(self, path: Path, *, busy_timeout_s: float = _BUSY_TIMEOUT_S) -> None:
+        self.path = path
+        self._busy_timeout_s = busy_timeout_s
+        self._db: aiosqlite.Connection | None = None
+        self._turn = asyncio.Lock()
+
+    async def open(self) -> None:
+        """Open the file, or create it. A file that is not ours is left untouched."""
+        await inspect(self.path)
+        with translated(self.path):
+            db = await aiosqlite.connect(self.path, isolation_level=None, timeout=self._busy_timeout_s)
+            try:
+                await _persistently(lambda: prepare(self.path, db))
+            except BaseException:
+                await db.close()
+                raise
+        self._db = db
+
+    async def load(self) -> Mapping[str, RolloutState]:
+        """The present state of every rollout, by name."""
+        rows = await self._in_turn(lambda db: db.execute_fetchall(_LOAD))
+        states = [self._state(dict(zip(_STATE_FIELDS, row, strict=True))) for row in rows]
+        return {state.name: state for state in states}
+
+    async def commit(self, transition: Transition) -> Event:
+        """Write state and event in one transaction, if `before.revision` is still the stored one."""
+        require_successor(transition)
+        record = encode_transition(transition)
+        return Event(await self._in_turn(lambda db: self._write(db, transition, record)), transition)
+
+    async def events(
+        self, *, after: int = 0, limit: int = 100, rollout: str | None = None
+    ) -> Sequence[Event]:
+        """Events with `seq` > `after`, oldest first, at most `limit`; `after=-1` gives the newest `limit`."""
+        query = _NEWEST if after < 0 else _OLDEST
+        values = {"after": after, "limit": max(limit, 0), "rollout": rollout}
+        rows = await self._in_turn(lambda db: db.execute_fetchall(query, values))
+        return [self._event(seq, record) for seq, record in rows]
+
+    async def close(self) -> None:
+        """Wait for what runs, then close; the write-ahead log goes into the file. Closing twice is fine."""
+        async with self._turn:
+            db, self._db = self._db, None
+            if db is not None:
+                with translated(self.path):
+                    await db.close()
+
+    def __repr__(self) -> str:
+        return f"SqliteStore({str(self.path)!r}, {'closed' if self._db is None else 'open'})"
+
+    # ... one at a time, to the end, again if another process is writing
+
+    async def _in_turn(self, work: Callable[[aiosqlite.Connection], Awaitable[T]]) -> T:
+        return await asyncio.shield(asyncio.ensure_future(self._run(work)))
+
+    async def _run(self, work: Callable[[aiosqlite.Connection], Awaitable[T]]) -> T:
+        async with self._turn:
+            db = self._db
+            if db is None:
+                raise StoreUnavailable(f"{self.path}: is not open")
+            with translated(self.path):
+                return await _persistently(lambda: work(db))
+
+    # ... one transaction
+
+    async def _write(self, db: aiosqlite.Connection, transition: Transition, record: str) -> int:
+        await db.execute("BEGIN IMMEDIATE")
+        try:
+            await self._swap(db, transition)
+            seq = await db.execute_insert(_RECORD, (transition.after.name, record))
+            await db.execute("COMMIT")
+        except BaseException:
+            await roll_back(db)
+            raise
+        return int(seq[0]) if seq else 0
+
+    async def _swap(self, db: aiosqlite.Connection, transition: Transition) -> None:
+        expected, new = transition.before.revision, transition.after
+        values = [new.state, new.weight, new.phase, new.revision, new.since, new.reason, new.name]
+        first = expected == 0 and transition.changes_state
+        cursor = await (db.execute(_FIRST, values) if first else db.execute(_NEXT, [*values, expected]))
+        if cursor.rowcount != 1:
+            raise RevisionConflict(f"rollout {new.name!r} is no longer at revision {expected}")
+
+    # ... what was read
+
+    def _state(self, fields: Mapping[str, object]) -> RolloutState:
+        try:
+            return decode_state(fields)
+        except StoreCorrupt as error:
+            raise StoreCorrupt(f"{self.path}: rollout {fields['name']!r}: {error}") from None
+
+    def _event(self, seq: int, record: str | bytes) -> Event:
+        try:
+            return Event(seq, decode_transition(record))
+        except StoreCorrupt as error:
+            raise StoreCorrupt(f"{self.path}: event {seq}: {error}") from None
+
+
+@retry(
+    retry=retry_if_exception(is_busy),
+    stop=stop_after_attempt(_ATTEMPTS),
+    wait=wait_random(0, _PAUSE_S),
+    reraise=True,
+)
+async def _persistently(work: Callable[[], Awaitable[T]]) -> T:
+    return await work()

@@ -1,0 +1,161 @@
+"""The file behind the SQLite store: is it ours, can it be used, and how it is created.
+
+Owns the schema, its version and every check before the first write. Must never know what a rollout may do.
+
+A file that is not ours is left exactly as it is. What it is shows in SQLite's header, the first 100 bytes
+(sqlite.org/fileformat.html section 1.3), read as bytes; only a file with our application id is opened, first
+read-only, so that not even a checkpoint writes to a damaged one. The schema, the id and the version are
+written in one transaction *before* the switch to WAL: no moment exists at which a file of ours lacks the id.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import aiosqlite
+
+from proxy.errors import StoreCorrupt, StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+APPLICATION_ID = 0x64756170  # "duap"
+SCHEMA_VERSION = 1
+
+_MAGIC = b"SQLite format 3\x00"
+_HEADER_BYTES = 100
+_APPLICATION_ID_AT = slice(68, 72)
+# SQLITE_ERROR is what a missing table or column gives
+_UNREADABLE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR})
+_BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+_PRIMARY = 0xFF  # extended result codes keep the primary one in their low byte
+
+_SCHEMA = (
+    """
+    CREATE TABLE rollouts (
+        name TEXT NOT NULL PRIMARY KEY,
+        state TEXT NOT NULL,
+        weight INTEGER NOT NULL,
+        phase TEXT,
+        revision INTEGER NOT NULL,
+        since REAL NOT NULL,
+        reason TEXT NOT NULL
+    ) WITHOUT ROWID
+    """,
+    "CREATE TABLE events (seq INTEGER NOT NULL PRIMARY KEY, rollout TEXT NOT NULL, record TEXT NOT NULL)",
+    "CREATE INDEX events_of_rollout ON events (rollout, seq)",
+    f"PRAGMA application_id = {APPLICATION_ID}",
+    f"PRAGMA user_version = {SCHEMA_VERSION}",
+)
+
+_NO_CHANGE = "UPDATE rollouts SET weight = weight WHERE false"  # what a connection that may only read refuses
+
+
+async def inspect(path: Path) -> None:
+    """Look at the file without writing. Raises `StoreCorrupt` or `StoreUnavailable` if it is unusable."""
+    header = _header(path)
+    if not header:
+        return
+    _require_ours(path, header)
+    if _is_half_created(path):
+        return
+    with translated(path):
+        async with aiosqlite.connect(_read_only(path), uri=True) as db:
+            version = await _pragma(db, "user_version")
+            damage = " ".join(str(await _pragma(db, "quick_check(1)")).split())
+    _require_version(path, version)
+    if damage != "ok":
+        raise StoreCorrupt(f"{path}: is damaged: {damage}")
+
+
+async def prepare(path: Path, db: aiosqlite.Connection) -> None:
+    """Create the schema in an empty file, and prove that it can be written. Raises sqlite3.Error too."""
+    await db.execute("PRAGMA synchronous = FULL")
+    await db.execute("BEGIN IMMEDIATE")
+    try:
+        version = await _pragma(db, "user_version")
+        if version == 0:
+            for statement in _SCHEMA:
+                await db.execute(statement)
+        else:
+            _require_version(path, version)
+            await db.execute(_NO_CHANGE)
+        await db.execute("COMMIT")
+    except BaseException:
+        await roll_back(db)
+        raise
+    await _pragma(db, "journal_mode = WAL")
+
+
+async def roll_back(db: aiosqlite.Connection) -> None:
+    """End the open transaction, if SQLite has not ended it itself (a full disk does)."""
+    if db.in_transaction:
+        await db.execute("ROLLBACK")
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Map SQLite's errors to ours, once, each as one line that names the file."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = _primary_code(error)
+        if code in _UNREADABLE:
+            raise StoreCorrupt(f"{path}: {error}") from error
+        if code in _BUSY:
+            raise StoreUnavailable(f"{path}: is locked by another process") from error
+        raise StoreUnavailable(f"{path}: {error}") from error
+
+
+def is_busy(error: BaseException) -> bool:
+    """Whether another connection holds the lock, so that trying again makes sense."""
+    return isinstance(error, sqlite3.OperationalError) and _primary_code(error) in _BUSY
+
+
+def _header(path: Path) -> bytes:
+    """The file's first bytes; empty if there is no file yet, or nothing in it."""
+    try:
+        if not path.exists():
+            if not path.parent.is_dir():
+                raise StoreUnavailable(f"{path}: the folder {path.parent} does not exist")
+            return b""
+        if not path.is_file():
+            raise StoreUnavailable(f"{path}: is not a file")
+        with path.open("rb") as file:
+            return file.read(_HEADER_BYTES)
+    except OSError as error:
+        raise StoreUnavailable(f"{path}: {error.strerror}") from None
+
+
+def _require_ours(path: Path, header: bytes) -> None:
+    if len(header) < _HEADER_BYTES or not header.startswith(_MAGIC):
+        raise StoreCorrupt(f"{path}: is not a SQLite file")
+    if int.from_bytes(header[_APPLICATION_ID_AT], "big") != APPLICATION_ID:
+        raise StoreCorrupt(f"{path}: belongs to another program")
+
+
+def _is_half_created(path: Path) -> bool:
+    """Whether its creator was killed: the first connection that may write then takes the creation back."""
+    return path.with_name(path.name + "-journal").exists()
+
+
+def _read_only(path: Path) -> str:
+    return f"{path.absolute().as_uri()}?mode=ro"
+
+
+def _require_version(path: Path, version: object) -> None:
+    if version != SCHEMA_VERSION:
+        raise StoreCorrupt(f"{path}: has schema version {version}, this dualpath knows {SCHEMA_VERSION}")
+
+
+async def _pragma(db: aiosqlite.Connection, name: str) -> object:
+    # read to the end: a half-read statement keeps its transaction, and with it the lock
+    rows = list(await db.execute_fetchall(f"PRAGMA {name}"))
+    return rows[0][0] if rows else None
+
+
+def _primary_code(error: sqlite3.Error) -> int:
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & _PRIMARY
