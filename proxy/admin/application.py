@@ -1,0 +1,232 @@
+"""The admin's aiohttp application: routes, and what surrounds every answer.
+
+Owns the order in which a request is judged: address, identity, role, route, input, controller. Every error
+leaves as a problem document. It decides nothing about a rollout; the controller does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import orjson
+from aiohttp import web
+
+from proxy import __version__
+from proxy.admin import inputs, views
+from proxy.admin.auth import AddressBook, Doorkeeper, Identity, authorise
+from proxy.admin.problems import RefusedError, problem_of, problem_response
+from proxy.config.export import redacted
+from proxy.errors import DualpathError
+from proxy.model import Verb
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from proxy.config.schema import Config
+    from proxy.controlplane.controller import Controller
+    from proxy.ports import Clock
+
+    Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+log = logging.getLogger("dualpath.admin")
+
+PROBES = frozenset({"/healthz", "/readyz"})
+"""Paths that load balancers and container runtimes ask, under any name and without a token."""
+
+BODY_TIMEOUT_S = 10.0
+
+_IDENTITY = web.RequestKey("identity", Identity)
+
+_SECURITY_HEADERS = {
+    "Server": "dualpath",
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; form-action 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the admin is told by the composition root.
+
+    `ready` names what is still missing before traffic can be served; empty means ready. Backends' health is
+    not among it: a proxy whose backends are down is still the right place to ask why.
+    """
+
+    instance: str
+    ready: Callable[[], Sequence[str]]
+    clock: Clock
+
+
+def build_admin(config: Config, controller: Controller, around: Surroundings) -> web.Application:
+    """The application, to be served by an aiohttp runner on `config.admin.address`."""
+    guard = _Guard(AddressBook(config.admin), Doorkeeper(config.admin.tokens), around.clock)
+    api = _Api(config, controller, around, started_s=around.clock.monotonic())
+    app = web.Application(middlewares=[_problems, guard.check], client_max_size=inputs.MAX_BODY_BYTES)
+    app.on_response_prepare.append(_secure)
+    app.add_routes(api.routes())
+    return app
+
+
+class _Api:
+    """The handlers, one method each."""
+
+    def __init__(
+        self, config: Config, controller: Controller, around: Surroundings, started_s: float
+    ) -> None:
+        self._config = config
+        self._controller = controller
+        self._around = around
+        self._started_s = started_s
+
+    def routes(self) -> list[web.RouteDef]:
+        """Every path of the API and its handler."""
+        verbs = "|".join(Verb)
+        return [
+            web.get("/healthz", self.healthz),
+            web.get("/readyz", self.readyz),
+            web.get("/api/v1/status", self.status),
+            web.get("/api/v1/rollouts", self.rollouts),
+            web.get("/api/v1/rollouts/{name}", self.rollout),
+            web.post(f"/api/v1/rollouts/{{name}}/{{verb:{verbs}}}", self.command),
+            web.get("/api/v1/events", self.events),
+            web.get("/api/v1/explain", self.explain),
+            web.get("/api/v1/config", self.config),
+        ]
+
+    async def healthz(self, request: web.Request) -> web.Response:
+        """The process answers; nothing else is claimed."""
+        return _json({"status": "ok"})
+
+    async def readyz(self, request: web.Request) -> web.Response:
+        """200 once nothing is missing, else 503. Backends are shown and decide nothing."""
+        missing = list(self._around.ready())
+        endpoints = [endpoint for report in self._controller.reports() for endpoint in report.endpoints]
+        backends = views.backends_view(endpoints)
+        if missing:
+            detail = f"not ready yet: {', '.join(missing)}"
+            raise RefusedError(
+                503, detail, headers={"Retry-After": "1"}, members={"missing": missing, "backends": backends}
+            )
+        return _json({"status": "ready", "missing": [], "backends": backends})
+
+    async def status(self, request: web.Request) -> web.Response:
+        """The instance and all of its rollouts."""
+        inputs.refuse_query(request.query.items())
+        return _json(
+            {
+                "instance": self._around.instance,
+                "version": __version__,
+                "uptime_s": round(self._around.clock.monotonic() - self._started_s, 3),
+                "workers": self._config.listen.workers,
+                "rollouts": self._rollouts(),
+            }
+        )
+
+    async def rollouts(self, request: web.Request) -> web.Response:
+        """All rollouts."""
+        inputs.refuse_query(request.query.items())
+        return _json({"rollouts": self._rollouts()})
+
+    async def rollout(self, request: web.Request) -> web.Response:
+        """One rollout by name."""
+        inputs.refuse_query(request.query.items())
+        return _json(views.rollout_view(self._controller.report(request.match_info["name"])))
+
+    async def command(self, request: web.Request) -> web.Response:
+        """Carry a verb out, and answer with the rollout as it is then."""
+        inputs.refuse_query(request.query.items())
+        name = self._controller.report(request.match_info["name"]).state.name
+        command = inputs.read_command(
+            await _body(request),
+            request.content_type,
+            rollout=name,
+            verb=Verb(request.match_info["verb"]),
+            actor=request[_IDENTITY].name,
+        )
+        state = await self._controller.command(command)
+        return _json(views.rollout_view(replace(self._controller.report(name), state=state)))
+
+    async def events(self, request: web.Request) -> web.Response:
+        """A page of the audit, oldest first."""
+        query = inputs.read_event_query(request.query.items())
+        found = await self._controller.events(after=query.after, limit=query.limit, rollout=query.rollout)
+        return _json(views.events_view(found))
+
+    async def explain(self, request: web.Request) -> web.Response:
+        """Where a request would go, and why; nothing is sent."""
+        query = inputs.read_explain_query(request.query.items())
+        if query.rollout is not None:
+            self._controller.report(query.rollout)
+        explanation = self._controller.explain(
+            key=query.key, host=query.host, path=query.path, method=query.method, rollout=query.rollout
+        )
+        return _json(views.explanation_view(explanation))
+
+    async def config(self, request: web.Request) -> web.Response:
+        """The configuration in force, without its secrets."""
+        inputs.refuse_query(request.query.items())
+        return _json(redacted(self._config))
+
+    def _rollouts(self) -> list[views.JsonObject]:
+        return [views.rollout_view(report) for report in self._controller.reports()]
+
+
+class _Guard:
+    """The middleware that lets a request through to its route."""
+
+    def __init__(self, addresses: AddressBook, doorkeeper: Doorkeeper, clock: Clock) -> None:
+        self._addresses = addresses
+        self._doorkeeper = doorkeeper
+        self._clock = clock
+
+    @web.middleware
+    async def check(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Address, origin, identity, role, in this order; then the route."""
+        if request.path not in PROBES:
+            self._admit(request)
+        return await handler(request)
+
+    def _admit(self, request: web.Request) -> None:
+        host = request.headers.get("Host", "")
+        self._addresses.check_host(host)
+        self._addresses.check_origin(request.headers, host)
+        peer = request.remote or ""
+        authorization = request.headers.getall("Authorization", [])
+        identity = self._doorkeeper.identify(authorization, peer, self._clock.monotonic())
+        authorise(identity, request.method)
+        request[_IDENTITY] = identity
+
+
+@web.middleware
+async def _problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except (DualpathError, web.HTTPException) as error:
+        return problem_response(problem_of(error), request.rel_url.raw_path)
+    except Exception as error:
+        log.exception("the admin API failed on %r %r", request.method, request.path)
+        return problem_response(problem_of(error), request.rel_url.raw_path)
+
+
+async def _secure(request: web.Request, response: web.StreamResponse) -> None:
+    response.headers.update(_SECURITY_HEADERS)
+
+
+async def _body(request: web.Request) -> bytes:
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            return await request.read()
+    except TimeoutError:
+        raise RefusedError(408, f"the body did not arrive within {BODY_TIMEOUT_S:g} s") from None
+
+
+def _json(payload: object) -> web.Response:
+    body = orjson.dumps(payload, option=orjson.OPT_APPEND_NEWLINE)
+    return web.Response(body=body, content_type="application/json")

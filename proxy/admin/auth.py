@@ -1,0 +1,225 @@
+"""Who may ask what: bearer tokens, roles, and the names under which the admin may be addressed.
+
+Owns the decisions alone; the application asks before it routes. Tokens are known by their SHA-256 only,
+compared in constant time with every one that is configured. It must never see a request's body, never hold
+or log a token.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from proxy.admin.problems import RefusedError
+from proxy.config.fields import split_host_port
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from proxy.config.schema import Admin, AdminToken
+
+LOCAL = "local"
+"""Who acts when no token is configured, which the configuration allows on loopback only."""
+
+_REALM = 'Bearer realm="dualpath"'
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_SCHEME_PORTS = {"http": ":80", "https": ":443"}
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who asks, as the audit names them, and whether they may change anything."""
+
+    name: str
+    operator: bool
+
+
+class Doorkeeper:
+    """Turns an Authorization field into an identity, or into a refusal.
+
+    Failures are limited per peer and window. Beyond the limit they are answered 429; a peer that tried too
+    many *different* tokens is guessing, and is refused for the rest of the window even with the right one.
+    One wrong token repeated is a script with an old secret: it must not lock the operator beside it out of a
+    rollback.
+    """
+
+    def __init__(self, tokens: Sequence[AdminToken], *, limit: int = 10, window_s: float = 60.0) -> None:
+        self._tokens = tuple(tokens)
+        self._failures = FailureLog(limit, window_s)
+
+    def __repr__(self) -> str:
+        return f"<Doorkeeper {len(self._tokens)} tokens, {self._failures!r}>"
+
+    def identify(self, authorization: Sequence[str], peer: str, now: float) -> Identity:
+        """Who sent these Authorization field values. Raises `RefusedError` 401 or 429.
+
+        RFC 6750 section 2.1; `now` is in monotonic seconds.
+        """
+        if not self._tokens:
+            return Identity(LOCAL, operator=True)
+        if self._failures.guessing(peer, now):
+            raise self._too_many(peer, now)
+        digest = _digest(authorization)
+        token = self._match(digest)
+        if token is not None:
+            return Identity(token.name, operator=token.role == "operator")
+        if self._failures.note(peer, digest, now):
+            raise self._too_many(peer, now)
+        challenge = _REALM if digest is None else f'{_REALM}, error="invalid_token"'
+        detail = "a bearer token is needed" if digest is None else "this token is not known"
+        raise RefusedError(401, detail, headers={"WWW-Authenticate": challenge})
+
+    def _match(self, digest: str | None) -> AdminToken | None:
+        """The token with this digest, in a time that does not depend on which one it is."""
+        found = None
+        if digest is not None:
+            for token in self._tokens:
+                if hmac.compare_digest(token.sha256, digest):
+                    found = token
+        return found
+
+    def _too_many(self, peer: str, now: float) -> RefusedError:
+        wait_s = int(self._failures.remaining_s(peer, now)) + 1
+        return RefusedError(
+            429, "too many failed attempts from this address", headers={"Retry-After": str(wait_s)}
+        )
+
+
+def authorise(identity: Identity, method: str) -> None:
+    """Viewers may look, operators may act. Raises `RefusedError` 403 (RFC 6750 section 3.1)."""
+    if method not in _SAFE and not identity.operator:
+        challenge = f'{_REALM}, error="insufficient_scope"'
+        raise RefusedError(
+            403,
+            f"{identity.name} is a viewer; this needs an operator",
+            headers={"WWW-Authenticate": challenge},
+        )
+
+
+class AddressBook:
+    """The names under which the admin may be addressed.
+
+    A page on another site that has its own name resolve to our address (DNS rebinding) is same-origin to the
+    browser; only the Host field still tells. Loopback addresses, the bound address and the configured hosts
+    are accepted. Bound to every address, any literal address is: rebinding needs a name.
+    """
+
+    def __init__(self, admin: Admin) -> None:
+        bound, _ = split_host_port(admin.address.lower())
+        address = _literal(bound)
+        self._any_literal = address is not None and address.is_unspecified
+        self._names = frozenset({"localhost", bound, *admin.hosts})
+
+    def __repr__(self) -> str:
+        return f"<AddressBook {sorted(self._names)}>"
+
+    def check_host(self, host: str) -> None:
+        """Raises `RefusedError` 403 unless the Host field names us."""
+        name = _host_name(host)
+        if name not in self._names and not self._matches(name) and not self._accepts_literal(name):
+            raise RefusedError(403, "the Host field names none of the admin's addresses")
+
+    def check_origin(self, headers: Mapping[str, str], host: str) -> None:
+        """Raises `RefusedError` 403 for a change that a page of another origin asks for.
+
+        Browsers send Origin with every cross-site POST; tools such as curl send neither field.
+        """
+        origin = headers.get("Origin")
+        same = origin is None or _authority(origin) == host.lower() or _with_port(origin) == host.lower()
+        if not same or headers.get("Sec-Fetch-Site") in {"cross-site", "same-site"}:
+            raise RefusedError(403, "a page of another origin may not act here")
+
+    def _matches(self, name: str) -> bool:
+        return any(pattern.startswith("*.") and name.endswith(pattern[1:]) for pattern in self._names)
+
+    def _accepts_literal(self, name: str) -> bool:
+        address = _literal(name)
+        return address is not None and (self._any_literal or address.is_loopback)
+
+
+@dataclass(slots=True)
+class _Failures:
+    since: float
+    count: int = 0
+    tried: set[str] = field(default_factory=set)
+
+
+class FailureLog:
+    """Failed attempts per peer in fixed windows; the number of peers that are remembered is bounded."""
+
+    def __init__(self, limit: int, window_s: float, max_peers: int = 1024) -> None:
+        self._limit = limit
+        self._window_s = window_s
+        self._max_peers = max_peers
+        self._peers: dict[str, _Failures] = {}
+
+    def __repr__(self) -> str:
+        return f"<FailureLog {len(self._peers)} peers>"
+
+    def guessing(self, peer: str, now: float) -> bool:
+        """Whether the peer has tried as many different tokens as it may."""
+        failures = self._current(peer, now)
+        return failures is not None and len(failures.tried) >= self._limit
+
+    def note(self, peer: str, digest: str | None, now: float) -> bool:
+        """Count a failure; True once the peer has failed more often than it may."""
+        failures = self._current(peer, now)
+        if failures is None:
+            if len(self._peers) >= self._max_peers:
+                del self._peers[next(iter(self._peers))]  # the oldest: entries stand in order of their window
+            failures = self._peers[peer] = _Failures(now)
+        failures.count += 1
+        if digest is not None:
+            failures.tried.add(digest)
+        return failures.count > self._limit
+
+    def remaining_s(self, peer: str, now: float) -> float:
+        """Seconds until the peer's window ends, 0 without one."""
+        failures = self._current(peer, now)
+        return 0.0 if failures is None else failures.since + self._window_s - now
+
+    def _current(self, peer: str, now: float) -> _Failures | None:
+        failures = self._peers.get(peer)
+        if failures is not None and now - failures.since >= self._window_s:
+            del self._peers[peer]
+            return None
+        return failures
+
+
+def _digest(authorization: Sequence[str]) -> str | None:
+    """The SHA-256 of the one bearer token, as hexadecimal digits; None without exactly one."""
+    if len(authorization) != 1:
+        return None
+    scheme, _, token = authorization[0].partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        return None
+    return sha256(token.strip().encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _host_name(host: str) -> str:
+    """The Host field without port, brackets and case; "" for what is no host."""
+    try:
+        return (urlsplit(f"//{host}").hostname or "") if host else ""
+    except ValueError:
+        return ""
+
+
+def _authority(origin: str) -> str:
+    return origin.lower().partition("://")[2]
+
+
+def _with_port(origin: str) -> str:
+    """An origin's authority with its scheme's port, which Host may carry and Origin does not."""
+    scheme = origin.lower().partition("://")[0]
+    return _authority(origin) + _SCHEME_PORTS.get(scheme, "")
+
+
+def _literal(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(name)
+    except ValueError:
+        return None

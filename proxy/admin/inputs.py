@@ -1,0 +1,174 @@
+"""What a caller sends, read strictly: bodies of commands, and query parameters.
+
+Pure. A key that is not known is an error, because the typo `percentge` must not become "no percentage given".
+JSON that cannot be read is 400, JSON that says something impossible is 422; all problems are named at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import orjson
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from proxy.admin.problems import RefusedError
+from proxy.config.units import Percentage, weight_of
+from proxy.model import Command, Verb
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+MAX_BODY_BYTES = 16 << 10
+MAX_EVENTS = 1000
+_MAX_REASON = 500
+_MAX_DIGITS = 18  # sequence numbers fit 63 bits
+
+_TAKES: dict[Verb, frozenset[str]] = {
+    Verb.SET: frozenset({"percentage"}),
+    Verb.ROLLBACK: frozenset({"percentage"}),
+    Verb.PROMOTE: frozenset({"full"}),
+}
+_ALL_TAKE = frozenset({"reason", "revision"})
+
+
+@dataclass(frozen=True, slots=True)
+class EventQuery:
+    """Which part of the audit is asked for, see `ports.Store.events`."""
+
+    after: int
+    limit: int
+    rollout: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainQuery:
+    """The request that is to be explained."""
+
+    key: str | None
+    host: str
+    path: str
+    method: str
+    rollout: str | None
+
+
+def read_command(raw: bytes, content_type: str, *, rollout: str, verb: Verb, actor: str) -> Command:
+    """The command in a POST body. An empty body is an empty object. Raises `RefusedError` 400, 415 or 422."""
+    fields = _json_object(raw, content_type) if raw.strip() else {}
+    body = _validated(fields)
+    problems = [
+        (name, f"does not go with {verb}")
+        for name in sorted(body.model_fields_set - _TAKES.get(verb, frozenset()) - _ALL_TAKE)
+    ]
+    if verb is Verb.SET and body.percentage is None:
+        problems.append(("percentage", "is needed to set one"))
+    if problems:
+        raise _invalid(problems)
+    return Command(
+        rollout=rollout,
+        verb=verb,
+        actor=actor,
+        reason=body.reason,
+        weight=None if body.percentage is None else weight_of(body.percentage),
+        full=body.full,
+        revision=body.revision,
+    )
+
+
+def read_event_query(query: Iterable[tuple[str, str]]) -> EventQuery:
+    """`after` (-1: the newest), `limit` (1..1000) and `rollout`. Raises `RefusedError` 400."""
+    given = _known(query, frozenset({"after", "limit", "rollout"}))
+    return EventQuery(
+        after=_whole(given, "after", default=0, low=-1, high=10**_MAX_DIGITS),
+        limit=_whole(given, "limit", default=100, low=1, high=MAX_EVENTS),
+        rollout=given.get("rollout"),
+    )
+
+
+def read_explain_query(query: Iterable[tuple[str, str]]) -> ExplainQuery:
+    """`key`, `host`, `path`, `method`, `rollout`, all optional; an empty key is none. Raises 400."""
+    given = _known(query, frozenset({"key", "host", "path", "method", "rollout"}))
+    path = given.get("path", "/")
+    if not path.startswith("/"):
+        raise RefusedError(400, 'query parameter "path" must start with "/"')
+    return ExplainQuery(
+        key=given.get("key") or None,
+        host=given.get("host", "").lower(),
+        path=path.partition("?")[0],
+        method=given.get("method", "GET").upper(),
+        rollout=given.get("rollout") or None,
+    )
+
+
+def refuse_query(query: Iterable[tuple[str, str]]) -> None:
+    """For what takes no query parameter. Raises `RefusedError` 400 if there is one."""
+    _known(query, frozenset())
+
+
+def _printable(value: str) -> str:
+    if not value.isprintable():
+        raise ValueError("must hold no control characters")
+    return value.strip()
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    percentage: Percentage | None = None
+    reason: Annotated[str, Field(max_length=_MAX_REASON), AfterValidator(_printable)] = ""
+    full: bool = False
+    revision: Annotated[int, Field(ge=0)] | None = None
+
+
+def _json_object(raw: bytes, content_type: str) -> dict[str, object]:
+    if content_type.lower() != "application/json":
+        raise RefusedError(
+            415, "a command's body is application/json", headers={"Accept": "application/json"}
+        )
+    try:
+        fields = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise RefusedError(400, f"the body is not JSON: {error}") from None
+    if not isinstance(fields, dict):
+        raise RefusedError(400, "the body must be a JSON object")
+    return fields
+
+
+def _validated(fields: dict[str, object]) -> _Body:
+    try:
+        return _Body.model_validate(fields)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_context=False, include_input=False)
+        raise _invalid([(str(item["loc"][0]), _said(item["type"], item["msg"])) for item in found]) from None
+
+
+def _said(kind: str, message: str) -> str:
+    return "is not known" if kind == "extra_forbidden" else message.removeprefix("Value error, ")
+
+
+def _invalid(problems: list[tuple[str, str]]) -> RefusedError:
+    listed = [{"path": name, "message": message} for name, message in problems]
+    return RefusedError(
+        422, "; ".join(f"{name}: {message}" for name, message in problems), members={"problems": listed}
+    )
+
+
+def _known(query: Iterable[tuple[str, str]], names: frozenset[str]) -> dict[str, str]:
+    given: dict[str, str] = {}
+    for name, value in query:
+        if name not in names:
+            raise RefusedError(400, f"query parameter {name!r} is not known")
+        if name in given:
+            raise RefusedError(400, f"query parameter {name!r} is given twice")
+        given[name] = value
+    return given
+
+
+def _whole(given: dict[str, str], name: str, *, default: int, low: int, high: int) -> int:
+    text = given.get(name, str(default))
+    digits = text.removeprefix("-")
+    if not (
+        digits.isascii() and digits.isdecimal() and len(digits) <= _MAX_DIGITS and low <= int(text) <= high
+    ):
+        raise RefusedError(400, f'query parameter "{name}" must be a whole number from {low} to {high}')
+    return int(text)

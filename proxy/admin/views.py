@@ -1,0 +1,230 @@
+"""Values of the model as JSON-ready dicts: the shapes that docs/admin-api.md promises.
+
+Pure: no request, no clock, no library. Rates and shares are 0..1, percentages 0..100, latencies milliseconds,
+instants ISO 8601 in UTC. What cannot be known (a ratio to zero, a guard short of its sample) is None, not 0.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from proxy.model import Path
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from proxy.model import (
+        EndpointStatus,
+        Event,
+        Explanation,
+        GuardReading,
+        Judgment,
+        LatencySummary,
+        PathSummary,
+        RolloutReport,
+        RolloutState,
+        Snapshot,
+    )
+
+JsonObject = dict[str, object]
+
+_COMPARED: tuple[tuple[str, Callable[[PathSummary], float]], ...] = (
+    ("error_rate", lambda path: path.error_rate),
+    ("mean_ms", lambda path: _ms(path.latency.mean)),
+    ("p50_ms", lambda path: _ms(path.latency.p50)),
+    ("p95_ms", lambda path: _ms(path.latency.p95)),
+    ("p99_ms", lambda path: _ms(path.latency.p99)),
+)
+
+
+def rollout_view(report: RolloutReport) -> JsonObject:
+    """One rollout as `/api/v1/status` shows it.
+
+    Figures at the top level are totals since the process started; `recent` has the same shape over its
+    `window_s`. `observed_percentage` is the recent one: what the split does now.
+    """
+    return {
+        **_state_view(report.state),
+        "name": report.state.name,
+        "observed_percentage": _share(report.recent.observed_percentage),
+        "since": instant(report.state.since),
+        "reason": report.state.reason,
+        "judgment": _judgment_view(report.judgment),
+        **_figures(report.total),
+        "recent": {
+            "window_s": report.recent.window_s,
+            "observed_percentage": _share(report.recent.observed_percentage),
+            **_figures(report.recent),
+        },
+        "guards": [_guard_view(reading) for reading in report.judgment.readings],
+        "breaker": report.breaker,
+        "endpoints": [endpoint_view(endpoint) for endpoint in report.endpoints],
+    }
+
+
+def event_view(event: Event) -> JsonObject:
+    """One record of the audit. An alert has `changes_state` false and `before` equal to `after`."""
+    transition = event.transition
+    judgment = transition.judgment
+    return {
+        "seq": event.seq,
+        "at": instant(transition.at),
+        "rollout": transition.after.name,
+        "cause": transition.cause,
+        "actor": transition.actor,
+        "reason": transition.reason,
+        "changes_state": transition.changes_state,
+        "before": _state_view(transition.before),
+        "after": _state_view(transition.after),
+        "judgment": None
+        if judgment is None
+        else {**_judgment_view(judgment), "guards": [_guard_view(reading) for reading in judgment.readings]},
+    }
+
+
+def explanation_view(explanation: Explanation) -> JsonObject:
+    """Why a key goes where it goes; `bucket` is None where no bucket was consulted."""
+    return {
+        "rollout": explanation.rollout,
+        "path": explanation.path,
+        "rule": explanation.rule,
+        "key": explanation.key,
+        "bucket": explanation.bucket,
+        "weight": explanation.weight,
+    }
+
+
+def endpoint_view(endpoint: EndpointStatus) -> JsonObject:
+    """One endpoint as the data plane sees it."""
+    return {
+        "path": endpoint.path,
+        "url": endpoint.url,
+        "healthy": endpoint.healthy,
+        "ejected": endpoint.ejected,
+        "outstanding": endpoint.outstanding,
+        "idle_connections": endpoint.idle_connections,
+    }
+
+
+def backends_view(endpoints: Iterable[EndpointStatus]) -> JsonObject:
+    """Per path the number of endpoints, and of those that may take traffic."""
+    known = {(endpoint.path, endpoint.url): endpoint for endpoint in endpoints}.values()
+    return {
+        str(path): {
+            "endpoints": sum(endpoint.path is path for endpoint in known),
+            "healthy": sum(
+                endpoint.path is path and endpoint.healthy and not endpoint.ejected for endpoint in known
+            ),
+        }
+        for path in Path
+    }
+
+
+def events_view(events: Sequence[Event]) -> JsonObject:
+    """A page of the audit; `last` is the `after` of the next page, None on an empty one."""
+    return {"events": [event_view(event) for event in events], "last": events[-1].seq if events else None}
+
+
+def instant(epoch_s: float) -> str:
+    """An instant in UTC as ISO 8601 with milliseconds, such as "2026-01-01T00:00:00.000Z"."""
+    return datetime.fromtimestamp(epoch_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _state_view(state: RolloutState) -> JsonObject:
+    return {
+        "state": state.state,
+        "phase": state.phase,
+        "percentage": state.percentage,
+        "weight": state.weight,
+        "revision": state.revision,
+    }
+
+
+def _judgment_view(judgment: Judgment) -> JsonObject:
+    return {
+        "verdict": judgment.verdict,
+        "reasons": list(judgment.reasons),
+        "cause": judgment.cause or None,
+        "action": judgment.action,
+    }
+
+
+def _guard_view(reading: GuardReading) -> JsonObject:
+    return {
+        "name": reading.guard,
+        "metric": reading.metric,
+        "value": reading.value,
+        "limit": reading.limit,
+        "sample": reading.sample,
+        "min_requests": reading.min_requests,
+        "crossed": reading.crossed,
+        "firing": reading.firing,
+        "action": reading.action,
+    }
+
+
+def _figures(snapshot: Snapshot) -> JsonObject:
+    return {
+        "paths": {
+            "v1": {"assigned": snapshot.assigned_v1, **_path_view(snapshot.v1)},
+            "v2": {
+                "assigned": snapshot.assigned_v2,
+                **_path_view(snapshot.v2),
+                "fallbacks": snapshot.fallbacks,
+                "fallback_rate": _share(snapshot.fallback_rate),
+                "fallback_errors": snapshot.fallback_errors,
+            },
+        },
+        "client": {
+            "requests": snapshot.client_requests,
+            "errors": snapshot.client_errors,
+            "error_rate": _share(snapshot.client_error_rate),
+            "aborts": snapshot.client_aborts,
+        },
+        "comparison": _comparison(snapshot.v1, snapshot.v2),
+        "fallbacks_by_reason": {str(reason): count for reason, count in snapshot.fallbacks_by_reason},
+        "fallbacks_over_budget": snapshot.fallbacks_over_budget,
+        "overridden": snapshot.overridden,
+    }
+
+
+def _path_view(path: PathSummary) -> JsonObject:
+    return {
+        "requests": path.requests,
+        "errors": path.errors,
+        "error_rate": _share(path.error_rate),
+        "errors_by_class": {str(kind): count for kind, count in path.errors_by_class},
+        "latency_ms": _latency_view(path.latency),
+    }
+
+
+def _latency_view(latency: LatencySummary) -> JsonObject:
+    return {
+        "mean": _ms(latency.mean),
+        "p50": _ms(latency.p50),
+        "p90": _ms(latency.p90),
+        "p95": _ms(latency.p95),
+        "p99": _ms(latency.p99),
+        "max": _ms(latency.max),
+    }
+
+
+def _comparison(v1: PathSummary, v2: PathSummary) -> JsonObject:
+    """Per figure v2 minus v1 and v2 over v1; None without a sample on both paths, and for a ratio to zero."""
+    both = v1.requests > 0 and v2.requests > 0
+    return {
+        name: {
+            "difference": round(read(v2) - read(v1), 6) if both else None,
+            "ratio": round(read(v2) / read(v1), 4) if both and read(v1) > 0 else None,
+        }
+        for name, read in _COMPARED
+    }
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 3)
+
+
+def _share(value: float) -> float:
+    return round(value, 6)

@@ -1,0 +1,179 @@
+"""The admin API's client: what every verb of the command line speaks through.
+
+Owns time-outs, retries and the wording of failures. A GET is tried twice when the connection fails; a POST is
+never repeated, because the first one may have been carried out. It must never know how an answer is shown.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import quote, urlencode, urlsplit
+
+import aiohttp
+import orjson
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_fixed
+from yarl import URL
+
+from proxy import __version__
+from proxy.errors import DualpathError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from proxy.model import Verb
+
+JsonDocument = dict[str, Any]
+
+CONNECT_TIMEOUT_S = 2.0
+TOTAL_TIMEOUT_S = 10.0
+_RETRY_WAIT_S = 0.2
+
+
+class AdminApiError(DualpathError):
+    """The admin API could not be reached, or refused; the message is one line for a person."""
+
+
+class AdminApi(Protocol):
+    """What the command line asks of the admin API. All raise `AdminApiError`."""
+
+    async def status(self) -> JsonDocument: ...
+
+    async def events(self, *, limit: int) -> JsonDocument:
+        """The newest `limit` events."""
+
+    async def explain(self, query: Mapping[str, str]) -> JsonDocument: ...
+
+    async def command(self, rollout: str, verb: Verb, body: Mapping[str, object]) -> JsonDocument:
+        """The rollout as it is after the verb."""
+
+
+@asynccontextmanager
+async def open_admin(url: str, token: str | None) -> AsyncIterator[AdminApi]:
+    """A client of the admin API at `url`, as `parse_admin_url` returned it."""
+    timeout = aiohttp.ClientTimeout(total=TOTAL_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
+    async with aiohttp.ClientSession(headers=request_headers(token), timeout=timeout) as session:
+        yield AdminClient(url, session)
+
+
+def request_headers(token: str | None) -> dict[str, str]:
+    """The header fields of every request; the token stands in no other place."""
+    headers = {"User-Agent": f"dualpath/{__version__}", "Accept": "application/json"}
+    if token is not None:
+        headers["Authorization"] = f"Bearer {token}"
+    return headers
+
+
+def parse_admin_url(value: str) -> str:
+    """ "http://host:port" or "host:port", without a slash at the end. Raises ValueError for anything else."""
+    url = value if "://" in value else f"http://{value}"
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        raise ValueError(f"must be an address such as http://127.0.0.1:9900, not {value!r}") from None
+    if parts.scheme not in {"http", "https"} or not parts.hostname or not url.isprintable() or " " in url:
+        raise ValueError(f"must be an address such as http://127.0.0.1:9900, not {value!r}")
+    if parts.username is not None or parts.query or parts.fragment:
+        raise ValueError("must hold no user, query or fragment")
+    return url.rstrip("/")
+
+
+def parse_admin_token(value: str) -> str:
+    """A token that fits a header field. Raises ValueError, which does not repeat the token."""
+    if not value or not value.isascii() or not value.isprintable() or " " in value:
+        raise ValueError("must be printable ASCII without spaces")
+    return value
+
+
+class AdminClient:
+    """`AdminApi` over an aiohttp session."""
+
+    def __init__(
+        self, url: str, session: aiohttp.ClientSession, *, retry_wait_s: float = _RETRY_WAIT_S
+    ) -> None:
+        self._url = url
+        self._session = session
+        self._retry_wait_s = retry_wait_s
+
+    def __repr__(self) -> str:
+        return f"<AdminClient {self._url}>"
+
+    async def status(self) -> JsonDocument:
+        """`GET /api/v1/status`."""
+        return await self._get("/api/v1/status", {}, must_hold="rollouts")
+
+    async def events(self, *, limit: int) -> JsonDocument:
+        """`GET /api/v1/events`, the newest."""
+        query = {"after": "-1", "limit": str(limit)}
+        return await self._get("/api/v1/events", query, must_hold="events")
+
+    async def explain(self, query: Mapping[str, str]) -> JsonDocument:
+        """`GET /api/v1/explain`."""
+        return await self._get("/api/v1/explain", query, must_hold="rule")
+
+    async def command(self, rollout: str, verb: Verb, body: Mapping[str, object]) -> JsonDocument:
+        """`POST /api/v1/rollouts/{rollout}/{verb}`, once."""
+        target = self._target(f"/api/v1/rollouts/{quote(rollout, safe='')}/{verb}", {})
+        try:
+            return await self._send("POST", target, orjson.dumps(body), must_hold="state")
+        except (aiohttp.ClientError, TimeoutError) as error:
+            never_sent = isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
+            doubt = "" if never_sent else "; it may have been carried out, see `dualpath status`"
+            raise AdminApiError(f"{self._unreachable(error)}{doubt}") from error
+
+    async def _get(self, path: str, query: Mapping[str, str], *, must_hold: str) -> JsonDocument:
+        retrying = AsyncRetrying(
+            stop=stop_after_attempt(2),
+            wait=wait_fixed(self._retry_wait_s),
+            retry=retry_if_exception(_connection_failed),
+            reraise=True,
+        )
+        try:
+            return await retrying(self._send, "GET", self._target(path, query), None, must_hold=must_hold)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise AdminApiError(self._unreachable(error)) from error
+
+    async def _send(self, method: str, target: URL, body: bytes | None, *, must_hold: str) -> JsonDocument:
+        headers = {} if body is None else {"Content-Type": "application/json"}
+        # A redirect would carry the token elsewhere.
+        async with self._session.request(
+            method, target, data=body, headers=headers, allow_redirects=False
+        ) as response:
+            return self._document(response.status, await response.read(), must_hold)
+
+    def _document(self, status: int, raw: bytes, must_hold: str) -> JsonDocument:
+        """The answer's JSON object. Raises `AdminApiError` with the problem's words."""
+        try:
+            document = orjson.loads(raw)
+        except orjson.JSONDecodeError:
+            document = None
+        if status >= 400 and isinstance(document, dict) and "title" in document:
+            raise AdminApiError(self._refused(status, document))
+        if status != 200 or not isinstance(document, dict) or must_hold not in document:
+            raise AdminApiError(f"what answers at {self._url} is not the admin API (status {status})")
+        return document
+
+    def _refused(self, status: int, problem: JsonDocument) -> str:
+        words = str(problem.get("detail") or problem["title"])
+        if status == 401:
+            return f"{self._url}: {words} (--token or DUALPATH_TOKEN)"
+        return words
+
+    def _unreachable(self, error: Exception) -> str:
+        if isinstance(error, TimeoutError):
+            return f"the admin API at {self._url} did not answer in time"
+        if isinstance(error, aiohttp.ClientConnectorError):
+            number = error.os_error.errno
+            cause = os.strerror(number) if number is not None and number > 0 else str(error.os_error)
+            return f"cannot reach the admin API at {self._url}: {cause}"
+        return f"the admin API at {self._url} broke off its answer: {str(error) or type(error).__name__}"
+
+    def _target(self, path: str, query: Mapping[str, str]) -> URL:
+        suffix = f"?{urlencode(query)}" if query else ""
+        return URL(f"{self._url}{path}{suffix}", encoded=True)
+
+
+def _connection_failed(error: BaseException) -> bool:
+    return isinstance(error, aiohttp.ClientConnectionError) and not isinstance(error, TimeoutError)

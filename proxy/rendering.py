@@ -1,0 +1,267 @@
+"""What the command line prints: the admin API's documents as text that a person reads in 80 columns.
+
+Pure: documents in, rich renderables out; no terminal, no request. Text of others (reasons, names, URLs) never
+reaches the terminal with control characters in it, and is never read as markup.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rich.console import RenderableType
+
+JsonDocument = dict[str, Any]
+_Row = tuple[str, Callable[[JsonDocument], str], Callable[[JsonDocument], str]]
+
+_STATE_STYLES = {
+    "running": "bold green",
+    "completed": "bold green",
+    "paused": "bold yellow",
+    "rolled_back": "bold red",
+    "aborted": "bold red",
+}
+_INDENT = "  "
+
+
+def status_text(document: JsonDocument) -> RenderableType:
+    """`dualpath status`: the instance, then each rollout with v1 beside v2."""
+    workers = document["workers"]
+    instance, version = clean(document["instance"]), clean(document["version"])
+    uptime = duration(document["uptime_s"])
+    head = f"dualpath {version} on {instance}, up {uptime}, {workers} worker{'' if workers == 1 else 's'}"
+    parts: list[RenderableType] = [Text(head)]
+    for rollout in document["rollouts"]:
+        parts += [
+            Text(),
+            *_rollout_lines(rollout),
+            Text(),
+            _comparison_table(rollout),
+            *_client_lines(rollout),
+        ]
+        if rollout["guards"]:
+            parts += [Text(), _guard_table(rollout["guards"])]
+    return Group(*parts)
+
+
+def command_text(rollout: JsonDocument) -> Text:
+    """The one line after a verb: where the rollout stands now."""
+    line = Text(f"{clean(rollout['name'])}: ")
+    line.append(rollout["state"], style=_STATE_STYLES.get(rollout["state"], "bold"))
+    line.append(f" at {percent(rollout['percentage'])}")
+    if rollout["phase"]:
+        line.append(f", phase {clean(rollout['phase'])}")
+    return line.append(f", revision {rollout['revision']}")
+
+
+def history_text(document: JsonDocument) -> RenderableType:
+    """`dualpath history`: two lines for each event, oldest first."""
+    if not document["events"]:
+        return Text("nothing has happened yet")
+    return Group(*(line for event in document["events"] for line in _event_lines(event)))
+
+
+def health_text(endpoints: Iterable[JsonDocument]) -> RenderableType:
+    """`dualpath health`: one line for each endpoint."""
+    table = _table("path", "endpoint", "state", "outstanding", "idle")
+    for endpoint in endpoints:
+        state = endpoint_state(endpoint)
+        table.add_row(
+            endpoint["path"],
+            Text(clean(endpoint["url"]), overflow="fold"),
+            Text(state, style="green" if state == "healthy" else "bold red"),
+            str(endpoint["outstanding"]),
+            str(endpoint["idle_connections"]),
+        )
+    return table
+
+
+def explanation_text(explanation: JsonDocument) -> Text:
+    """`dualpath explain`: one sentence."""
+    key = explanation["key"]
+    subject = "a request without a key" if key is None else f'key "{clean(key)}"'
+    facts = [f"bucket {explanation['bucket']}"] if explanation["bucket"] is not None else []
+    if explanation["rollout"] is not None:
+        facts = [
+            f"rollout {clean(explanation['rollout'])}",
+            *facts,
+            f"weight {explanation['weight']} of 100000",
+        ]
+    because = f" ({', '.join(facts)})" if facts else ""
+    return Text(f"{subject} goes to {explanation['path']}: {clean(explanation['rule'])}{because}")
+
+
+def endpoint_state(endpoint: JsonDocument) -> str:
+    """ "healthy", "ejected" or "unhealthy"."""
+    if not endpoint["healthy"]:
+        return "unhealthy"
+    return "ejected" if endpoint["ejected"] else "healthy"
+
+
+def clean(value: object) -> str:
+    """Text that cannot steer a terminal."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in str(value))
+
+
+def percent(value: float) -> str:
+    """A percentage 0..100 with up to three decimals, such as "0.5%"."""
+    return f"{round(value, 3):g}%"
+
+
+def duration(seconds: float) -> str:
+    """The two largest units of a duration, such as "2h 3m" or "1m"."""
+    left = int(seconds)
+    parts: list[str] = []
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+        count, left = divmod(left, size)
+        parts.append(f"{count}{unit}" if count else "")
+    first = next((index for index, part in enumerate(parts) if part), len(parts))
+    return " ".join(part for part in parts[first : first + 2] if part) or "0s"
+
+
+def milliseconds(value: float) -> str:
+    """A latency with its unit, such as "12.3 ms" or "1.20 s"."""
+    return f"{value / 1000:.2f} s" if abs(value) >= 1000 else f"{value:.1f} ms"
+
+
+def _rollout_lines(rollout: JsonDocument) -> list[Text]:
+    head = command_text(rollout)
+    head.append(f", observed {percent(rollout['observed_percentage'])}, since {_moment(rollout['since'])}")
+    judgment = rollout["judgment"]
+    reasons = "; ".join(clean(reason) for reason in judgment["reasons"])
+    verdict = f"{judgment['verdict']}: {reasons}" if reasons else judgment["verdict"]
+    facts = [
+        ("reason", clean(rollout["reason"]) or "-"),
+        ("verdict", verdict),
+        ("breaker", rollout["breaker"]),
+    ]
+    return [head, *(Text(f"{_INDENT}{name:<8} {value}") for name, value in facts)]
+
+
+def _comparison_table(rollout: JsonDocument) -> Table:
+    recent, total = rollout["recent"], rollout["paths"]
+    window = duration(recent["window_s"])
+    table = _table(f"{_INDENT}last {window}", "v1", "v2", "v2 - v1", "v1 in all", "v2 in all")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    sides = (recent["paths"]["v1"], recent["paths"]["v2"], total["v1"], total["v2"])
+    for label, cell, delta in _ROWS:
+        v1, v2, all_v1, all_v2 = (cell(side) for side in sides)
+        table.add_row(f"{_INDENT}{label}", v1, v2, delta(recent["comparison"]), all_v1, all_v2)
+    return table
+
+
+def _latency_row(quantile: str) -> _Row:
+    def cell(path: JsonDocument) -> str:
+        return milliseconds(path["latency_ms"][quantile]) if path["requests"] else "-"
+
+    def delta(comparison: JsonDocument) -> str:
+        difference = comparison[f"{quantile}_ms"]["difference"]
+        return (
+            "" if difference is None else f"{'+' if difference >= 0 else '-'}{milliseconds(abs(difference))}"
+        )
+
+    return quantile, cell, delta
+
+
+_ROWS: tuple[_Row, ...] = (
+    ("requests", lambda path: f"{path['requests']:,}", lambda _: ""),
+    ("errors", lambda path: f"{path['errors']:,}", lambda _: ""),
+    ("fallbacks", lambda path: f"{path['fallbacks']:,}" if "fallbacks" in path else "", lambda _: ""),
+    ("error rate", lambda path: _rate(path["error_rate"]), lambda compared: _points(compared["error_rate"])),
+    *(_latency_row(quantile) for quantile in ("mean", "p50", "p95", "p99")),
+)
+
+
+def _client_lines(rollout: JsonDocument) -> list[Text]:
+    recent, total = rollout["recent"]["client"], rollout["client"]
+    window = duration(rollout["recent"]["window_s"])
+    return [
+        Text(f"{_INDENT}{f'clients, last {window}:':<18} {_seen(recent)}"),
+        Text(f"{_INDENT}{'clients, in all:':<18} {_seen(total)}"),
+    ]
+
+
+def _seen(client: JsonDocument) -> str:
+    errors = f"{client['errors']:,} errors ({_rate(client['error_rate'])})"
+    return f"{client['requests']:,} requests, {errors}, {client['aborts']:,} left early"
+
+
+def _guard_table(guards: Iterable[JsonDocument]) -> Table:
+    table = _table(f"{_INDENT}guard", "now", "requests", "state", "action")
+    for guard in guards:
+        state, style = _guard_state(guard)
+        table.add_row(
+            Text(f"{_INDENT}{clean(guard['name'])}"),
+            _reading(guard),
+            _sample(guard),
+            Text(state, style=style),
+            guard["action"],
+        )
+    return table
+
+
+def _guard_state(guard: JsonDocument) -> tuple[str, str]:
+    if guard["firing"]:
+        return "firing", "bold red"
+    if guard["crossed"]:
+        return "crossed", "yellow"
+    return ("waiting", "") if guard["value"] is None else ("ok", "green")
+
+
+def _reading(guard: JsonDocument) -> str:
+    """A guard's value in the unit of its metric: latencies are seconds except for the ratio."""
+    value = guard["value"]
+    if value is None:
+        return "-"
+    in_seconds = guard["metric"].startswith("latency_") and guard["metric"] != "latency_ratio_p95"
+    return milliseconds(value * 1000) if in_seconds else f"{value:.3g}"
+
+
+def _sample(guard: JsonDocument) -> str:
+    """How many requests a guard has seen, and of how many while it has too few."""
+    needed = f" of {guard['min_requests']:,}" if guard["sample"] < guard["min_requests"] else ""
+    return f"{guard['sample']:,}{needed}"
+
+
+def _event_lines(event: JsonDocument) -> list[Text]:
+    head = Text(f"#{event['seq']}  {_moment(event['at'])}  {clean(event['rollout'])}  ")
+    if event["changes_state"]:
+        head.append(f"{_stand(event['before'])} -> {_stand(event['after'])}", style="bold")
+    else:
+        head.append(_stand(event["after"]))
+    why = f": {clean(event['reason'])}" if event["reason"] else ""
+    return [head, Text(f"    {clean(event['cause'])} by {clean(event['actor'])}{why}")]
+
+
+def _stand(state: JsonDocument) -> str:
+    phase = f" {clean(state['phase'])}" if state["phase"] else ""
+    return f"{state['state']}{phase} {percent(state['percentage'])}"
+
+
+def _table(*headers: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for header in headers:
+        table.add_column(Text(header), no_wrap=header != "endpoint")
+    return table
+
+
+def _rate(share: float) -> str:
+    return f"{share * 100:.2f}%"
+
+
+def _points(compared: JsonDocument) -> str:
+    difference = compared["difference"]
+    return "" if difference is None else f"{difference * 100:+.2f} pt"
+
+
+def _moment(instant: str) -> str:
+    """ "2026-01-01T00:00:00.000Z" as "2026-01-01 00:00:00Z"."""
+    return clean(instant).replace("T", " ").partition(".")[0].removesuffix("Z") + "Z"

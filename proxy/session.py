@@ -1,0 +1,104 @@
+"""One run of the command line: what it reaches for outside, and its connection to the admin API.
+
+Owns the options that every admin verb takes, before the verb or after it, and where their defaults come from.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import orjson
+import uvloop
+from rich.console import Console
+
+from proxy.admin_client import open_admin, parse_admin_token, parse_admin_url
+from proxy.app import serve
+from proxy.demo.run import DemoOptions, run_demo
+from proxy.errors import DualpathError
+from proxy.rendering import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+    from contextlib import AbstractAsyncContextManager
+
+    from rich.console import RenderableType
+
+    from proxy.admin_client import AdminApi
+    from proxy.config.schema import Config
+
+DEFAULT_ADMIN = "http://127.0.0.1:9900"
+OK, FAILED, USAGE = 0, 1, 2
+"""Exit codes."""
+
+T = TypeVar("T")
+
+
+class UsageError(DualpathError):
+    """The command line cannot mean anything, although each argument alone is well formed."""
+
+
+def _serve(config: Config) -> int:
+    return uvloop.run(serve(config))
+
+
+def _demo(options: DemoOptions) -> int:
+    return uvloop.run(run_demo(options))
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What the commands reach for beyond their arguments."""
+
+    serve: Callable[[Config], int] = _serve
+    demo: Callable[[DemoOptions], int] = _demo
+    admin: Callable[[str, str | None], AbstractAsyncContextManager[AdminApi]] = open_admin
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+
+
+@dataclass(slots=True)
+class Session:
+    """One run. Of several `--admin` and `--token`, the last counts; the token stays out of the repr."""
+
+    outside: Outside
+    admin_url: str | None = None
+    token: str | None = field(default=None, repr=False)
+
+    def ask(self, question: Callable[[AdminApi], Awaitable[T]]) -> T:
+        """Put a question to the admin API. Raises `AdminApiError`, `UsageError`."""
+        environ = self.outside.environ
+        url = self.admin_url or environ.get("DUALPATH_ADMIN") or DEFAULT_ADMIN
+        token = self.token or environ.get("DUALPATH_TOKEN")
+        url = _checked("--admin or DUALPATH_ADMIN", parse_admin_url, url)
+        token = _checked("--token or DUALPATH_TOKEN", parse_admin_token, token) if token else None
+        return asyncio.run(self._ask(url, token, question))
+
+    async def _ask(self, url: str, token: str | None, question: Callable[[AdminApi], Awaitable[T]]) -> T:
+        async with self.outside.admin(url, token) as admin:
+            return await question(admin)
+
+
+def show(renderable: RenderableType) -> None:
+    """Print for a person: lines stay whole, so that a pipe can search them; styles only on a terminal."""
+    console = Console(highlight=False, markup=False, emoji=False)
+    console.print(renderable, soft_wrap=True)
+
+
+def show_json(document: Any) -> None:
+    """Print for a script."""
+    sys.stdout.write(orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode())
+
+
+def complain(message: str) -> None:
+    """One plain line on standard error."""
+    sys.stderr.write(f"dualpath: {clean(' '.join(message.split()))}\n")
+
+
+def _checked(option: str, parse: Callable[[str], str], value: str) -> str:
+    try:
+        return parse(value)
+    except ValueError as error:
+        raise UsageError(f"{option} {error}") from None

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import pytest
+
+from proxy import session
+from proxy.cli import main
+from proxy.demo.play import DemoOptions
+from proxy.session import Outside, Session
+from tests.admin.builders import config
+from tests.fake_admin import FakeOutside
+
+DEFAULT = "http://127.0.0.1:9900"
+Captured = pytest.CaptureFixture[str]
+
+
+def connected(*arguments: str, **environ: str) -> tuple[str, str | None]:
+    """Where the command line went, and with which token."""
+    outside = FakeOutside()
+    outside.environ.update(environ)
+    main(arguments, outside=outside.build())
+    return outside.connected[0]
+
+
+def test_by_default_it_is_the_local_admin_without_a_token() -> None:
+    assert connected("status") == (DEFAULT, None)
+
+
+def test_address_and_token_may_come_from_the_environment() -> None:
+    assert connected("status", DUALPATH_ADMIN="http://a:1", DUALPATH_TOKEN="t") == ("http://a:1", "t")
+    assert connected("status", DUALPATH_ADMIN="", DUALPATH_TOKEN="") == (DEFAULT, None)
+
+
+@pytest.mark.parametrize(
+    "verb", [["status"], ["history"], ["health"], ["explain", "--key", "a"], ["rollout", "pause"]]
+)
+def test_the_options_may_stand_before_the_verb_and_after_it(verb: list[str]) -> None:
+    options = ["--admin", "http://a:1/", "--token", "t"]
+    assert connected(*options, *verb) == ("http://a:1", "t")
+    assert connected(*verb, *options) == ("http://a:1", "t")
+
+
+def test_the_options_may_stand_between_group_and_verb() -> None:
+    assert connected("rollout", "--admin", "a:1", "pause") == ("http://a:1", None)
+
+
+def test_options_beat_the_environment_and_the_last_counts() -> None:
+    assert connected("--admin", "a:1", "status", DUALPATH_ADMIN="b:2")[0] == "http://a:1"
+    assert connected("--admin", "a:1", "status", "--admin", "c:3", DUALPATH_ADMIN="b:2")[0] == "http://c:3"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ", "option"),
+    [
+        (["status", "--admin", "ftp://x"], {}, "--admin"),
+        (["status"], {"DUALPATH_ADMIN": "http://user:secret@x"}, "DUALPATH_ADMIN"),
+        (["status", "--token", "sec ret"], {}, "--token"),
+        (["status"], {"DUALPATH_TOKEN": "sec\nret"}, "DUALPATH_TOKEN"),
+    ],
+)
+def test_what_cannot_be_an_address_or_a_token_is_a_usage_error(
+    arguments: list[str], environ: dict[str, str], option: str, capsys: Captured
+) -> None:
+    outside = FakeOutside()
+    outside.environ.update(environ)
+    assert main(arguments, outside=outside.build()) == 2
+    err = capsys.readouterr().err
+    assert option in err
+    assert "sec" not in err
+    assert err.count("\n") == 1
+    assert outside.connected == []
+
+
+@pytest.mark.parametrize("name", ["serve", "run_demo"])
+def test_what_runs_the_proxy_runs_on_an_event_loop(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[object] = []
+
+    async def run(what: object) -> int:
+        given.append(what)
+        return 7
+
+    monkeypatch.setattr(session, name, run)
+    outside, options = Outside(), DemoOptions()
+    assert (outside.serve(config()) if name == "serve" else outside.demo(options)) == 7
+    assert given == [config() if name == "serve" else options]
+
+
+def test_the_token_is_not_in_the_repr() -> None:
+    assert "secret" not in repr(Session(FakeOutside().build(), token="secret"))

@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import orjson
+import pytest
+
+from proxy.admin_client import AdminApiError
+from proxy.cli import main
+from tests.fake_admin import FakeOutside
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Captured = pytest.CaptureFixture[str]
+
+
+def run(outside: FakeOutside, *arguments: str) -> int:
+    return main(arguments, outside=outside.build())
+
+
+@pytest.fixture
+def outside() -> FakeOutside:
+    return FakeOutside()
+
+
+# ... verbs that look ...
+
+
+def test_status_is_a_text_for_people(outside: FakeOutside, capsys: Captured) -> None:
+    assert run(outside, "status") == 0
+    out = capsys.readouterr().out
+    assert "default: running at 30%" in out
+    assert "\x1b" not in out
+
+
+def test_status_as_json_is_what_the_api_said(outside: FakeOutside, capsys: Captured) -> None:
+    assert run(outside, "status", "--json") == 0
+    assert orjson.loads(capsys.readouterr().out)["rollouts"] == outside.admin.rollouts
+
+
+def test_history_asks_for_the_newest(outside: FakeOutside, capsys: Captured) -> None:
+    assert run(outside, "history") == 0
+    assert run(outside, "history", "--limit", "7") == 0
+    assert outside.admin.asked == [20, 7]
+    assert "guard:error_rate by controller" in capsys.readouterr().out
+
+
+def test_history_as_json(outside: FakeOutside, capsys: Captured) -> None:
+    run(outside, "history", "--json")
+    assert orjson.loads(capsys.readouterr().out)["last"] == 9
+
+
+def test_explain_says_where_a_key_goes(outside: FakeOutside, capsys: Captured) -> None:
+    arguments = ("--key", "alice", "--path", "/menu", "--host", "a.example", "--method", "POST")
+    assert run(outside, "explain", *arguments) == 0
+    assert outside.admin.asked == [{"key": "alice", "path": "/menu", "host": "a.example", "method": "POST"}]
+    assert 'key "alice" goes to v2' in capsys.readouterr().out
+
+
+def test_explain_as_json(outside: FakeOutside, capsys: Captured) -> None:
+    run(outside, "explain", "--key", "alice", "--json")
+    assert orjson.loads(capsys.readouterr().out)["bucket"] == 7
+
+
+def endpoint(path: str, port: int, *, healthy: bool = True, ejected: bool = False) -> dict[str, object]:
+    return {
+        "path": path,
+        "url": f"http://127.0.0.1:{port}",
+        "healthy": healthy,
+        "ejected": ejected,
+        "outstanding": 0,
+        "idle_connections": 0,
+    }
+
+
+def test_health_is_0_while_each_path_has_an_endpoint(capsys: Captured) -> None:
+    outside = FakeOutside("a", "b")
+    for rollout in outside.admin.rollouts:
+        rollout["endpoints"] = [
+            endpoint("v2", 3),
+            endpoint("v1", 1),
+            endpoint("v2", 2, healthy=False),
+        ]
+    assert run(outside, "health") == 0
+    out = capsys.readouterr().out.splitlines()
+    assert [line.split()[:3] for line in out[1:]] == [
+        ["v1", "http://127.0.0.1:1", "healthy"],
+        ["v2", "http://127.0.0.1:2", "unhealthy"],
+        ["v2", "http://127.0.0.1:3", "healthy"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "lost"),
+    [
+        ([endpoint("v1", 1), endpoint("v2", 2, healthy=False)], ["v2"]),
+        ([endpoint("v1", 1, ejected=True), endpoint("v2", 2)], ["v1"]),
+        ([], ["v1", "v2"]),
+    ],
+)
+def test_health_is_1_when_a_path_has_none(
+    endpoints: list[dict[str, object]], lost: list[str], outside: FakeOutside, capsys: Captured
+) -> None:
+    outside.admin.rollouts[0]["endpoints"] = endpoints
+    assert run(outside, "health", "--json") == 1
+    out, err = capsys.readouterr()
+    assert orjson.loads(out)["endpoints"] == endpoints
+    assert err.splitlines() == [f"dualpath: error: {path} has no healthy endpoint" for path in lost]
+
+
+@pytest.mark.parametrize("arguments", [["status"], ["health"], ["history"], ["rollout", "pause"]])
+def test_an_admin_that_cannot_be_reached_is_one_line_and_exit_1(
+    arguments: Sequence[str], outside: FakeOutside, capsys: Captured
+) -> None:
+    outside.failure = AdminApiError("cannot reach the admin API at http://127.0.0.1:9900: Connection refused")
+    assert run(outside, *arguments) == 1
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", f"dualpath: error: {outside.failure}\n")
+
+
+# ... verbs that act ...
+
+
+@pytest.mark.parametrize(
+    ("arguments", "verb", "body"),
+    [
+        (["start"], "start", {}),
+        (["pause", "--reason", "lunch"], "pause", {"reason": "lunch"}),
+        (["resume"], "resume", {}),
+        (["promote"], "promote", {}),
+        (["promote", "--full"], "promote", {"full": True}),
+        (["rollback"], "rollback", {}),
+        (["rollback", "--to", "5"], "rollback", {"percentage": 5.0}),
+        (["rollback", "--to", "0"], "rollback", {"percentage": 0.0}),
+        (["set", "0"], "set", {"percentage": 0.0}),
+        (["set", "12.5%"], "set", {"percentage": 12.5}),
+        (["set", "100", "--reason", "all of it"], "set", {"percentage": 100.0, "reason": "all of it"}),
+        (["abort"], "abort", {}),
+    ],
+)
+def test_a_verb_is_sent_with_what_it_was_given(
+    arguments: list[str], verb: str, body: dict[str, object], outside: FakeOutside, capsys: Captured
+) -> None:
+    assert run(outside, "rollout", *arguments) == 0
+    assert outside.admin.commands == [("default", verb, body)]
+    assert capsys.readouterr().out == "default: running at 30%, phase half, revision 4\n"
+
+
+@pytest.mark.parametrize("percentage", ["101", "-1", "nan", "inf", "12.3456", "abc", "", "1e3", "5%%"])
+@pytest.mark.parametrize("arguments", [["set", "--"], ["rollback", "--to"]])
+def test_what_is_no_percentage_is_not_sent(
+    arguments: list[str], percentage: str, outside: FakeOutside, capsys: Captured
+) -> None:
+    assert run(outside, "rollout", *arguments, percentage) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("dualpath: error: Invalid value for '")
+    assert err.count("\n") == 1
+    assert outside.connected == []
+
+
+def test_a_named_rollout_is_not_looked_for(outside: FakeOutside) -> None:
+    assert run(outside, "rollout", "pause", "--name", "checkout") == 0
+    assert outside.admin.commands[0][0] == "checkout"
+    assert outside.admin.asked == []
+
+
+def test_several_rollouts_and_none_named_is_a_usage_error_that_lists_them(capsys: Captured) -> None:
+    outside = FakeOutside("checkout", "search")
+    assert run(outside, "rollout", "pause") == 2
+    words = "there are several rollouts, choose with --name or --all: checkout, search"
+    assert capsys.readouterr().err == f"dualpath: error: {words}\n"
+    assert outside.admin.commands == []
+
+
+def test_all_means_each(capsys: Captured) -> None:
+    outside = FakeOutside("checkout", "search")
+    assert run(outside, "rollout", "rollback", "--all") == 0
+    assert [name for name, _, _ in outside.admin.commands] == ["checkout", "search"]
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+def test_a_rollout_that_refuses_does_not_spare_the_next(capsys: Captured) -> None:
+    outside = FakeOutside("checkout", "search")
+    outside.admin.failures["checkout"] = AdminApiError("cannot resume what is running")
+    assert run(outside, "rollout", "resume", "--all") == 1
+    out, err = capsys.readouterr()
+    assert out.startswith("search: ")
+    assert err == "dualpath: error: checkout: cannot resume what is running\n"
+
+
+def test_a_refusal_of_the_only_one_is_one_line(outside: FakeOutside, capsys: Captured) -> None:
+    outside.admin.failures["default"] = AdminApiError("cannot resume what is running")
+    assert run(outside, "rollout", "resume") == 1
+    assert capsys.readouterr().err == "dualpath: error: cannot resume what is running\n"
+
+
+def test_name_and_all_exclude_each_other(outside: FakeOutside, capsys: Captured) -> None:
+    assert run(outside, "rollout", "pause", "--name", "a", "--all") == 2
+    assert "exclude each other" in capsys.readouterr().err
+    assert outside.admin.commands == []
