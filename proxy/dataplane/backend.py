@@ -21,11 +21,22 @@ if TYPE_CHECKING:
 class BackendPool:
     """One path's endpoints."""
 
-    __slots__ = ("_ejector", "_lone", "_random", "endpoints", "path", "settings")
+    __slots__ = (
+        "_ejector",
+        "_lone",
+        "_random",
+        "connect_timeout_s",
+        "endpoints",
+        "idle_timeout_s",
+        "path",
+        "response_timeout_s",
+    )
 
     def __init__(self, path: Path, settings: Backend, random: Random) -> None:
         self.path = path
-        self.settings = settings
+        self.connect_timeout_s = settings.connect_timeout_s
+        self.response_timeout_s = settings.response_timeout_s
+        self.idle_timeout_s = settings.idle_timeout_s
         self.endpoints = [Endpoint(index, url, settings) for index, url in enumerate(settings.endpoints)]
         self._ejector = Ejector(settings.ejection, len(self.endpoints))
         self._random = random

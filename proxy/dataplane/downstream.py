@@ -8,7 +8,6 @@ is read.
 
 from __future__ import annotations
 
-import asyncio
 import math
 import socket
 import struct
@@ -23,6 +22,8 @@ from proxy.dataplane.answers import problem
 from proxy.errors import BadRequest
 
 if TYPE_CHECKING:
+    import asyncio
+
     from proxy.dataplane.context import Context
     from proxy.dataplane.exchange import Exchange
 
@@ -43,7 +44,7 @@ _LINGERING: Final = (
 _CLOSED: Final = 2
 
 
-class Downstream(asyncio.Protocol):
+class Downstream:
     """A client connection. `write_paused` says that the client does not read what it was sent."""
 
     __slots__ = (
@@ -108,7 +109,7 @@ class Downstream(asyncio.Protocol):
     def _mid_head(self) -> bool:
         return bool(self._head_bytes)
 
-    # ... asyncio.Protocol ...
+    # ... the methods of asyncio.Protocol; not derived from it, so that the class can be compiled ...
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)

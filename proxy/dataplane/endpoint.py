@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
 from proxy.dataplane.upstream import Upstream
@@ -23,9 +23,10 @@ class Endpoint:
     """One address of a backend with its idle connections, newest last."""
 
     __slots__ = (
-        "_backend",
         "_host",
         "_idle",
+        "_keepalive_timeout_s",
+        "_max_idle",
         "_port",
         "_tls",
         "connections",
@@ -49,7 +50,8 @@ class Endpoint:
         self._host = parts.hostname or ""
         self._port = parts.port or 80
         self._tls = ssl.create_default_context() if parts.scheme == "https" else None
-        self._backend = backend
+        self._max_idle = backend.max_idle_connections
+        self._keepalive_timeout_s = backend.keepalive_timeout_s
         self._idle: list[Upstream] = []
 
     def __repr__(self) -> str:
@@ -76,20 +78,26 @@ class Endpoint:
 
     async def connect(self) -> Upstream:
         """A fresh connection. Raises OSError."""
-        loop = asyncio.get_running_loop()
-        _, upstream = await loop.create_connection(
-            lambda: Upstream(self),
-            self._host,
-            self._port,
-            ssl=self._tls,
-            server_hostname=self._host if self._tls is not None else None,
-        )
+        upstream = Upstream(self)
+        try:
+            await asyncio.get_running_loop().create_connection(
+                lambda: cast("asyncio.Protocol", upstream),
+                self._host,
+                self._port,
+                ssl=self._tls,
+                server_hostname=self._host if self._tls is not None else None,
+            )
+        except asyncio.CancelledError:
+            # Cut off at the moment of success: the connection would belong to nobody.
+            if upstream.connected:
+                upstream.close()
+            raise
         self.connections.add(upstream)
         return upstream
 
     def release(self, upstream: Upstream, now: float) -> None:
         """A clean connection comes back."""
-        if len(self._idle) >= self._backend.max_idle_connections:
+        if len(self._idle) >= self._max_idle:
             upstream.close()
             return
         upstream.idle_since = now
@@ -109,7 +117,7 @@ class Endpoint:
 
     def prune(self, now: float) -> None:
         """Closes connections that idled or were emptied for too long."""
-        limit = now - self._backend.keepalive_timeout_s
+        limit = now - self._keepalive_timeout_s
         while self._idle and self._idle[0].idle_since < limit:
             self._idle.pop(0).close()
         for upstream in [u for u in self.emptying if u.idle_since + _EMPTYING_S < now]:

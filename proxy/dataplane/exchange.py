@@ -159,7 +159,7 @@ class Exchange:
                 self._send(upstream, now)
                 return
         self._stage = _CONNECTING
-        self.deadline = min(now + pool.settings.connect_timeout_s, self._overall)
+        self.deadline = min(now + pool.connect_timeout_s, self._overall)
         self._dialing = asyncio.get_running_loop().create_task(self._dial(endpoint))
 
     async def _dial(self, endpoint: Endpoint) -> None:
@@ -188,7 +188,7 @@ class Exchange:
 
     def _await_answer(self, now: float) -> None:
         self._stage = _WAITING
-        response_timeout_s = self.pool.settings.response_timeout_s
+        response_timeout_s = self.pool.response_timeout_s
         reserve = self.rollout.reserve if self.rollout is not None and self._could_fall_back() else 0.0
         self.deadline = attempt_timeout(now, self._overall, response_timeout_s, reserve)
 
@@ -267,7 +267,7 @@ class Exchange:
             self._upstream.transport.resume_reading()
             self.stalled_s += self.context.now - self._stalled_at
             self._stalled_at = 0.0
-            self.deadline = self.context.now + self.pool.settings.idle_timeout_s
+            self.deadline = self.context.now + self.pool.idle_timeout_s
 
     # ... the answer, told by upstream ...
 
@@ -293,7 +293,7 @@ class Exchange:
             if head.event_stream:
                 # It lasts as long as its client likes: its length says nothing of the backend's speed.
                 self.head_at = self.context.monotonic()
-        self.deadline = self.context.now + self.pool.settings.idle_timeout_s
+        self.deadline = self.context.now + self.pool.idle_timeout_s
         relay.write(self, first, pieces, complete=complete)
         if complete:
             self._finish()

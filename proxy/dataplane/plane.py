@@ -7,7 +7,7 @@ second it looks at connections and pools too. There is no timer per request.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from proxy.config.fields import split_host_port
 from proxy.dataplane.context import Context
@@ -38,6 +38,7 @@ class DataPlane:
     def __init__(self, config: Config, *, recorder: Recorder, clock: Clock, random: Random) -> None:
         self.routes = Routes(config)
         self.context = Context(config, self.routes, recorder, clock, random)
+        self._listen = config.listen
         self._server: asyncio.Server | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._sweeps = 0
@@ -51,11 +52,15 @@ class DataPlane:
         """Begins to accept; returns the bound host and port. Raises `StartError` if the address is not to be
         had."""
         loop = asyncio.get_running_loop()
-        listen = self.context.listen
+        listen = self._listen
         host, port = split_host_port(listen.address)
         try:
             self._server = await loop.create_server(
-                lambda: Downstream(self.context), host, port, backlog=listen.backlog, reuse_address=True
+                lambda: cast("asyncio.Protocol", Downstream(self.context)),
+                host,
+                port,
+                backlog=listen.backlog,
+                reuse_address=True,
             )
         except OSError as error:
             raise StartError(f"cannot listen on {listen.address}: {error.strerror or error}") from error

@@ -33,7 +33,7 @@ def opening(exchange: Exchange, head: ResponseHead) -> bytes:
             lines += (b"Content-Length: ", head.declared, b"\r\n")
     elif head.length >= 0:
         if status != 204:  # RFC 9110 section 8.6
-            lines.append(b"Content-Length: %d\r\n" % head.length)
+            lines += (b"Content-Length: ", head.declared or b"0", b"\r\n")
     elif request.minor_version == 1:
         exchange.chunked = True
         lines.append(b"Transfer-Encoding: chunked\r\n")

@@ -7,7 +7,6 @@ and fallback.
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Final, cast
 
 import httptools
@@ -17,6 +16,8 @@ from proxy.core.response_head import ResponseFields
 from proxy.model import ErrorClass
 
 if TYPE_CHECKING:
+    import asyncio
+
     from proxy.core.response_head import ResponseHead
     from proxy.dataplane.endpoint import Endpoint
     from proxy.dataplane.exchange import Exchange
@@ -27,7 +28,7 @@ _WRITE_HIGH: Final = 64 << 10
 _MAX_TRAILER_PARTS: Final = 4 * 100
 
 
-class Upstream(asyncio.Protocol):
+class Upstream:
     """An upstream connection. `exchange` is the one it works for; None while it is pooled or being
     emptied."""
 
@@ -110,6 +111,11 @@ class Upstream(asyncio.Protocol):
             self._dirty = True
 
     @property
+    def connected(self) -> bool:
+        """Whether there is a connection at all."""
+        return hasattr(self, "transport")
+
+    @property
     def answering(self) -> bool:
         """Whether any byte of the present answer has arrived."""
         return self._head_bytes > 0 or self._head is not None
@@ -147,7 +153,7 @@ class Upstream(asyncio.Protocol):
             and not self.transport.is_closing()
         )
 
-    # ... asyncio.Protocol ...
+    # ... the methods of asyncio.Protocol; not derived from it, so that the class can be compiled ...
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
