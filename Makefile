@@ -27,6 +27,7 @@ test: $(INSTALLED)
 	$(BIN)/coverage report --fail-under=100 --include='proxy/core/*'
 
 bench: $(INSTALLED) compiled
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,bench]'
 	$(BIN)/python -m benchmarks.proxy_cost
 
 demo: $(INSTALLED)

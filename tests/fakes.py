@@ -64,6 +64,7 @@ class FakeStore:
         self.stalled = False
         self.lands_late = False
         self.is_open = False
+        self.waits = 0  # how often somebody has waited for an answer, a commit's or another
         self.commits: list[Transition] = []  # what was asked, in order, whether it worked or not
         self.before_commit: Callable[[], None] = lambda: None
         self.resumed = asyncio.Event()
@@ -104,6 +105,7 @@ class FakeStore:
         self.resumed = asyncio.Event()
 
     async def _answer(self) -> None:
+        self.waits += 1
         if self.stalled:
             await self.resumed.wait()
         self._fail()

@@ -37,10 +37,10 @@ def request_length(content_length: list[bytes], transfer_encoding: list[bytes], 
             raise BadRequest(400, "both Content-Length and Transfer-Encoding")
         if minor_version == 0:
             raise BadRequest(400, "Transfer-Encoding in HTTP/1.0")
-        if len(transfer_encoding) != 1 or transfer_encoding[0].lower() != b"chunked":
+        if not _is_chunked(transfer_encoding):
             raise BadRequest(400, "unsupported Transfer-Encoding")
         return CHUNKED
-    if len(content_length) != 1 or not _is_length(content_length[0]):
+    if not _is_length(content_length):
         raise BadRequest(400, "invalid Content-Length")
     return int(content_length[0])
 
@@ -53,18 +53,11 @@ def response_length(
     if status == 204 or status == 304:
         return 0
     if transfer_encoding:
-        sound = (
-            not content_length
-            and minor_version == 1
-            and len(transfer_encoding) == 1
-            and transfer_encoding[0].lower() == b"chunked"
-        )
+        sound = not content_length and minor_version == 1 and _is_chunked(transfer_encoding)
         return CHUNKED if sound else CONTRADICTORY
     if not content_length:
         return UNTIL_CLOSE
-    if len(content_length) != 1 or not _is_length(content_length[0]):
-        return CONTRADICTORY
-    return int(content_length[0])
+    return int(content_length[0]) if _is_length(content_length) else CONTRADICTORY
 
 
 def check_host(value: bytes) -> None:
@@ -99,6 +92,16 @@ def resolve_target(method: bytes, target: bytes) -> tuple[bytes, bytes | None]:
     return (rest if rest.startswith(b"/") else b"/" + rest), authority
 
 
-def _is_length(value: bytes) -> bool:
+# The parser leaves white space at the end of a value, which is no part of it (RFC 9112 section 5.1).
+
+
+def _is_chunked(values: list[bytes]) -> bool:
+    return len(values) == 1 and values[0].rstrip(b" \t").lower() == b"chunked"
+
+
+def _is_length(values: list[bytes]) -> bool:
+    if len(values) != 1:
+        return False
     # bytes.isdigit is ASCII only; 18 digits stay within 64 bits everywhere.
-    return value.isdigit() and len(value) <= 18
+    value = values[0]
+    return (value.isdigit() or value.rstrip(b" \t").isdigit()) and len(value) <= 18

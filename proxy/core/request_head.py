@@ -121,10 +121,11 @@ class RequestHead:
         if not is_origin_form(self.target):
             self.target, authority = resolve_target(self.method, self.target)
         self._sort(fields, names, kinds)
+        if self.host != known_host if self.host else self.minor_version:
+            self.host = self.host.rstrip(b" \t")  # which the parser leaves there (RFC 9112 section 5.1)
+            check_host(self.host)
         if authority is not None:
             self.host = authority  # RFC 9112 section 3.2.2: the absolute form wins over Host
-        elif self.host != known_host and (self.host or self.minor_version):
-            check_host(self.host)
         if self._options:
             self.lines = without_options(self.lines, set(self._options))
 
@@ -163,7 +164,7 @@ class RequestHead:
         elif kind == _FORWARDING:
             self.forwarding = (*self.forwarding, (lower, value))
         elif kind == _EXPECT:
-            if value.lower() != b"100-continue":
+            if value.rstrip(b" \t").lower() != b"100-continue":
                 raise BadRequest(417, "unknown expectation")
             self.expects_continue = True
         elif kind == _REQUEST_ID:

@@ -128,7 +128,7 @@ class ResponseFields:
             length = 0
         head = ResponseHead(status, length, lines)
         if len(self._content_length) == 1:
-            head.declared = self._content_length[0]
+            head.declared = self._content_length[0].rstrip(b" \t")
         head.dated = self._dated
         head.event_stream = self._event_stream
         if self._connection or minor_version == 0:

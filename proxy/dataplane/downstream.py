@@ -51,8 +51,10 @@ class Downstream:
         "_context",
         "_current",
         "_fields",
+        "_foreign",
         "_head_bytes",
         "_left",
+        "_line",
         "_linger_left",
         "_mode",
         "_names",
@@ -80,6 +82,8 @@ class Downstream:
         self._names: list[bytes] = []
         self._fields: list[tuple[bytes, bytes]] = []
         self._target = b""
+        self._line: bytes | None = b""  # the start line as far as it has come; None once it is checked
+        self._foreign = False
         self._head_bytes = 0
         self._left = 0
         self._renew = False
@@ -103,11 +107,7 @@ class Downstream:
     @property
     def idle(self) -> bool:
         """Whether no request is running, waiting or half received."""
-        return self._current is None and not self._queue and not self._stash and not self._mid_head
-
-    @property
-    def _mid_head(self) -> bool:
-        return bool(self._head_bytes)
+        return self._current is None and not self._queue and not self._stash and not self._head_bytes
 
     # ... the methods of asyncio.Protocol; not derived from it, so that the class can be compiled ...
 
@@ -205,7 +205,7 @@ class Downstream:
 
     def expired(self) -> None:
         """The sweep found the connection's own deadline passed: idle, lingering, or too slow with a head."""
-        if self._mode == _OPEN and self._mid_head and self._current is None:
+        if self._mode == _OPEN and self._head_bytes and self._current is None:
             self.refuse(408, "the request head took too long")
         else:
             self.transport.abort() if self._mode == _LINGERING else self.transport.close()
@@ -250,6 +250,8 @@ class Downstream:
     def _parse(self, chunk: bytes | memoryview) -> None:
         if self._receiving is None:
             self._head_bytes += len(chunk)
+            if self._line is not None:
+                self._check_protocol(bytes(chunk))
         try:
             self._parser.feed_data(chunk)
         except httptools.HttpParserUpgrade as upgrade:
@@ -260,6 +262,16 @@ class Downstream:
             self._renew = True
         elif self._head_bytes and not self._refused:
             self._check_unfinished_head()
+
+    def _check_protocol(self, chunk: bytes) -> None:
+        """llhttp also speaks RTSP and ICE, which look alike; only HTTP is for us (RFC 9112 section 2.3)."""
+        line = self._line + chunk if self._line else chunk
+        end = line.find(b"\n", 2)
+        if end < 0:
+            self._line = line
+            return
+        self._line = None
+        self._foreign = line[end - 9 : end - 4] != b"HTTP/"
 
     def _check_unfinished_head(self) -> None:
         listen = self._context.listen
@@ -273,11 +285,8 @@ class Downstream:
         """llhttp stops at a request that asks to switch protocols; we never switch, so its body or the next
         request follows as if it had not asked (RFC 9110 section 7.8)."""
         self._parser = httptools.HttpRequestParser(self)
-        rest = bytes(chunk[offset:])
-        if self._left:
-            self._renew = True
-        if rest:
-            self._consume(rest)
+        self._renew = self._left > 0
+        self._consume(bytes(chunk[offset:]))
 
     def _refuse_input(self, error: BadRequest) -> None:
         """The client broke a rule. Earlier requests are answered first; a half-received one is given up."""
@@ -311,8 +320,11 @@ class Downstream:
         parser = self._parser
         target, fields, names = self._target, self._fields, self._names
         size, self._head_bytes = self._head_bytes, 0
+        self._line = b""
         self._target, self._fields, self._names = b"", [], []
         try:
+            if self._foreign:
+                raise BadRequest(505, "this is not HTTP")
             exchange = admit(self._context, self, parser, target, fields, names, size)
         except BadRequest as error:
             self._refuse_input(error)
@@ -355,7 +367,7 @@ class Downstream:
                 data = b"".join(self._stash)
                 self._stash = []
                 self._consume(data)
-                if self._receiving is not None or self._mid_head:
+                if self._receiving is not None or self._head_bytes:
                     self.resume_reading()
                 if not self._queue:
                     return

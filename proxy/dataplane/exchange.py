@@ -124,16 +124,14 @@ class Exchange:
         rollout = self.rollout
         if self.body.complete:
             self._overall = now + (_UNROUTED_TIMEOUT_S if rollout is None else rollout.timeout_s)
-        if rollout is None:
-            self.attempt(_V1, now)
-            return
-        context.recorder.assigned(rollout.index, self.assigned, overridden=self.overridden)
-        if rollout.budget is not None:
-            rollout.budget.request(now)
+        if rollout is not None:
+            context.recorder.assigned(rollout.index, self.assigned, overridden=self.overridden)
+            if rollout.budget is not None:
+                rollout.budget.request(now)
         if self.head.max_forwards == 0:
             relay.recipient_answer(self)
             self._end(failed=False)
-        elif self.assigned is _V1:
+        elif rollout is None or self.assigned is _V1:
             self.attempt(_V1, now)
         else:
             recovery.ask_v2(self, rollout, now)
@@ -183,8 +181,9 @@ class Exchange:
             self._extend_upload(now)
         opening = body.opening(self._head_bytes + _PATH_LINES[self.path])
         upstream.begin(self, opening, bodiless=self.head.method == b"HEAD")
-        if not body.complete:
-            self.downstream.resume_reading()
+        if body is not NO_BODY:
+            stalled = upstream.write_paused and not body.complete
+            self.downstream.pause_reading() if stalled else self.downstream.resume_reading()
 
     def _await_answer(self, now: float) -> None:
         self._stage = _WAITING
@@ -215,6 +214,8 @@ class Exchange:
         self._continued = True
         if self._stage == _UPLOADING:
             self.deadline = self.context.now + self.context.listen.body_idle_timeout_s
+        elif not self._stalled_at:
+            self.deadline = self.context.now + self.pool.idle_timeout_s
         self.body.push(piece, upstream.send)
 
     def request_complete(self) -> None:
@@ -371,11 +372,16 @@ class Exchange:
         elif stage == _UPLOADING and upstream is not None and not upstream.write_paused:
             self.client_gone()
             self.downstream.refuse(408, "the request body stalled")
-        elif stage == _STREAMING and self.downstream.write_paused:
+        elif stage == _STREAMING and self._waits_for_client():
             self.client_gone()
             self.downstream.abort()
         else:
             self.upstream_failed(ErrorClass.TIMEOUT, "the backend did not answer in time", status=504)
+
+    def _waits_for_client(self) -> bool:
+        upstream = self._upstream
+        uploading = not self.body.complete and upstream is not None and not upstream.write_paused
+        return uploading or self.downstream.write_paused
 
     def client_gone(self) -> None:
         """The client left or is to be cut off: cancel at once, count against no path."""

@@ -117,6 +117,8 @@ class DataPlane:
         context.draining = True
         if self._server is not None:
             self._server.close()
+        for exchange in list(context.active):
+            exchange.client_gone()
         for connection in list(context.connections):
             connection.abort()
         for pool in context.pools:

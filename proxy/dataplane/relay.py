@@ -44,11 +44,18 @@ def opening(exchange: Exchange, head: ResponseHead) -> bytes:
     elif request.minor_version == 0:
         lines.append(b"Connection: keep-alive\r\n")
     if exchange.context.expose_path:
-        lines.append(_PATH_LINES[exchange.path] if exchange.fallback is None else _FALLBACK_LINE)
+        lines.append(_path_line(exchange, head))
     if exchange.extra_lines:
         lines.append(exchange.extra_lines)
     lines.append(b"\r\n")
     return (STATUS_LINES.get(status) or status_line(status)) + b"".join(lines)
+
+
+def _path_line(exchange: Exchange, head: ResponseHead) -> bytes:
+    if exchange.fallback is None:
+        return _PATH_LINES[exchange.path]
+    by_v2 = exchange.original is not None and exchange.original[0] is head
+    return _PATH_LINES[Path.V2] if by_v2 else _FALLBACK_LINE
 
 
 def write(exchange: Exchange, first: bytes, pieces: list[bytes], *, complete: bool) -> None:

@@ -297,8 +297,8 @@ class Upstream:
         version = self._parser.get_http_version()
         if status < 200:
             self._interim += 1
-            if status == 101:
-                raise ValueError("101 to a request that did not ask to switch")
+            if status == 101 or status < 100:
+                raise ValueError("no answer to a request that did not ask to switch protocols")
             return
         head = self._fields.finish(status, 1 if version == "1.1" else 0, bodiless=self._bodiless)
         if version != "1.1" and version != "1.0":
@@ -309,11 +309,16 @@ class Upstream:
             self._renew = True
 
     def on_body(self, piece: bytes) -> None:
-        if self._complete:
-            self._dirty = True
+        if self._complete or self._head is None:
+            self._stray_body()
             return
         self._received += len(piece)
         self._pieces.append(piece)
+
+    def _stray_body(self) -> None:
+        self._dirty = True
+        if not self._complete:
+            raise ValueError("an interim response with a body")  # RFC 9112 section 6.3
 
     def on_message_complete(self) -> None:
         if self._head is not None:

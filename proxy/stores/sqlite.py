@@ -43,16 +43,12 @@ _NEXT = """
     WHERE name = ? AND revision = ?
 """
 _RECORD = "INSERT INTO events (rollout, record) VALUES (?, ?)"
-_OLDEST = """
-    SELECT seq, record FROM events
-    WHERE seq > :after AND (:rollout IS NULL OR rollout = :rollout) ORDER BY seq LIMIT :limit
+_OLDEST = "SELECT seq, record FROM events WHERE seq > :after ORDER BY seq LIMIT :limit"
+_OLDEST_OF = """
+    SELECT seq, record FROM events WHERE rollout = :rollout AND seq > :after ORDER BY seq LIMIT :limit
 """
-_NEWEST = """
-    SELECT seq, record FROM (
-        SELECT seq, record FROM events
-        WHERE :rollout IS NULL OR rollout = :rollout ORDER BY seq DESC LIMIT :limit
-    ) ORDER BY seq
-"""
+_NEWEST = "SELECT seq, record FROM events ORDER BY seq DESC LIMIT :limit"
+_NEWEST_OF = "SELECT seq, record FROM events WHERE rollout = :rollout ORDER BY seq DESC LIMIT :limit"
 
 
 class SqliteStore:
@@ -97,10 +93,12 @@ class SqliteStore:
         self, *, after: int = 0, limit: int = 100, rollout: str | None = None
     ) -> Sequence[Event]:
         """Events with `seq` > `after`, oldest first, at most `limit`; `after=-1` gives the newest `limit`."""
-        query = _NEWEST if after < 0 else _OLDEST
+        newest, oldest = (_NEWEST, _OLDEST) if rollout is None else (_NEWEST_OF, _OLDEST_OF)
         values = {"after": after, "limit": max(limit, 0), "rollout": rollout}
+        query = newest if after < 0 else oldest
         rows = await self._in_turn(lambda db: db.execute_fetchall(query, values))
-        return [self._event(seq, record) for seq, record in rows]
+        events = [self._event(seq, record) for seq, record in rows]
+        return events[::-1] if after < 0 else events
 
     async def close(self) -> None:
         """Wait for what runs, then close; the write-ahead log goes into the file. Closing twice is fine."""

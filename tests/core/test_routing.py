@@ -127,8 +127,9 @@ def test_the_ends_of_the_range_are_everybody_and_nobody(key: bytes) -> None:
     assert split_at(BUCKETS).decide(key) is Path.V2
 
 
-def test_without_a_key_it_is_v1_at_any_weight() -> None:
-    assert split_at(BUCKETS).decide(None) is Path.V1
+def test_without_a_key_it_is_v1_until_v2_has_everything() -> None:
+    assert split_at(BUCKETS - 1).decide(None) is Path.V1
+    assert split_at(BUCKETS).decide(None) is Path.V2
     assert not split_at(BUCKETS).is_pinned(None)
 
 

@@ -1,0 +1,194 @@
+"""An upstream's head: sorted, checked, without what is between it and us alone."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.core import response_head
+from proxy.core.framing import CHUNKED, CONTRADICTORY, UNTIL_CLOSE
+from proxy.core.response_head import ResponseFields, ResponseHead
+
+
+def finished(
+    *fields: tuple[bytes, bytes], status: int = 200, minor_version: int = 1, bodiless: bool = False
+) -> ResponseHead:
+    collected = ResponseFields()
+    for name, value in fields:
+        collected.add(name, value)
+    return collected.finish(status, minor_version, bodiless=bodiless)
+
+
+def passed_on(head: ResponseHead) -> list[tuple[bytes, bytes]]:
+    assert all(head.lines[at + 1] == b": " for at in range(0, len(head.lines), 4))
+    assert all(head.lines[at + 3] == b"\r\n" for at in range(0, len(head.lines), 4))
+    return [(head.lines[at], head.lines[at + 2]) for at in range(0, len(head.lines), 4)]
+
+
+# ... fields
+
+
+def test_rfc9110_5_3_fields_pass_in_order_and_set_cookie_is_never_merged() -> None:
+    fields = [(b"Set-Cookie", b"a=1"), (b"X-A", b""), (b"set-cookie", b"b=2"), (b"Set-Cookie", b"c=3")]
+    assert passed_on(finished(*fields)) == fields
+
+
+@pytest.mark.parametrize(
+    "name",
+    [b"Connection", b"Keep-Alive", b"Proxy-Connection", b"TE", b"Transfer-Encoding", b"Upgrade", b"Trailer"],
+)
+def test_rfc9110_7_6_1_hop_by_hop_fields_stay_here(name: bytes) -> None:
+    for spelt in (name, name.lower(), name.upper()):
+        assert passed_on(finished((spelt, b"x"), (b"X-A", b"1"))) == [(b"X-A", b"1")]
+
+
+def test_rfc9110_7_6_1_what_connection_names_stays_here_too() -> None:
+    head = finished((b"X-Hop", b"1"), (b"Connection", b"X-Hop, set-cookie"), (b"Set-Cookie", b"a=1"))
+    assert passed_on(head) == [(b"Set-Cookie", b"a=1")]
+    assert not head.closes
+
+
+def test_a_backend_cannot_say_who_answered() -> None:
+    assert passed_on(finished((b"X-Dualpath-Path", b"v2"))) == []
+
+
+def test_rfc9110_6_6_1_a_date_is_noticed() -> None:
+    head = finished((b"date", b"Tue, 14 Nov 2023 22:13:20 GMT"))
+    assert head.dated
+    assert passed_on(head) == [(b"date", b"Tue, 14 Nov 2023 22:13:20 GMT")]
+    assert not finished((b"X-A", b"1")).dated
+
+
+@pytest.mark.parametrize(
+    ("value", "streams"), [(b"text/event-stream; charset=utf-8", True), (b"text/html", False)]
+)
+def test_an_event_stream_is_noticed(value: bytes, streams: bool) -> None:
+    head = finished((b"Content-Type", value))
+    assert head.event_stream is streams
+    assert passed_on(head) == [(b"Content-Type", value)]
+
+
+# ... framing
+
+
+def test_rfc9112_6_3_the_length_of_each_kind_of_answer() -> None:
+    assert finished((b"Content-Length", b"5")).length == 5
+    assert finished((b"content-length", b"5 ")).length == 5
+    assert finished((b"Transfer-Encoding", b"chunked")).length == CHUNKED
+    assert finished().length == UNTIL_CLOSE
+    assert finished((b"Content-Length", b"5"), (b"Content-Length", b"6")).length == CONTRADICTORY
+    assert finished((b"Content-Length", b"5"), (b"Transfer-Encoding", b"chunked")).length == CONTRADICTORY
+
+
+@pytest.mark.parametrize("fields", [[], [(b"Content-Length", b"5")], [(b"Transfer-Encoding", b"chunked")]])
+def test_rfc9112_6_3_an_answer_to_head_has_no_body(fields: list[tuple[bytes, bytes]]) -> None:
+    assert finished(*fields, bodiless=True).length == 0
+
+
+def test_rfc9112_6_3_a_contradictory_answer_to_head_is_not_believed() -> None:
+    head = finished((b"Content-Length", b"x"), bodiless=True)
+    assert head.length == CONTRADICTORY
+
+
+def test_rfc9110_8_6_the_declared_length_of_a_304_is_kept() -> None:
+    head = finished((b"Content-Length", b"5"), status=304)
+    assert (head.length, head.declared) == (0, b"5")
+    assert passed_on(head) == []
+    assert finished(status=304).declared is None
+    assert finished((b"Content-Length", b"5"), (b"Content-Length", b"5"), status=304).declared is None
+
+
+# ... persistence
+
+
+@pytest.mark.parametrize(
+    ("connection", "minor_version", "closes"),
+    [
+        ([], 1, False),
+        ([b"keep-alive"], 1, False),
+        ([b"Close"], 1, True),
+        ([b"x", b"foo, CLOSE "], 1, True),
+        ([], 0, True),
+        ([b"Keep-Alive"], 0, False),
+        ([b"keep-alive, close"], 0, True),
+    ],
+)
+def test_rfc9112_9_3_whether_the_upstream_keeps_its_connection(
+    connection: list[bytes], minor_version: int, closes: bool
+) -> None:
+    head = finished(*((b"Connection", value) for value in connection), minor_version=minor_version)
+    assert head.closes is closes
+
+
+# ... one after the other
+
+
+def test_after_clear_nothing_of_the_last_answer_is_left() -> None:
+    collected = ResponseFields()
+    everything = [
+        (b"Content-Length", b"5"),
+        (b"Transfer-Encoding", b"chunked"),
+        (b"Connection", b"close"),
+        (b"Date", b"now"),
+        (b"Content-Type", b"text/event-stream"),
+        (b"X-A", b"1"),
+    ]
+    for name, value in everything:
+        collected.add(name, value)
+    collected.clear()
+    head = collected.finish(200, 1, bodiless=False)
+    assert (head.length, head.closes, head.dated, head.event_stream) == (UNTIL_CLOSE, False, False, False)
+    assert passed_on(head) == []
+
+
+def test_rfc9110_6_5_1_trailers_are_not_merged_into_the_head() -> None:
+    collected = ResponseFields()
+    collected.add(b"X-A", b"1")
+    head = collected.finish(200, 1, bodiless=False)
+    collected.add(b"X-Trailer", b"2")
+    assert passed_on(head) == [(b"X-A", b"1")]
+    assert collected.lines
+
+
+def test_a_head_shows_its_status() -> None:
+    assert repr(finished((b"Content-Length", b"5"), status=503)) == "<ResponseHead 503 length=5>"
+
+
+def test_a_backend_that_spells_names_in_endless_ways_fills_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    spellings: dict[bytes, int] = {}
+    monkeypatch.setattr(response_head, "_by_spelling", spellings)
+    collected = ResponseFields()
+    for number in range(5_000):
+        collected.add(b"X-%d" % number, b"")
+    assert len(spellings) == 4_096
+    collected.add(b"conneCTION", b"close")
+    assert collected.finish(200, 1, bodiless=False).closes
+
+
+NAMES = [
+    b"Connection",
+    b"Keep-Alive",
+    b"TE",
+    b"Upgrade",
+    b"Transfer-Encoding",
+    b"Content-Length",
+    b"X-Hop",
+    b"X-A",
+]
+VALUES = [b"", b"1", b"x", b"chunked", b"close", b"X-Hop, te", b"keep-alive"]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from(VALUES)), max_size=8),
+    st.sampled_from([200, 204, 304, 500]),
+    st.sampled_from([0, 1]),
+    st.booleans(),
+)
+def test_no_head_is_passed_on_with_framing_or_a_hop_by_hop_field(
+    fields: list[tuple[bytes, bytes]], status: int, minor_version: int, bodiless: bool
+) -> None:
+    head = finished(*fields, status=status, minor_version=minor_version, bodiless=bodiless)
+    named = any(name == b"Connection" and b"X-Hop" in value for name, value in fields)
+    passing = {b"X-A"} if named else {b"X-Hop", b"X-A"}
+    assert passed_on(head) == [(name, value) for name, value in fields if name in passing]
