@@ -48,7 +48,7 @@ $(COMPILED): pyproject.toml constraints.txt $(shell find proxy -name '*.py') | $
 constraints:
 	rm -rf .venv-constraints
 	$(MAKE) .venv-constraints/bin/python
-	.venv-constraints/bin/python -m pip install --upgrade -e '.[dev]'
+	.venv-constraints/bin/python -m pip install --upgrade -e '.[dev,bench]' hatch-mypyc
 	{ sed '/^[^#]/d' constraints.txt; .venv-constraints/bin/python -m pip freeze --exclude-editable; } > constraints.new
 	mv constraints.new constraints.txt
 	rm -rf .venv-constraints

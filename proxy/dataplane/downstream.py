@@ -58,12 +58,14 @@ class Downstream:
         "_linger_left",
         "_mode",
         "_names",
+        "_overhead",
         "_parser",
         "_queue",
         "_reading_paused",
         "_receiving",
         "_refused",
         "_renew",
+        "_starting",
         "_stash",
         "_target",
         "deadline",
@@ -86,12 +88,14 @@ class Downstream:
         self._foreign = False
         self._head_bytes = 0
         self._left = 0
+        self._overhead = 0  # bytes of a chunked body since its last content
         self._renew = False
         self._receiving: Exchange | None = None
         self._current: Exchange | None = None
         self._queue: deque[Exchange | BadRequest] = deque()
         self._stash: list[bytes] = []
         self._refused = False
+        self._starting = False
         self._reading_paused = False
         self._mode = _OPEN
         self._linger_left = _LINGER_BYTES
@@ -123,7 +127,7 @@ class Downstream:
         if self._mode != _OPEN:
             self._linger(len(data))
             return
-        if self._stash or (self._current is not None and self._receiving is None):
+        if self._stash or (self._receiving is None and (self._current is not None or self.write_paused)):
             self._keep_for_later(data)
             return
         self._consume(data)
@@ -151,6 +155,9 @@ class Downstream:
         self.write_paused = False
         if self._current is not None:
             self._current.resume_response()
+        elif self._mode == _OPEN:
+            self.deadline = self._context.now + self._context.listen.keepalive_timeout_s
+            self._advance()
 
     # ... what exchanges ask for ...
 
@@ -169,8 +176,8 @@ class Downstream:
             self.transport.pause_reading()
 
     def resume_reading(self) -> None:
-        """Take more from the client again."""
-        if self._reading_paused and not self.transport.is_closing():
+        """Take more from the client again, unless requests wait that it has sent already."""
+        if self._reading_paused and not self._stash and not self.transport.is_closing():
             self._reading_paused = False
             self.transport.resume_reading()
 
@@ -181,8 +188,11 @@ class Downstream:
             self._receiving = None
             self._end(linger=not exchange.body.complete)
             return
-        self.deadline = self._context.now + self._context.listen.keepalive_timeout_s
-        if self._queue or self._stash or self._reading_paused:
+        limits = self._context.listen
+        # A client that has not read its answer is not idle.
+        patience_s = limits.body_idle_timeout_s if self.write_paused else limits.keepalive_timeout_s
+        self.deadline = self._context.now + patience_s
+        if (self._queue or self._stash or self._reading_paused) and not self._starting:
             self._advance()
 
     def refuse(self, status: int, detail: str) -> None:
@@ -204,12 +214,14 @@ class Downstream:
         self.transport.abort()
 
     def expired(self) -> None:
-        """The sweep found the connection's own deadline passed: idle, lingering, or too slow with a head."""
+        """The sweep found the connection's own deadline passed: it idles, lingers, reads or sends too slowly."""
+        self.deadline = math.inf
         if self._mode == _OPEN and self._head_bytes and self._current is None:
             self.refuse(408, "the request head took too long")
+        elif self._mode == _OPEN and not self.transport.get_write_buffer_size():
+            self.transport.close()
         else:
-            self.transport.abort() if self._mode == _LINGERING else self.transport.close()
-        self.deadline = math.inf
+            self.transport.abort()
 
     # ... input ...
 
@@ -228,7 +240,7 @@ class Downstream:
                 data = memoryview(data)
             chunk, data = data[:_SLICE], data[_SLICE:]
             self._parse(chunk)
-            if data and len(self._queue) > 1:
+            if data and len(self._queue) > 1 and self._receiving is None:
                 self._keep_for_later(bytes(data))
                 return
 
@@ -252,14 +264,20 @@ class Downstream:
             self._head_bytes += len(chunk)
             if self._line is not None:
                 self._check_protocol(bytes(chunk))
+        else:
+            self._overhead += len(chunk)
         try:
             self._parser.feed_data(chunk)
         except httptools.HttpParserUpgrade as upgrade:
             self._after_upgrade(chunk, upgrade.args[0])
         except httptools.HttpParserError as error:
-            self._refuse_input(BadRequest(400, str(error)))
+            known = self._parser.get_http_version().startswith(("0.", "1."))
+            self._refuse_input(BadRequest(400 if known else 505, str(error)))
         if self._left:
             self._renew = True
+        elif self._overhead > self._context.listen.max_head_bytes:
+            self._overhead = 0
+            self._refuse_input(BadRequest(431, "chunk extensions or trailers over the limit"))
         elif self._head_bytes and not self._refused:
             self._check_unfinished_head()
 
@@ -278,7 +296,7 @@ class Downstream:
         if self._head_bytes > listen.max_head_bytes:
             status, what = (431, "request head") if self._fields else (414, "request target")
             self._refuse_input(BadRequest(status, f"{what} over the limit"))
-        elif self.deadline == math.inf or self._current is None:
+        elif self._current is None:
             self.deadline = min(self.deadline, self._context.now + listen.header_timeout_s)
 
     def _after_upgrade(self, chunk: bytes | memoryview, offset: int) -> None:
@@ -340,9 +358,11 @@ class Downstream:
             return
         if self._left:
             self._left -= len(piece)
+        self._overhead = 0
         receiving.body_piece(piece)
 
     def on_message_complete(self) -> None:
+        self._overhead = 0
         if self._fields:
             # Trailers are dropped (RFC 9110 section 6.5.1).
             self._fields, self._names = [], []
@@ -354,7 +374,7 @@ class Downstream:
     # ... one exchange after the other ...
 
     def _advance(self) -> None:
-        while self._current is None and self._mode == _OPEN:
+        while self._current is None and self._mode == _OPEN and not self.write_paused:
             if self._queue:
                 turn = self._queue.popleft()
                 if isinstance(turn, BadRequest):
@@ -362,7 +382,9 @@ class Downstream:
                     return
                 self._current = turn
                 self.deadline = math.inf
+                self._starting = True
                 turn.start()
+                self._starting = False
             elif self._stash:
                 data = b"".join(self._stash)
                 self._stash = []
@@ -384,6 +406,7 @@ class Downstream:
             return
         if not linger:
             self._mode = _CLOSED
+            self.deadline = self._context.now + self._context.listen.body_idle_timeout_s
             self.transport.close()
             return
         self._mode = _LINGERING

@@ -17,6 +17,7 @@ from proxy.core.fallback import FallbackPolicy, attempt_timeout, may_repeat
 from proxy.dataplane import ledger, recovery, relay
 from proxy.dataplane.answers import CONTINUE, interim
 from proxy.dataplane.body import NO_BODY, RequestBody
+from proxy.dataplane.stages import CONNECTING, FINISHED, QUEUED, STAGES, STREAMING, UPLOADING, WAITING
 from proxy.model import ErrorClass, FallbackReason, Path
 
 if TYPE_CHECKING:
@@ -31,16 +32,6 @@ if TYPE_CHECKING:
 
 _V1: Final = Path.V1
 _V2: Final = Path.V2
-
-# What the exchange waits for: it decides what an expired deadline means. Plain integers, because to look up a
-# member of an enumeration costs as much as a routing decision.
-_QUEUED: Final = 0
-_CONNECTING: Final = 1
-_UPLOADING: Final = 2
-_WAITING: Final = 3
-_STREAMING: Final = 4
-_FINISHED: Final = 5
-_STAGES: Final = ("queued", "connecting", "uploading", "waiting", "streaming", "finished")
 
 _PATH_LINES: Final = {path: b"X-Dualpath-Path: %b\r\n\r\n" % path.encode() for path in Path}
 _UNROUTED: Final = FallbackPolicy(False, frozenset(), frozenset(), False, 0)
@@ -79,7 +70,7 @@ class Exchange:
     deadline = math.inf
     chunked = False  # the answer's framing towards the client
     fallback: FallbackReason | None = None
-    _stage = _QUEUED
+    _stage = QUEUED
     _overall = math.inf
     error: ErrorClass | None = None
     original: tuple[ResponseHead, list[bytes]] | None = None  # v2's answer that a fallback replaces
@@ -107,12 +98,12 @@ class Exchange:
 
     def __repr__(self) -> str:
         target = self.head.target.decode("latin-1")
-        return f"<Exchange {self.head.method.decode()} {target} {self.path} {_STAGES[self._stage]}>"
+        return f"<Exchange {self.head.method.decode()} {target} {self.path} {STAGES[self._stage]}>"
 
     @property
     def answered(self) -> bool:
         """Whether the client has had a byte of a final answer."""
-        return self._stage >= _STREAMING
+        return self._stage >= STREAMING
 
     # ... start ...
 
@@ -156,7 +147,7 @@ class Exchange:
             if upstream is not None:
                 self._send(upstream, now)
                 return
-        self._stage = _CONNECTING
+        self._stage = CONNECTING
         self.deadline = min(now + pool.connect_timeout_s, self._overall)
         self._dialing = asyncio.get_running_loop().create_task(self._dial(endpoint))
 
@@ -177,7 +168,7 @@ class Exchange:
         if body.complete:
             self._await_answer(now)
         else:
-            self._stage = _UPLOADING
+            self._stage = UPLOADING
             self._extend_upload(now)
         opening = body.opening(self._head_bytes + _PATH_LINES[self.path])
         upstream.begin(self, opening, bodiless=self.head.method == b"HEAD")
@@ -186,7 +177,7 @@ class Exchange:
             self.downstream.pause_reading() if stalled else self.downstream.resume_reading()
 
     def _await_answer(self, now: float) -> None:
-        self._stage = _WAITING
+        self._stage = WAITING
         response_timeout_s = self.pool.response_timeout_s
         reserve = self.rollout.reserve if self.rollout is not None and self._could_fall_back() else 0.0
         self.deadline = attempt_timeout(now, self._overall, response_timeout_s, reserve)
@@ -212,7 +203,7 @@ class Exchange:
                 self.downstream.pause_reading()
             return
         self._continued = True
-        if self._stage == _UPLOADING:
+        if self._stage == UPLOADING:
             self.deadline = self.context.now + self.context.listen.body_idle_timeout_s
         elif not self._stalled_at:
             self.deadline = self.context.now + self.pool.idle_timeout_s
@@ -222,11 +213,11 @@ class Exchange:
         """The client has sent all of the request."""
         upstream = self._upstream
         self.body.finish(upstream.send if upstream is not None else None)
-        if self._stage == _QUEUED:
+        if self._stage == QUEUED:
             return
         now = self.context.monotonic()
         self._overall = now + (_UNROUTED_TIMEOUT_S if self.rollout is None else self.rollout.timeout_s)
-        if self._stage == _UPLOADING:
+        if self._stage == UPLOADING:
             self._await_answer(now)
 
     def _extend_upload(self, now: float) -> None:
@@ -251,13 +242,13 @@ class Exchange:
 
     def resume_request(self) -> None:
         """The upstream takes more again."""
-        if self._stage == _UPLOADING:
+        if self._stage == UPLOADING:
             self._extend_upload(self.context.now)
         self.downstream.resume_reading()
 
     def pause_response(self) -> None:
         """The client takes no more for now; what the upstream waits for it is not its own time."""
-        if self._upstream is not None and self._stage == _STREAMING:
+        if self._upstream is not None and self._stage == STREAMING:
             self._upstream.transport.pause_reading()
             self._stalled_at = self.context.now
             self.deadline = self.context.now + self.context.listen.body_idle_timeout_s
@@ -289,7 +280,7 @@ class Exchange:
         if head is not None:
             if head.status >= 500 and recovery.replaces(self, head, pieces, complete=complete):
                 return
-            self._stage = _STREAMING
+            self._stage = STREAMING
             first = relay.opening(self, head)
             if head.event_stream:
                 # It lasts as long as its client likes: its length says nothing of the backend's speed.
@@ -306,6 +297,10 @@ class Exchange:
         ledger.attempt_ended(self, now, self.error)
         upstream = self._upstream
         if upstream is not None:
+            if (
+                self._stalled_at
+            ):  # the last piece filled the client's buffer: the pool wants no paused connection
+                upstream.transport.resume_reading()
             self._upstream = None
             upstream.detach(now, request_complete=self.body.complete)
         self._end(failed=self.error is not None)
@@ -313,8 +308,7 @@ class Exchange:
     # ... failure: recovery decides, these carry it out ...
 
     def upstream_failed(self, kind: ErrorClass, detail: str, *, status: int = 502) -> None:
-        """The attempt has come to nothing: retry, fall back, answer, or break what the client has begun to
-        read."""
+        """The attempt came to nothing: retry, fall back, answer, or break off what the client reads."""
         upstream, self._upstream = self._upstream, None
         stale = (
             kind is ErrorClass.RESET and upstream is not None and upstream.uses > 1 and not upstream.answering
@@ -322,9 +316,9 @@ class Exchange:
         if upstream is not None:
             upstream.close()
         now = self.context.monotonic()
-        if self._stage == _STREAMING:
+        if self._stage == STREAMING:
             ledger.attempt_ended(self, now, kind if kind is ErrorClass.TIMEOUT else ErrorClass.TRUNCATED)
-            self._stage = _FINISHED
+            self._stage = FINISHED
             ledger.request_ended(self, failed=True)
             self.downstream.abort()
         elif stale:
@@ -364,15 +358,15 @@ class Exchange:
         """The sweep found the deadline passed: whose fault is it?"""
         stage = self._stage
         upstream = self._upstream
-        if stage == _CONNECTING:
+        if stage == CONNECTING:
             self._cancel_dial()
             self.upstream_failed(ErrorClass.CONNECT, "connecting to the backend timed out", status=504)
-        elif stage == _UPLOADING and self._awaits_continue():
+        elif stage == UPLOADING and self._awaits_continue():
             self._release_upload(now)
-        elif stage == _UPLOADING and upstream is not None and not upstream.write_paused:
+        elif stage == UPLOADING and upstream is not None and not upstream.write_paused:
             self.client_gone()
             self.downstream.refuse(408, "the request body stalled")
-        elif stage == _STREAMING and self._waits_for_client():
+        elif stage == STREAMING and self._waits_for_client():
             self.client_gone()
             self.downstream.abort()
         else:
@@ -385,12 +379,12 @@ class Exchange:
 
     def client_gone(self) -> None:
         """The client left or is to be cut off: cancel at once, count against no path."""
-        stage, self._stage = self._stage, _FINISHED
+        stage, self._stage = self._stage, FINISHED
         self._cancel_dial()
         upstream, self._upstream = self._upstream, None
         if upstream is not None:
             upstream.close()
-        if _QUEUED < stage < _FINISHED:
+        if QUEUED < stage < FINISHED:
             ledger.attempt_dropped(self, self.context.now)
             ledger.request_ended(self, failed=False, aborted=True)
 
@@ -400,6 +394,6 @@ class Exchange:
             self._dialing = None
 
     def _end(self, *, failed: bool) -> None:
-        self._stage = _FINISHED
+        self._stage = FINISHED
         ledger.request_ended(self, failed=failed)
         self.downstream.exchange_done(self)
