@@ -7,6 +7,7 @@ what a request or a decision goes through is the data plane's and the control pl
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import random
 import signal
@@ -154,6 +155,9 @@ async def serve(config: Config) -> int:
         loop.add_signal_handler(signum, ended.set)
     proxy = Proxy(config)
     await proxy.start()
+    # What is here now stays: the collector need not look at it again and again while requests come and go.
+    gc.collect()
+    gc.freeze()
     try:
         sys.stdout.write(
             f"dualpath: ready listen={_text(proxy.listen_address)} admin={_text(proxy.admin_address)}\n"
