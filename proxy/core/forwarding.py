@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _BATCH: Final = 256
 _DIGITS: Final = 48
+_REWRITTEN: Final = frozenset((b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"forwarded"))
 
 
 class Identifiers:
@@ -47,7 +48,7 @@ def forwarded_lines(
     """X-Forwarded-For/-Proto/-Host and Forwarded (RFC 7239 section 4) as lines.
 
     `believed` are the (lower-case name, value) of a trusted peer: our element is appended to its lists, and
-    its -Proto and -Host are kept. An untrusted peer's fields are not passed in, so they are overwritten.
+    its -Proto, -Host and others are kept. An untrusted peer's fields are not passed in, so they are overwritten.
     """
     address = peer.encode("latin-1", "replace") or b"unknown"
     node = b'"[%b]"' % address if b":" in address else address
@@ -65,4 +66,5 @@ def forwarded_lines(
     if original:
         lines.append(b"X-Forwarded-Host: %b\r\n" % original)
     lines.append(b"Forwarded: %b\r\n" % b", ".join([*given.get(b"forwarded", ()), element]))
+    lines += [b"%b: %b\r\n" % field for field in believed if field[0] not in _REWRITTEN]
     return b"".join(lines)

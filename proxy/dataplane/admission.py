@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from proxy.core.forwarding import forwarded_lines
+from proxy.core.framing import CHUNKED
 from proxy.core.keys import client_address
 from proxy.core.request_head import RequestHead
 from proxy.dataplane.exchange import Exchange
@@ -51,6 +52,9 @@ def admit(
     known_host, forwarded = downstream.forwarding_cache
     head = RequestHead(parser.get_method(), target, minor_version)
     head.check(fields, names, known_host, context.kinds)
+    if head.length == CHUNKED and parser.should_upgrade():
+        # The parser gives up here, and the body would be taken for the next request (RFC 9112 section 11.2).
+        raise BadRequest(400, "an upgrade with a chunked body is not supported")
     if head.host != known_host or not forwarded or head.forwarding:
         believed = head.forwarding if downstream.trusted else ()
         forwarded = forwarded_lines(downstream.peer, b"http", head.host, believed)

@@ -35,12 +35,10 @@ _LINGER_S: Final = 2.0
 _WRITE_HIGH: Final = 64 << 10
 _RESET: Final = struct.pack("ii", 1, 0)
 
-
-# What is done with bytes that arrive.
+# What is done with bytes that arrive. Lingering: the request is answered, the rest of it is read and dropped
+# (RFC 9112 section 9.6).
 _OPEN: Final = 0
-_LINGERING: Final = (
-    1  # answered and shut down; the rest of the request is read and dropped (RFC 9112 section 9.6)
-)
+_LINGERING: Final = 1
 _CLOSED: Final = 2
 
 
@@ -48,13 +46,12 @@ class Downstream:
     """A client connection. `write_paused` says that the client does not read what it was sent."""
 
     __slots__ = (
+        "_chunk",
         "_context",
         "_current",
         "_fields",
-        "_foreign",
         "_head_bytes",
         "_left",
-        "_line",
         "_linger_left",
         "_mode",
         "_names",
@@ -84,8 +81,7 @@ class Downstream:
         self._names: list[bytes] = []
         self._fields: list[tuple[bytes, bytes]] = []
         self._target = b""
-        self._line: bytes | None = b""  # the start line as far as it has come; None once it is checked
-        self._foreign = False
+        self._chunk: bytes | memoryview = b""  # what is being parsed
         self._head_bytes = 0
         self._left = 0
         self._overhead = 0  # bytes of a chunked body since its last content
@@ -203,8 +199,7 @@ class Downstream:
         self._end(linger=True)
 
     def abort(self) -> None:
-        """Breaks the connection so that what the client has read cannot be taken for the whole: RST,
-        not FIN."""
+        """Breaks the connection, by RST, so that what the client has read is not taken for the whole."""
         self._current = self._receiving = None
         self._queue.clear()
         self._mode = _CLOSED
@@ -214,7 +209,7 @@ class Downstream:
         self.transport.abort()
 
     def expired(self) -> None:
-        """The sweep found the connection's own deadline passed: it idles, lingers, reads or sends too slowly."""
+        """The sweep found the connection's own deadline passed: it idles, lingers, reads or sends slowly."""
         self.deadline = math.inf
         if self._mode == _OPEN and self._head_bytes and self._current is None:
             self.refuse(408, "the request head took too long")
@@ -238,8 +233,7 @@ class Downstream:
                 continue
             if len(data) > _SLICE:
                 data = memoryview(data)
-            chunk, data = data[:_SLICE], data[_SLICE:]
-            self._parse(chunk)
+            data = data[self._parse(data[:_SLICE]) :]
             if data and len(self._queue) > 1 and self._receiving is None:
                 self._keep_for_later(bytes(data))
                 return
@@ -259,17 +253,20 @@ class Downstream:
                 receiving.request_complete()
         return data
 
-    def _parse(self, chunk: bytes | memoryview) -> None:
+    def _parse(self, chunk: bytes | memoryview) -> int:
+        """How much is done with: all, unless llhttp stopped at a request that asks to switch protocols."""
+        size = len(chunk)
+        self._chunk = chunk
         if self._receiving is None:
-            self._head_bytes += len(chunk)
-            if self._line is not None:
-                self._check_protocol(bytes(chunk))
+            self._head_bytes += size
         else:
-            self._overhead += len(chunk)
+            self._overhead += size
         try:
             self._parser.feed_data(chunk)
         except httptools.HttpParserUpgrade as upgrade:
-            self._after_upgrade(chunk, upgrade.args[0])
+            # We never switch: its body or the next request follows (RFC 9110 section 7.8).
+            self._parser = httptools.HttpRequestParser(self)
+            size = upgrade.args[0]
         except httptools.HttpParserError as error:
             known = self._parser.get_http_version().startswith(("0.", "1."))
             self._refuse_input(BadRequest(400 if known else 505, str(error)))
@@ -280,16 +277,8 @@ class Downstream:
             self._refuse_input(BadRequest(431, "chunk extensions or trailers over the limit"))
         elif self._head_bytes and not self._refused:
             self._check_unfinished_head()
-
-    def _check_protocol(self, chunk: bytes) -> None:
-        """llhttp also speaks RTSP and ICE, which look alike; only HTTP is for us (RFC 9112 section 2.3)."""
-        line = self._line + chunk if self._line else chunk
-        end = line.find(b"\n", 2)
-        if end < 0:
-            self._line = line
-            return
-        self._line = None
-        self._foreign = line[end - 9 : end - 4] != b"HTTP/"
+        self._chunk = b""
+        return size
 
     def _check_unfinished_head(self) -> None:
         listen = self._context.listen
@@ -299,25 +288,15 @@ class Downstream:
         elif self._current is None:
             self.deadline = min(self.deadline, self._context.now + listen.header_timeout_s)
 
-    def _after_upgrade(self, chunk: bytes | memoryview, offset: int) -> None:
-        """llhttp stops at a request that asks to switch protocols; we never switch, so its body or the next
-        request follows as if it had not asked (RFC 9110 section 7.8)."""
-        self._parser = httptools.HttpRequestParser(self)
-        self._renew = self._left > 0
-        self._consume(bytes(chunk[offset:]))
-
     def _refuse_input(self, error: BadRequest) -> None:
         """The client broke a rule. Earlier requests are answered first; a half-received one is given up."""
         self._refused = True
         self._head_bytes = 0
         receiving, self._receiving = self._receiving, None
         if receiving is not None and receiving is self._current:
-            if receiving.answered:
-                receiving.client_gone()
-                self.abort()
-            else:
-                receiving.client_gone()
-                self.refuse(error.status, error.detail)
+            answered = receiving.answered
+            receiving.client_gone()
+            self.abort() if answered else self.refuse(error.status, error.detail)
             return
         if receiving is not None:
             self._queue.remove(receiving)
@@ -338,11 +317,10 @@ class Downstream:
         parser = self._parser
         target, fields, names = self._target, self._fields, self._names
         size, self._head_bytes = self._head_bytes, 0
-        self._line = b""
         self._target, self._fields, self._names = b"", [], []
         try:
-            if self._foreign:
-                raise BadRequest(505, "this is not HTTP")
+            if parser.get_http_version() == "1.0" and b" RTSP/1.0\r\n" in bytes(self._chunk):
+                raise BadRequest(400, "this is not HTTP")  # llhttp speaks RTSP too (RFC 9112 section 2.3)
             exchange = admit(self._context, self, parser, target, fields, names, size)
         except BadRequest as error:
             self._refuse_input(error)

@@ -229,17 +229,16 @@ class Upstream:
             return "unexpected upgrade"
         except httptools.HttpParserError as error:
             self._dirty = True
-            return None if self._complete else str(error)
+            if not self._complete:
+                return str(error)
         head = self._head
         if head is None:
             return "too many interim responses" if self._interim > MAX_INTERIM else None
         if head.length == CONTRADICTORY:
-            self._dirty = True
-            return "contradictory framing"
+            return self._disbelieve("contradictory framing")
         limit = self.endpoint.max_head_bytes
         if self._head_bytes > limit and sum(map(len, head.lines)) > limit:
-            self._dirty = True
-            return "response head over the limit"
+            return self._disbelieve("response head over the limit")
         if len(self._fields.lines) > _MAX_TRAILER_PARTS:
             self._dirty = True
             return "trailers over the limit"
@@ -250,6 +249,12 @@ class Upstream:
                 self._bypass = left
                 self._renew = True
         return None
+
+    def _disbelieve(self, problem: str) -> str:
+        """An answer with such a head is none, even if all of it has come in the same read."""
+        self._dirty = True
+        self._complete = False
+        return problem
 
     def _pass_through(self, exchange: Exchange, data: bytes) -> None:
         left = self._bypass - len(data)

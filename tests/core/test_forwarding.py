@@ -114,3 +114,11 @@ def test_the_lines_are_always_whole_lines(peer: str, host: bytes) -> None:
 @pytest.mark.parametrize("peer", ["\u20ac", "192.0.2.7"])
 def test_a_strange_peer_is_no_error(peer: str) -> None:
     assert forwarded_lines(peer, b"http", b"a").startswith(b"X-Forwarded-For: ")
+
+
+def test_a_trusted_peer_s_other_fields_of_the_family_are_kept() -> None:
+    believed = [(b"x-forwarded-port", b"8443"), (b"x-real-ip", b"192.0.2.7")]
+    lines = forwarded_lines("127.0.0.1", b"http", b"a", believed).split(b"\r\n")
+    assert b"x-forwarded-port: 8443" in lines
+    assert b"x-real-ip: 192.0.2.7" in lines
+    assert not any(b"real-ip" in line for line in forwarded_lines("127.0.0.1", b"http", b"a").split(b"\r\n"))

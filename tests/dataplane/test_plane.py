@@ -1,0 +1,103 @@
+"""The data plane as a whole: it listens, sweeps, drains, stops."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from proxy.errors import StartError
+from proxy.model import Path
+from tests.dataplane.wire import GET, OK, World, settings, settle
+
+if TYPE_CHECKING:
+    from tests.dataplane.conftest import Opener
+
+
+async def test_it_says_where_it_listens(world: World) -> None:
+    assert world.plane.accepting
+    assert repr(world.plane) == "<DataPlane <Context 0 exchanges draining=False>>"
+    other = World(settings())
+    assert not other.plane.accepting
+
+
+async def test_an_address_that_is_taken_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(settings())
+    world.address_taken = True
+    monkeypatch.setattr(asyncio.get_running_loop(), "create_server", world.create_server)
+    with pytest.raises(StartError, match=r"cannot listen on 127\.0\.0\.1:8080: Address already in use"):
+        await world.plane.start()
+    await world.plane.drain()
+    await world.plane.stop()
+    assert not world.plane.accepting
+
+
+async def test_it_tells_the_state_of_endpoints_and_breakers(world: World) -> None:
+    assert [(status.path, status.url) for status in world.plane.statuses()] == [
+        (Path.V1, "http://127.0.0.1:9001"),
+        (Path.V2, "http://127.0.0.1:9002"),
+    ]
+    world.plane.set_health(Path.V2, "http://127.0.0.1:9002", healthy=False)
+    assert (world.plane.health(Path.V1), world.plane.health(Path.V2)) == (1.0, 0.0)
+    assert world.plane.breaker("default") == "closed"
+
+
+async def test_rfc9110_6_6_1_the_date_keeps_up(world: World) -> None:
+    client = world.client()
+    await world.passes(5.6)
+    await client.sends(GET)
+    await world.v2.sends(OK)
+    assert client.message().fields[b"date"] == b"Tue, 14 Nov 2023 22:13:25 GMT"
+
+
+async def test_draining_lets_what_runs_finish_and_takes_nothing_new(world: World) -> None:
+    running, idle = world.client(), world.client()
+    await running.sends(GET)
+    drained = asyncio.create_task(world.plane.drain())
+    await settle()
+    assert world.servers[0].closed
+    assert not world.plane.accepting
+    await world.passes(0.5)
+    assert idle.end == ""
+    await idle.sends(GET)  # it was on its way
+    await world.connections[1].sends(OK)
+    assert idle.message().fields[b"connection"] == b"close"
+    await world.passes(2)
+    assert not drained.done()
+    await world.connections[0].sends(OK)
+    assert running.message().status == 200
+    await world.passes(0.1)
+    assert drained.done()
+    assert (running.end, idle.end) == ("closed", "closed")
+
+
+async def test_draining_closes_idle_connections_after_a_second(world: World) -> None:
+    client = world.client()
+    drained = asyncio.create_task(world.plane.drain())
+    await world.passes(0.9)
+    assert client.end == ""
+    await world.passes(0.2)
+    assert client.end == "closed"
+    assert drained.done()
+
+
+async def test_draining_gives_up_after_its_time(open_world: Opener) -> None:
+    world = await open_world(listen={"drain_timeout": "3s"})
+    client = world.client()
+    await client.sends(GET)
+    drained = asyncio.create_task(world.plane.drain())
+    await world.passes(2.9)
+    assert not drained.done()
+    await world.passes(0.2)
+    assert drained.done()
+    assert client.end == ""
+    await world.plane.stop()
+    await settle()
+    assert (client.end, world.v2.end) == ("reset", "aborted")
+    assert world.heard() == ["assigned v2", "outcome aborted"]
+
+
+async def test_after_the_stop_no_timer_is_left(world: World) -> None:
+    await world.plane.stop()
+    assert all(timer.cancelled for timer in world.timers)

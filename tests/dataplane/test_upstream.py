@@ -1,0 +1,233 @@
+"""One upstream connection: what it takes to be used again, and what ends it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.dataplane.wire import FAILED, GET, OK, request
+
+if TYPE_CHECKING:
+    from tests.dataplane.conftest import Opener
+    from tests.dataplane.wire import World
+
+
+# ... one answer is exactly one answer
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        OK + b"x",
+        OK + OK,
+        OK + b"HTTP/1.1 2",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n" + FAILED,
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok" + OK,
+    ],
+)
+async def test_rfc9112_9_2_what_follows_an_answer_is_never_the_next_one(world: World, answer: bytes) -> None:
+    client = world.client()
+    await client.sends(GET)
+    await world.v2.sends(answer)
+    assert client.message().body == b"ok"
+    assert world.v2.end == "aborted"
+    await client.sends(GET)
+    await world.v2.sends(OK)
+    assert client.message().body == b"ok"
+    assert world.ports == [9002, 9002]
+
+
+async def test_rfc9112_9_2_surplus_in_a_later_read_ends_the_connection_too(world: World) -> None:
+    client = world.client()
+    await client.sends(GET)
+    await world.v2.sends(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabc")
+    await world.v2.sends(b"defHTTP/1.1 200 OK\r\n\r\n")
+    assert client.message().body == b"abcdef"
+    assert world.v2.end == "aborted"
+
+
+async def test_rfc9112_9_2_bytes_on_an_idle_connection_end_it(world: World) -> None:
+    client = world.client()
+    await client.sends(GET)
+    await world.v2.sends(OK)
+    await world.v2.sends(OK)
+    assert world.v2.end == "aborted"
+    assert len(client.messages()) == 1
+
+
+async def test_rfc9112_9_2_a_body_after_an_answer_to_head_ends_the_connection(world: World) -> None:
+    client = world.client()
+    await client.sends(request("HEAD"))
+    await world.v2.sends(OK)
+    assert client.message(bodiless=True).status == 200
+    assert world.v2.end == "aborted"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok",
+        b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok",
+    ],
+)
+async def test_rfc9112_9_6_an_upstream_that_says_close_is_not_used_again(world: World, answer: bytes) -> None:
+    client = world.client()
+    await client.sends(GET)
+    await world.v2.sends(answer)
+    assert b"connection" not in client.message().fields
+    assert world.v2.end == "aborted"
+
+
+async def test_rfc9112_9_3_an_upstream_of_http_1_0_may_stay(world: World) -> None:
+    client = world.client()
+    for _ in range(2):
+        await client.sends(GET)
+        await world.v2.sends(b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nok")
+    assert [answer.body for answer in client.messages()] == [b"ok", b"ok"]
+    assert world.ports == [9002]
+
+
+async def test_rfc9110_7_8_an_upgrade_that_is_only_advertised_changes_nothing(world: World) -> None:
+    client = world.client()
+    await client.sends(GET)
+    await world.v2.sends(OK.replace(b"\r\n\r\n", b"\r\nUpgrade: h2c\r\nConnection: upgrade\r\n\r\n"))
+    answer = client.message()
+    assert (answer.body, b"upgrade" in answer.fields) == (b"ok", False)
+
+
+async def test_an_answer_cut_into_single_bytes_is_the_same_answer(world: World) -> None:
+    client = world.client()
+    await client.sends(GET)
+    chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
+    for answer in (OK, chunked, b"HTTP/1.1 103 Early\r\n\r\n" + OK):
+        for at in range(len(answer)):
+            await world.v2.sends(answer[at : at + 1])
+        assert client.got().endswith((b"ok", b"o\r\n1\r\nk\r\n0\r\n\r\n"))
+        await client.sends(GET)
+    await world.v2.sends(OK)
+    assert world.ports == [9002]
+
+
+# ... an answer that another one replaces
+
+LONG = b"HTTP/1.1 503 X\r\nContent-Length: 5000\r\n\r\n" + b"x" * 100
+
+
+async def replaced(world: World, first: bytes, *rest: bytes) -> None:
+    """v2 answers with an error, of which `rest` comes after v1 was asked; v1 answers."""
+    client = world.client()
+    await client.sends(GET)
+    await world.v2.sends(first)
+    for data in rest:
+        await world.v2.sends(data)
+    await world.v1.sends(OK)
+    assert client.message().body == b"ok"
+    await client.leaves()
+    world.v2.got()
+
+
+async def test_the_short_rest_of_an_unwanted_answer_is_read_to_keep_its_connection(world: World) -> None:
+    await replaced(world, LONG, b"x" * 4_000, b"x" * 900)
+    assert world.v2.end == ""
+    client = world.client()
+    await client.sends(GET)
+    await world.v2.sends(OK)
+    assert client.message().body == b"ok"
+    assert world.ports == [9002, 9001]
+
+
+async def test_the_rest_of_an_unwanted_chunked_answer_is_read_too(world: World) -> None:
+    first = b"HTTP/1.1 503 X\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"
+    await replaced(world, first, b"3\r\nabc\r\n", b"0\r\n\r\n")
+    assert world.v2.end == ""
+    await replaced(world, FAILED)
+    assert world.ports == [9002, 9001]
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [[b"x" * 4_901], [b"x" * 4_900, b"HTTP/1.1 200 OK\r\n\r\n"]],
+    ids=["in one read", "in another read"],
+)
+async def test_surplus_after_an_unwanted_answer_ends_its_connection(world: World, rest: list[bytes]) -> None:
+    await replaced(world, LONG, *rest)
+    assert world.v2.end == "aborted"
+
+
+async def test_an_unwanted_answer_that_breaks_ends_its_connection(world: World) -> None:
+    await replaced(world, b"HTTP/1.1 503 X\r\nTransfer-Encoding: chunked\r\n\r\n", b"zz\r\n")
+    assert world.v2.end == "aborted"
+
+
+async def test_an_unwanted_answer_that_is_long_is_not_read(world: World) -> None:
+    await replaced(world, LONG.replace(b"5000", b"900000"), b"x" * 60_000, b"x" * 10_000)
+    assert world.v2.end == "aborted"
+
+
+async def test_an_unwanted_answer_has_two_seconds(world: World) -> None:
+    await replaced(world, LONG)
+    [upstream] = [peer for peer in world.connections if peer.port == 9002]
+    assert "emptying" in repr(upstream.transport.protocol)
+    await world.passes(1.4)
+    assert world.v2.end == ""
+    await world.passes(1.2)
+    assert world.v2.end == "aborted"
+
+
+async def test_an_upstream_that_leaves_while_it_is_emptied_is_forgotten(world: World) -> None:
+    await replaced(world, LONG)
+    await world.v2.leaves()
+    await replaced(world, FAILED)
+    assert world.ports == [9002, 9001, 9002]
+
+
+async def test_an_unwanted_answer_that_ends_with_its_connection_is_not_read(world: World) -> None:
+    await replaced(world, b"HTTP/1.1 503 X\r\n\r\nabc")
+    assert world.v2.end == "aborted"
+
+
+# ... limits and odds and ends
+
+
+async def test_a_head_that_a_body_in_the_same_read_makes_large_is_within_the_limit(
+    open_world: Opener,
+) -> None:
+    world = await open_world(v2={"max_head": "1KiB"})
+    client = world.client()
+    await client.sends(GET)
+    await world.v2.sends(b"HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n" + b"x" * 9_000)
+    assert len(client.message().body) == 9_000
+
+
+async def test_32_interim_answers_are_relayed(world: World) -> None:
+    client = world.client()
+    await client.sends(GET)
+    await world.v2.sends(b"HTTP/1.1 103 Early\r\n\r\n" * 32 + OK)
+    assert client.got().count(b"HTTP/1.1 103") == 32
+    assert world.heard() == ["assigned v2", "attempt v2 good", "outcome good"]
+
+
+async def test_a_write_to_an_upstream_that_has_just_gone_is_followed_by_its_loss(world: World) -> None:
+    client = world.client()
+    await client.sends(request("PUT", "/x", "Content-Length: 6") + b"abc")
+    world.v2.transport.lost = True
+    await client.sends(b"def")
+    world.v2.transport.protocol.connection_lost(BrokenPipeError(32, "Broken pipe"))
+    await client.sends(b"")
+    await world.v1.sends(OK)
+    assert client.message().body == b"ok"
+    assert world.heard()[1:3] == ["attempt v2 reset", "fallback reset"]
+
+
+async def test_an_upstream_shows_where_it_stands(world: World) -> None:
+    client = world.client()
+    await client.sends(GET)
+    upstream = world.v2.transport.protocol
+    assert repr(upstream) == "<Upstream http://127.0.0.1:9002 busy uses=1>"
+    await world.v2.sends(OK)
+    assert repr(upstream) == "<Upstream http://127.0.0.1:9002 idle uses=1>"
+    world.v2.stalls()
+    upstream.pause_writing()
+    upstream.resume_writing()
+    assert client.is_read()
