@@ -48,7 +48,8 @@ def forwarded_lines(
     """X-Forwarded-For/-Proto/-Host and Forwarded (RFC 7239 section 4) as lines.
 
     `believed` are the (lower-case name, value) of a trusted peer: our element is appended to its lists, and
-    its -Proto, -Host and others are kept. An untrusted peer's fields are not passed in, so they are overwritten.
+    its -Proto, -Host and others are kept. An untrusted peer's fields are not passed in, so they are
+    overwritten.
     """
     address = peer.encode("latin-1", "replace") or b"unknown"
     node = b'"[%b]"' % address if b":" in address else address
