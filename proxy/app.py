@@ -89,14 +89,19 @@ class Proxy:
         return f"<Proxy listen={self.listen_address} admin={self.admin_address} {self.dataplane}>"
 
     async def start(self) -> None:
-        """Store first, so that the stored weight is in force before the first client; listeners last."""
+        """Addresses first, because a start that fails must not have written anything; then the store, so that
+        the stored weight is in force before the first client; then it listens."""
         try:
+            listening = self._bound(self.config.listen.address, "cannot listen on")
+            administering = self._bound(self.config.admin.address, "admin cannot listen on")
             await self.controller.open()
             self._running.push_async_callback(self.controller.close)
             self._opened = True
-            self.admin_address = await self._start_admin()
+            await self._start_admin(administering)
             self._running.push_async_callback(self.dataplane.stop)
-            self.listen_address = await self.dataplane.start()
+            await self.dataplane.start(listening)
+            self.admin_address = administering.getsockname()[:2]
+            self.listen_address = listening.getsockname()[:2]
             await self._running.enter_async_context(Prober(self.config.backends, self.dataplane))
             await self._running.enter_async_context(Ticker(self.controller, self.config))
         except BaseException:
@@ -121,7 +126,21 @@ class Proxy:
             waits.append("listener")
         return waits
 
-    async def _start_admin(self) -> tuple[str, int]:
+    def _bound(self, address: str, complaint: str) -> socket.socket:
+        """A socket that holds the address and does not listen yet. Raises `StartError`."""
+        host, port = split_host_port(address)
+        try:
+            family, kind, protocol, _, target = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+            sock = socket.socket(family, kind, protocol)
+            self._running.callback(sock.close)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(target)
+        except OSError as error:
+            raise StartError(f"{complaint} {address}: {error.strerror or error}") from error
+        sock.setblocking(False)
+        return sock
+
+    async def _start_admin(self, sock: socket.socket) -> None:
         around = Surroundings(instance=socket.gethostname(), ready=self.missing, clock=self._clock)
         runner = web.AppRunner(
             build_admin(self.config, self.controller, around),
@@ -130,15 +149,12 @@ class Proxy:
         )
         await runner.setup()
         self._running.push_async_callback(runner.cleanup)
-        host, port = split_host_port(self.config.admin.address)
         try:
-            await web.TCPSite(runner, host, port).start()
+            await web.SockSite(runner, sock).start()
         except OSError as error:
             raise StartError(
                 f"admin cannot listen on {self.config.admin.address}: {error.strerror or error}"
             ) from error
-        bound = runner.addresses[0]
-        return bound[0], bound[1]
 
 
 async def serve(config: Config) -> int:
@@ -153,6 +169,8 @@ async def serve(config: Config) -> int:
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, ended.set)
+    # A terminal that closes must not cut requests off.
+    loop.add_signal_handler(signal.SIGHUP, log.warning, "SIGHUP: the configuration is read at the start only")
     proxy = Proxy(config)
     await proxy.start()
     # What is here now stays: the collector need not look at it again and again while requests come and go.

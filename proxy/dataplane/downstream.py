@@ -233,7 +233,9 @@ class Downstream:
                 continue
             if len(data) > _SLICE:
                 data = memoryview(data)
-            data = data[self._parse(data[:_SLICE]) :]
+            # In two lines: mypyc evaluates a slice's bound twice where the sliced value is of a union type.
+            done = self._parse(data[:_SLICE])
+            data = data[done:]
             if data and len(self._queue) > 1 and self._receiving is None:
                 self._keep_for_later(bytes(data))
                 return

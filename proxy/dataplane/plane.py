@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final, cast
 
-from proxy.config.fields import split_host_port
 from proxy.dataplane.context import Context
 from proxy.dataplane.downstream import Downstream
 from proxy.dataplane.routes import Routes
@@ -17,6 +16,7 @@ from proxy.errors import StartError
 from proxy.model import Path
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Sequence
 
     from proxy.config.schema import Config
@@ -48,25 +48,17 @@ class DataPlane:
 
     # ... start ...
 
-    async def start(self) -> tuple[str, int]:
-        """Begins to accept; returns the bound host and port. Raises `StartError` if the address is not to be
-        had."""
-        loop = asyncio.get_running_loop()
-        listen = self._listen
-        host, port = split_host_port(listen.address)
+    async def start(self, sock: socket.socket) -> None:
+        """Begins to accept on a bound socket. Raises `StartError` if another process listens there."""
         try:
-            self._server = await loop.create_server(
+            self._server = await asyncio.get_running_loop().create_server(
                 lambda: cast("asyncio.Protocol", Downstream(self.context)),
-                host,
-                port,
-                backlog=listen.backlog,
-                reuse_address=True,
+                sock=sock,
+                backlog=self._listen.backlog,
             )
         except OSError as error:
-            raise StartError(f"cannot listen on {listen.address}: {error.strerror or error}") from error
+            raise StartError(f"cannot listen on {self._listen.address}: {error.strerror or error}") from error
         self._sweep()
-        bound = self._server.sockets[0].getsockname()
-        return bound[0], bound[1]
 
     @property
     def accepting(self) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
-from tests.dataplane.wire import World, settings, settle
+from tests.dataplane.wire import BOUND, World, settings, settle
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -29,7 +29,7 @@ async def open_world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Opener]:
         loop = asyncio.get_running_loop()
         for door in ("create_server", "create_connection", "call_later"):
             monkeypatch.setattr(loop, door, getattr(world, door))
-        await world.plane.start()
+        await world.plane.start(BOUND)
         opened.append(world)
         return world
 

@@ -9,7 +9,7 @@ import pytest
 
 from proxy.errors import StartError
 from proxy.model import Path
-from tests.dataplane.wire import GET, OK, World, settings, settle
+from tests.dataplane.wire import BOUND, GET, OK, World, settings, settle
 
 if TYPE_CHECKING:
     from tests.dataplane.conftest import Opener
@@ -27,7 +27,7 @@ async def test_an_address_that_is_taken_is_one_clear_error(monkeypatch: pytest.M
     world.address_taken = True
     monkeypatch.setattr(asyncio.get_running_loop(), "create_server", world.create_server)
     with pytest.raises(StartError, match=r"cannot listen on 127\.0\.0\.1:8080: Address already in use"):
-        await world.plane.start()
+        await world.plane.start(BOUND)
     await world.plane.drain()
     await world.plane.stop()
     assert not world.plane.accepting

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from proxy.model import ErrorClass, FallbackReason, Path
 
+BOUND = cast("socket.socket", object())
+"""Stands for the socket that the composition root has bound."""
+
 DATE = b"Date: Tue, 14 Nov 2023 22:13:20 GMT\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 FAILED = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 4\r\n\r\ndown"
@@ -338,8 +341,10 @@ class World:
     # ... what the loop is replaced by
 
     async def create_server(
-        self, factory: Callable[[], asyncio.Protocol], host: str, port: int, **_: object
+        self, factory: Callable[[], asyncio.Protocol], *, sock: object, backlog: int
     ) -> FakeServer:
+        assert sock is BOUND
+        assert backlog > 0
         if self.address_taken:
             raise OSError(98, "Address already in use")
         self.servers.append(FakeServer(factory))
