@@ -9,8 +9,6 @@ is read.
 from __future__ import annotations
 
 import math
-import socket
-import struct
 from collections import deque
 from typing import TYPE_CHECKING, Final, cast
 
@@ -19,6 +17,7 @@ import httptools
 from proxy.core.addresses import canonical
 from proxy.dataplane.admission import admit
 from proxy.dataplane.answers import problem
+from proxy.dataplane.sockets import reset, unsent_bytes
 from proxy.errors import BadRequest
 
 if TYPE_CHECKING:
@@ -33,7 +32,6 @@ _STASH_BYTES: Final = 64 << 10
 _LINGER_BYTES: Final = 64 << 10
 _LINGER_S: Final = 2.0
 _WRITE_HIGH: Final = 64 << 10
-_RESET: Final = struct.pack("ii", 1, 0)
 
 # What is done with bytes that arrive. Lingering: the request is answered, the rest of it is read and dropped
 # (RFC 9112 section 9.6).
@@ -65,6 +63,7 @@ class Downstream:
         "_starting",
         "_stash",
         "_target",
+        "_unsent_bytes",
         "deadline",
         "forwarding_cache",
         "peer",
@@ -96,6 +95,7 @@ class Downstream:
         self._mode = _OPEN
         self._linger_left = _LINGER_BYTES
         self.write_paused = False
+        self._unsent_bytes = 0  # when last looked at
         self.deadline = math.inf
         self.peer = ""
         self.trusted = False
@@ -158,8 +158,7 @@ class Downstream:
     # ... what exchanges ask for ...
 
     def write(self, piece: bytes) -> None:
-        """Sends to the client; if it has just gone there is nothing to do, for `connection_lost` will
-        follow."""
+        """Sends to the client; if it has just gone, `connection_lost` will follow."""
         try:
             self.transport.write(piece)
         except RuntimeError:
@@ -184,32 +183,30 @@ class Downstream:
             self._receiving = None
             self._end(linger=not exchange.body.complete)
             return
-        limits = self._context.listen
-        # A client that has not read its answer is not idle.
-        patience_s = limits.body_idle_timeout_s if self.write_paused else limits.keepalive_timeout_s
-        self.deadline = self._context.now + patience_s
+        if self.write_paused:
+            self._wait_for_reader()
+        else:
+            self.deadline = self._context.now + self._context.listen.keepalive_timeout_s
         if (self._queue or self._stash or self._reading_paused) and not self._starting:
             self._advance()
 
     def refuse(self, status: int, detail: str) -> None:
         """Answer the request that is being received, which has had no answer yet, and close."""
         self._current = self._receiving = None
-        self._queue.clear()
         self.write(problem(status, detail, date=self._context.date_line, extra=b"Connection: close\r\n"))
         self._end(linger=True)
 
     def abort(self) -> None:
         """Breaks the connection, by RST, so that what the client has read is not taken for the whole."""
         self._current = self._receiving = None
-        self._queue.clear()
         self._mode = _CLOSED
-        sock = self.transport.get_extra_info("socket")
-        if sock is not None:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-        self.transport.abort()
+        reset(self.transport)
 
     def expired(self) -> None:
         """The sweep found the connection's own deadline passed: it idles, lingers, reads or sends slowly."""
+        if unsent_bytes(self.transport) < self._unsent_bytes:
+            self._wait_for_reader()  # it has taken something since the last look: slow, but not stalled
+            return
         self.deadline = math.inf
         if self._mode == _OPEN and self._head_bytes and self._current is None:
             self.refuse(408, "the request head took too long")
@@ -217,8 +214,6 @@ class Downstream:
             self.transport.close()
         else:
             self.transport.abort()
-
-    # ... input ...
 
     def _keep_for_later(self, data: bytes) -> None:
         """A pipelined request waits, unparsed, until its predecessors are answered."""
@@ -274,8 +269,7 @@ class Downstream:
             self._refuse_input(BadRequest(400 if known else 505, str(error)))
         if self._left:
             self._renew = True
-        elif self._overhead > self._context.listen.max_head_bytes:
-            self._overhead = 0
+        elif self._overhead > self._context.listen.max_head_bytes and not self._refused:
             self._refuse_input(BadRequest(431, "chunk extensions or trailers over the limit"))
         elif self._head_bytes and not self._refused:
             self._check_unfinished_head()
@@ -283,12 +277,11 @@ class Downstream:
         return size
 
     def _check_unfinished_head(self) -> None:
-        listen = self._context.listen
-        if self._head_bytes > listen.max_head_bytes:
+        if self._head_bytes > self._context.listen.max_head_bytes:
             status, what = (431, "request head") if self._fields else (414, "request target")
             self._refuse_input(BadRequest(status, f"{what} over the limit"))
         elif self._current is None:
-            self.deadline = min(self.deadline, self._context.now + listen.header_timeout_s)
+            self.deadline = min(self.deadline, self._context.now + self._context.listen.header_timeout_s)
 
     def _refuse_input(self, error: BadRequest) -> None:
         """The client broke a rule. Earlier requests are answered first; a half-received one is given up."""
@@ -378,18 +371,18 @@ class Downstream:
                 return
 
     def _end(self, *, linger: bool) -> None:
-        """Closes after the answer. With more of the request on its way, a plain close would reset the
-        connection and destroy the answer, so the rest is read and dropped within bounds."""
+        """Closes after the answer; with more of the request on its way, only when that is read (bounded)."""
         self._queue.clear()
         self._stash = []
         if self.transport.is_closing():
             return
         if not linger:
             self._mode = _CLOSED
-            self.deadline = self._context.now + self._context.listen.body_idle_timeout_s
+            self._wait_for_reader()
             self.transport.close()
             return
         self._mode = _LINGERING
+        self._unsent_bytes = unsent_bytes(self.transport)
         self.deadline = self._context.now + _LINGER_S
         if self.transport.can_write_eof():
             self.transport.write_eof()
@@ -397,6 +390,10 @@ class Downstream:
 
     def _linger(self, size: int) -> None:
         self._linger_left -= size
-        if self._mode == _LINGERING and self._linger_left < 0:
-            self._mode = _CLOSED
-            self.transport.close()
+        if self._linger_left < 0:
+            self.pause_reading()  # to close over unread bytes would be a reset, which can overtake the answer
+
+    def _wait_for_reader(self) -> None:
+        """The client has some time to take more of its answer."""
+        self._unsent_bytes = unsent_bytes(self.transport)
+        self.deadline = self._context.now + self._context.listen.body_idle_timeout_s

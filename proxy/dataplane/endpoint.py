@@ -11,6 +11,7 @@ import ssl
 from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
+from proxy.dataplane.sockets import is_quiet
 from proxy.dataplane.upstream import Upstream
 
 if TYPE_CHECKING:
@@ -63,11 +64,12 @@ class Endpoint:
         return len(self._idle)
 
     def take(self, not_before: float) -> Upstream | None:
-        """The most recently used idle connection, if it came back no earlier than `not_before`."""
+        """The most recently used idle connection; with `not_before`, for what must not be sent twice, one
+        that came back no earlier and that has nothing to say."""
         idle = self._idle
         while idle:
             upstream = idle.pop()
-            if upstream.transport.is_closing():
+            if upstream.transport.is_closing() or (not_before and not is_quiet(upstream.transport)):
                 continue
             if upstream.idle_since < not_before:
                 # The newest is too old, so all are.

@@ -14,9 +14,10 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from proxy.core.fallback import FallbackPolicy, attempt_timeout, may_repeat
-from proxy.dataplane import ledger, recovery, relay
-from proxy.dataplane.answers import CONTINUE, interim
+from proxy.dataplane import deadlines, ledger, recovery, relay
+from proxy.dataplane.answers import interim
 from proxy.dataplane.body import NO_BODY, RequestBody
+from proxy.dataplane.sockets import unsent_bytes
 from proxy.dataplane.stages import CONNECTING, FINISHED, QUEUED, STAGES, STREAMING, UPLOADING, WAITING
 from proxy.model import ErrorClass, FallbackReason, Path
 
@@ -63,20 +64,22 @@ class Exchange:
     head_at = 0.0  # set where only the head's arrival is a latency
     stalled_s = 0.0  # that the upstream waited for the client
     breaker_epoch = 0
-    _upstream: Upstream | None = None
+    upstream: Upstream | None = None
     _dialing: asyncio.Task[None] | None = None
     sent = False
     # ... what has happened ...
     deadline = math.inf
     chunked = False  # the answer's framing towards the client
     fallback: FallbackReason | None = None
-    _stage = QUEUED
+    stage = QUEUED
     _overall = math.inf
     error: ErrorClass | None = None
     original: tuple[ResponseHead, list[bytes]] | None = None  # v2's answer that a fallback replaces
     retried = False
     rerouted = False
-    _continued = False
+    continued = False
+    unsent_bytes = 0  # on the side that takes no more, when last looked at
+    _answered_early = False
     _stalled_at = 0.0
 
     def __init__(
@@ -98,12 +101,12 @@ class Exchange:
 
     def __repr__(self) -> str:
         target = self.head.target.decode("latin-1")
-        return f"<Exchange {self.head.method.decode()} {target} {self.path} {STAGES[self._stage]}>"
+        return f"<Exchange {self.head.method.decode()} {target} {self.path} {STAGES[self.stage]}>"
 
     @property
     def answered(self) -> bool:
         """Whether the client has had a byte of a final answer."""
-        return self._stage >= STREAMING
+        return self.stage >= STREAMING
 
     # ... start ...
 
@@ -147,7 +150,7 @@ class Exchange:
             if upstream is not None:
                 self._send(upstream, now)
                 return
-        self._stage = CONNECTING
+        self.stage = CONNECTING
         self.deadline = min(now + pool.connect_timeout_s, self._overall)
         self._dialing = asyncio.get_running_loop().create_task(self._dial(endpoint))
 
@@ -162,14 +165,14 @@ class Exchange:
         self._send(upstream, self.context.monotonic())
 
     def _send(self, upstream: Upstream, now: float) -> None:
-        self._upstream = upstream
+        self.upstream = upstream
         self.sent = True
         body = self.body
         if body.complete:
             self._await_answer(now)
         else:
-            self._stage = UPLOADING
-            self._extend_upload(now)
+            self.stage = UPLOADING
+            self.extend_upload(now)
         opening = body.opening(self._head_bytes + _PATH_LINES[self.path])
         upstream.begin(self, opening, bodiless=self.head.method == b"HEAD")
         if body is not NO_BODY:
@@ -177,7 +180,7 @@ class Exchange:
             self.downstream.pause_reading() if stalled else self.downstream.resume_reading()
 
     def _await_answer(self, now: float) -> None:
-        self._stage = WAITING
+        self.stage = WAITING
         response_timeout_s = self.pool.response_timeout_s
         reserve = self.rollout.reserve if self.rollout is not None and self._could_fall_back() else 0.0
         self.deadline = attempt_timeout(now, self._overall, response_timeout_s, reserve)
@@ -196,14 +199,14 @@ class Exchange:
 
     def body_piece(self, piece: bytes) -> None:
         """The next bytes of the request's body."""
-        upstream = self._upstream
+        upstream = self.upstream
         if upstream is None:
             self.body.push(piece, None)
             if self.body.held_bytes > _UNSENT_BYTES:
                 self.downstream.pause_reading()
             return
-        self._continued = True
-        if self._stage == UPLOADING:
+        self.continued = True
+        if self.stage == UPLOADING:
             self.deadline = self.context.now + self.context.listen.body_idle_timeout_s
         elif not self._stalled_at:
             self.deadline = self.context.now + self.pool.idle_timeout_s
@@ -211,52 +214,51 @@ class Exchange:
 
     def request_complete(self) -> None:
         """The client has sent all of the request."""
-        upstream = self._upstream
+        upstream = self.upstream
         self.body.finish(upstream.send if upstream is not None else None)
-        if self._stage == QUEUED:
+        if self.stage == QUEUED:
             return
         now = self.context.monotonic()
         self._overall = now + (_UNROUTED_TIMEOUT_S if self.rollout is None else self.rollout.timeout_s)
-        if self._stage == UPLOADING:
+        if self.stage == UPLOADING:
             self._await_answer(now)
 
-    def _extend_upload(self, now: float) -> None:
-        waits = _CONTINUE_AFTER_S if self._awaits_continue() else self.context.listen.body_idle_timeout_s
+    def extend_upload(self, now: float) -> None:
+        """The upload has moved."""
+        waits = _CONTINUE_AFTER_S if self.awaits_continue() else self.context.listen.body_idle_timeout_s
         self.deadline = now + waits
 
-    def _awaits_continue(self) -> bool:
-        return self.head.expects_continue and not self._continued
-
-    def _release_upload(self, now: float) -> None:
-        # RFC 9110 section 10.1.1: never waited for without end; the upstream may not know the expectation.
-        self._continued = True
-        self._extend_upload(now)
-        self.downstream.write(CONTINUE)
+    def awaits_continue(self) -> bool:
+        """Whether the client still waits for 100 (Continue)."""
+        return self.head.expects_continue and not self.continued
 
     # ... flow control ...
 
     def pause_request(self) -> None:
         """The upstream takes no more for now."""
         if not self.body.complete:
+            if self.upstream is not None:
+                self.unsent_bytes = unsent_bytes(self.upstream.transport)
             self.downstream.pause_reading()
 
     def resume_request(self) -> None:
         """The upstream takes more again."""
-        if self._stage == UPLOADING:
-            self._extend_upload(self.context.now)
+        if self.stage == UPLOADING:
+            self.extend_upload(self.context.now)
         self.downstream.resume_reading()
 
     def pause_response(self) -> None:
         """The client takes no more for now; what the upstream waits for it is not its own time."""
-        if self._upstream is not None and self._stage == STREAMING:
-            self._upstream.transport.pause_reading()
+        if self.upstream is not None and self.stage == STREAMING:
+            self.upstream.transport.pause_reading()
             self._stalled_at = self.context.now
+            self.unsent_bytes = unsent_bytes(self.downstream.transport)
             self.deadline = self.context.now + self.context.listen.body_idle_timeout_s
 
     def resume_response(self) -> None:
         """The client takes more again."""
-        if self._upstream is not None and self._stalled_at:
-            self._upstream.transport.resume_reading()
+        if self.upstream is not None and self._stalled_at:
+            self.upstream.transport.resume_reading()
             self.stalled_s += self.context.now - self._stalled_at
             self._stalled_at = 0.0
             self.deadline = self.context.now + self.pool.idle_timeout_s
@@ -268,10 +270,10 @@ class Exchange:
         if self.head.minor_version == 0:
             return
         if status == 100:
-            if not self._awaits_continue():
+            if not self.awaits_continue():
                 return
-            self._continued = True
-            self._extend_upload(self.context.now)
+            self.continued = True
+            self.extend_upload(self.context.now)
         self.downstream.write(interim(status, lines))
 
     def response(self, head: ResponseHead | None, pieces: list[bytes], *, complete: bool) -> None:
@@ -280,7 +282,8 @@ class Exchange:
         if head is not None:
             if head.status >= 500 and recovery.replaces(self, head, pieces, complete=complete):
                 return
-            self._stage = STREAMING
+            self.stage = STREAMING
+            self._answered_early = not self.body.complete
             first = relay.opening(self, head)
             if head.event_stream:
                 # It lasts as long as its client likes: its length says nothing of the backend's speed.
@@ -295,34 +298,34 @@ class Exchange:
     def _finish(self) -> None:
         now = self.context.monotonic()
         ledger.attempt_ended(self, now, self.error)
-        upstream = self._upstream
+        upstream = self.upstream
         if upstream is not None:
             if (
                 self._stalled_at
             ):  # the last piece filled the client's buffer: the pool wants no paused connection
                 upstream.transport.resume_reading()
-            self._upstream = None
-            upstream.detach(now, request_complete=self.body.complete)
+            self.upstream = None
+            # A backend that answered early may still have to read the rest of this request.
+            upstream.detach(now, request_complete=self.body.complete and not self._answered_early)
         self._end(failed=self.error is not None)
 
     # ... failure: recovery decides, these carry it out ...
 
     def upstream_failed(self, kind: ErrorClass, detail: str, *, status: int = 502) -> None:
         """The attempt came to nothing: retry, fall back, answer, or break off what the client reads."""
-        upstream, self._upstream = self._upstream, None
-        stale = (
-            kind is ErrorClass.RESET and upstream is not None and upstream.uses > 1 and not upstream.answering
-        )
+        upstream, self.upstream = self.upstream, None
         if upstream is not None:
             upstream.close()
         now = self.context.monotonic()
-        if self._stage == STREAMING:
+        if self.stage == STREAMING:
             ledger.attempt_ended(self, now, kind if kind is ErrorClass.TIMEOUT else ErrorClass.TRUNCATED)
-            self._stage = FINISHED
+            self.stage = FINISHED
             ledger.request_ended(self, failed=True)
             self.downstream.abort()
-        elif stale:
-            recovery.replace_stale(self, now)
+        elif (
+            kind is ErrorClass.RESET and upstream is not None and recovery.replaces_stale(self, upstream, now)
+        ) or (kind is ErrorClass.CONNECT and recovery.goes_elsewhere(self, now)):
+            return
         else:
             ledger.attempt_ended(self, now, kind)
             recovery.after_failure(self, kind, now, status, detail)
@@ -336,7 +339,7 @@ class Exchange:
     def drop_answer(self, now: float) -> None:
         """The present answer is an error that another one replaces; its connection may still be of use."""
         ledger.attempt_ended(self, now, ErrorClass.STATUS)
-        upstream, self._upstream = self._upstream, None
+        upstream, self.upstream = self.upstream, None
         if upstream is not None:
             upstream.discard(now, request_complete=self.body.complete)
 
@@ -355,45 +358,27 @@ class Exchange:
     # ... the end ...
 
     def expired(self, now: float) -> None:
-        """The sweep found the deadline passed: whose fault is it?"""
-        stage = self._stage
-        upstream = self._upstream
-        if stage == CONNECTING:
-            self._cancel_dial()
-            self.upstream_failed(ErrorClass.CONNECT, "connecting to the backend timed out", status=504)
-        elif stage == UPLOADING and self._awaits_continue():
-            self._release_upload(now)
-        elif stage == UPLOADING and upstream is not None and not upstream.write_paused:
-            self.client_gone()
-            self.downstream.refuse(408, "the request body stalled")
-        elif stage == STREAMING and self._waits_for_client():
-            self.client_gone()
-            self.downstream.abort()
-        else:
-            self.upstream_failed(ErrorClass.TIMEOUT, "the backend did not answer in time", status=504)
-
-    def _waits_for_client(self) -> bool:
-        upstream = self._upstream
-        uploading = not self.body.complete and upstream is not None and not upstream.write_paused
-        return uploading or self.downstream.write_paused
+        """The sweep found the deadline passed."""
+        deadlines.expire(self, now)
 
     def client_gone(self) -> None:
         """The client left or is to be cut off: cancel at once, count against no path."""
-        stage, self._stage = self._stage, FINISHED
-        self._cancel_dial()
-        upstream, self._upstream = self._upstream, None
+        stage, self.stage = self.stage, FINISHED
+        self.cancel_dial()
+        upstream, self.upstream = self.upstream, None
         if upstream is not None:
             upstream.close()
         if QUEUED < stage < FINISHED:
             ledger.attempt_dropped(self, self.context.now)
             ledger.request_ended(self, failed=False, aborted=True)
 
-    def _cancel_dial(self) -> None:
+    def cancel_dial(self) -> None:
+        """Gives up a connection that is being made."""
         if self._dialing is not None:
             self._dialing.cancel()
             self._dialing = None
 
     def _end(self, *, failed: bool) -> None:
-        self._stage = FINISHED
+        self.stage = FINISHED
         ledger.request_ended(self, failed=failed)
         self.downstream.exchange_done(self)

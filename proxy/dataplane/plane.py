@@ -39,6 +39,7 @@ class DataPlane:
         self.routes = Routes(config)
         self.context = Context(config, self.routes, recorder, clock, random)
         self._listen = config.listen
+        self._socket: socket.socket | None = None
         self._server: asyncio.Server | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._sweeps = 0
@@ -58,6 +59,7 @@ class DataPlane:
             )
         except OSError as error:
             raise StartError(f"cannot listen on {self._listen.address}: {error.strerror or error}") from error
+        self._socket = sock
         self._sweep()
 
     @property
@@ -92,6 +94,7 @@ class DataPlane:
         """Stops accepting, lets what runs finish, and cuts what is left after `drain_timeout`."""
         context = self.context
         context.draining = True
+        await self._accept_the_rest()
         if self._server is not None:
             self._server.close()
         context.tell_time()
@@ -102,6 +105,18 @@ class DataPlane:
                 for connection in [c for c in context.connections if c.idle]:
                     connection.transport.close()
             await asyncio.sleep(_DRAIN_POLL_S)
+
+    async def _accept_the_rest(self) -> None:
+        """Connections that the kernel has made and nobody has accepted would be reset with the listener."""
+        loop = asyncio.get_running_loop()
+        while self._socket is not None:
+            try:
+                accepted, _ = self._socket.accept()
+            except OSError:
+                return
+            await loop.connect_accepted_socket(
+                lambda: cast("asyncio.Protocol", Downstream(self.context)), accepted
+            )
 
     async def stop(self) -> None:
         """Cuts everything that is still there."""

@@ -17,20 +17,20 @@ if TYPE_CHECKING:
     from proxy.core.response_head import ResponseHead
     from proxy.dataplane.exchange import Exchange
     from proxy.dataplane.routes import LiveRollout
+    from proxy.dataplane.upstream import Upstream
 
 _CLOSED: Final = BreakerState.CLOSED
+_DEAD_WITHIN_S: Final = 0.1
 
 
 def ask_v2(exchange: Exchange, rollout: LiveRollout, now: float) -> None:
     """Sends the request to v2, unless the breaker or the want of a healthy endpoint says that it is in
     vain."""
     breaker = rollout.breaker
-    if breaker.state is not _CLOSED:
-        # Overridden requests say nothing about the split, so they neither probe nor teach the breaker.
-        admitted = breaker.state is not BreakerState.OPEN if exchange.overridden else breaker.allow(now)
-        if not admitted:
-            _divert(exchange, FallbackReason.BREAKER, now)
-            return
+    # Overridden requests say nothing about the split: they neither heed nor probe nor teach the breaker.
+    if breaker.state is not _CLOSED and not exchange.overridden and not breaker.allow(now):
+        _divert(exchange, FallbackReason.BREAKER, now)
+        return
     exchange.breaker_epoch = breaker.epoch
     endpoint = exchange.context.v2.choose(now)
     if endpoint is not None:
@@ -42,13 +42,11 @@ def ask_v2(exchange: Exchange, rollout: LiveRollout, now: float) -> None:
 
 
 def _divert(exchange: Exchange, reason: FallbackReason, now: float) -> None:
-    """v2 is not asked at all: nothing has been sent, so any method may go to v1."""
-    if not exchange.policy.enabled:
-        ledger.fallback_refused(exchange, reason)
-    elif _within_budget(exchange, reason, now):
+    """v2 is not asked at all: nothing has been sent, so any request may go to v1."""
+    if _within_budget(exchange, reason, now):
         exchange.fall_back(reason, now)
-        return
-    exchange.answer(503, "v2 takes no requests at present")
+    else:
+        exchange.answer(503, "v2 takes no requests at present")
 
 
 def replaces(exchange: Exchange, head: ResponseHead, pieces: list[bytes], *, complete: bool) -> bool:
@@ -79,24 +77,35 @@ def replaces(exchange: Exchange, head: ResponseHead, pieces: list[bytes], *, com
     return True
 
 
-def replace_stale(exchange: Exchange, now: float) -> None:
-    """A pooled connection died under the request: nobody's error (RFC 9112 section 9.3.1)."""
-    if exchange.repeatable and exchange.body.replayable and not exchange.retried:
-        exchange.retried = True
-        exchange.endpoint.outstanding -= 1
-        exchange.attempt(exchange.path, now, exchange.endpoint, fresh=True)
-    else:
-        ledger.attempt_dropped(exchange, now)
-        exchange.answer(502, "the connection to the backend was lost")
+def replaces_stale(exchange: Exchange, upstream: Upstream, now: float) -> bool:
+    """A pooled connection that was dead already is nobody's error: the request is sent again on a fresh one
+    (RFC 9112 section 9.3.1).
+
+    One that breaks later was alive: what broke it is the request, or the backend.
+    """
+    was_dead = upstream.uses > 1 and not upstream.answering and now - exchange.attempt_at < _DEAD_WITHIN_S
+    if not was_dead or exchange.retried or not exchange.repeatable or not exchange.body.replayable:
+        return False
+    exchange.retried = True
+    exchange.endpoint.outstanding -= 1
+    exchange.attempt(exchange.path, now, exchange.endpoint, fresh=True)
+    return True
+
+
+def goes_elsewhere(exchange: Exchange, now: float) -> bool:
+    """A request that never reached its endpoint goes to another one of the same path, once: it is the
+    endpoint that failed, not yet the path."""
+    if exchange.rerouted or len(exchange.pool.endpoints) == 1:
+        return False
+    exchange.rerouted = True
+    exchange.endpoint.outstanding -= 1
+    exchange.pool.failed(exchange.endpoint, now)
+    exchange.attempt(exchange.path, now, exchange.pool.choose(now, other_than=exchange.endpoint))
+    return True
 
 
 def after_failure(exchange: Exchange, kind: ErrorClass, now: float, status: int, detail: str) -> None:
     """An attempt failed before its answer began."""
-    if kind is ErrorClass.CONNECT and not exchange.rerouted and len(exchange.pool.endpoints) > 1:
-        # It never reached that endpoint, so any request may go to another one of the same path, once.
-        exchange.rerouted = True
-        exchange.attempt(exchange.path, now, exchange.pool.choose(now, other_than=exchange.endpoint))
-        return
     reason = None
     if exchange.path is Path.V2:
         request = exchange.head

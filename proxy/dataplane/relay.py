@@ -68,7 +68,7 @@ def write(exchange: Exchange, first: bytes, pieces: list[bytes], *, complete: bo
         if size:
             pieces = [b"%x\r\n" % size, *pieces, b"\r\n"]
         if complete:
-            pieces.append(LAST_CHUNK)
+            pieces = [*pieces, LAST_CHUNK]  # the list is the upstream's
     send = exchange.downstream.write
     if size > _JOIN_BYTES:
         if first:

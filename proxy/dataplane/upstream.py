@@ -13,6 +13,7 @@ import httptools
 
 from proxy.core.framing import CONTRADICTORY, UNTIL_CLOSE
 from proxy.core.response_head import ResponseFields
+from proxy.dataplane.sockets import left_behind
 from proxy.model import ErrorClass
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ class Upstream:
             self._renew = False
         self._fields.clear()
         self._head = None
+        self._pieces = []
         self._received = 0
         self._head_bytes = 0
         self._interim = 0
@@ -193,6 +195,11 @@ class Upstream:
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.endpoint.forget(self)
+        if exc is not None and self.exchange is not None:
+            # It may have answered before it closed on what we still wrote (RFC 9112 section 9.5).
+            data = left_behind(self.transport)
+            if data:
+                self.data_received(data)
         exchange = self.exchange
         if exchange is None:
             return
@@ -232,8 +239,10 @@ class Upstream:
             if not self._complete:
                 return str(error)
         head = self._head
+        if self._interim > MAX_INTERIM:
+            return self._disbelieve("too many interim responses")
         if head is None:
-            return "too many interim responses" if self._interim > MAX_INTERIM else None
+            return None
         if head.length == CONTRADICTORY:
             return self._disbelieve("contradictory framing")
         limit = self.endpoint.max_head_bytes

@@ -405,7 +405,22 @@ async def test_rfc9112_9_3_an_early_answer_reaches_the_client_and_the_rest_is_re
     await client.sends(b"x" * 60_000)
     assert client.end == "half-closed"
     await client.sends(b"x" * 30_000)
-    assert client.end == "closed"
+    assert client.end == "half-closed"  # no more is read: closing over unread bytes would reset the answer
+    await world.passes(2.6)
+    assert client.end == "aborted"
+
+
+async def test_the_last_chunk_of_an_answer_stays_out_of_the_next_one(world: World) -> None:
+    client, other = world.client(), world.client()
+    await client.sends(GET)
+    await world.v2.sends(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n")
+    await world.v2.sends(b"0\r\n\r\n")
+    assert client.message().body == b"ab"
+    await other.sends(GET)
+    await world.v2.sends(OK)
+    assert len(world.connections) == 1
+    assert other.message().body == b"ok"
+    assert not other.got()
 
 
 async def test_rfc9112_9_3_an_early_answer_is_lingered_over_for_two_seconds(world: World) -> None:

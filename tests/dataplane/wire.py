@@ -20,7 +20,15 @@ if TYPE_CHECKING:
 
     from proxy.model import ErrorClass, FallbackReason, Path
 
-BOUND = cast("socket.socket", object())
+
+class _Bound:
+    """A socket with nobody in its queue."""
+
+    def accept(self) -> None:
+        raise BlockingIOError
+
+
+BOUND = cast("socket.socket", _Bound())
 """Stands for the socket that the composition root has bound."""
 
 DATE = b"Date: Tue, 14 Nov 2023 22:13:20 GMT\r\n"
@@ -90,6 +98,9 @@ def read_message(data: bytes, *, bodiless: bool = False) -> tuple[Message, bytes
 
 class FakeSocket:
     """Remembers whether closing it is to be a reset."""
+
+    def fileno(self) -> int:
+        return -1
 
     def __init__(self) -> None:
         self.resets = False

@@ -1,0 +1,70 @@
+"""What transports do not tell, asked of the socket itself.
+
+Owns the few system calls below asyncio's interface. A transport without a socket (in tests, or closed) gets
+the answer that changes nothing.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import socket
+import struct
+import termios
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import asyncio
+
+_RESET: Final = struct.pack("ii", 1, 0)
+_READ_BYTES: Final = 64 << 10
+
+
+def unsent_bytes(transport: asyncio.WriteTransport) -> int:
+    """Bytes that were written and that the peer has not acknowledged: the transport's buffer and the
+    kernel's."""
+    queued = transport.get_write_buffer_size()
+    descriptor = _descriptor(transport)
+    if descriptor < 0:
+        return queued
+    try:
+        answer = fcntl.ioctl(descriptor, termios.TIOCOUTQ, b"\0\0\0\0")
+    except OSError:
+        return queued
+    return queued + int(struct.unpack("i", answer)[0])
+
+
+def is_quiet(transport: asyncio.BaseTransport) -> bool:
+    """Whether nothing has arrived that the loop has not seen yet: neither bytes nor the end of the
+    connection."""
+    descriptor = _descriptor(transport)
+    if descriptor < 0:
+        return True
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN | select.POLLRDHUP)
+    return not poll.poll(0)
+
+
+def left_behind(transport: asyncio.BaseTransport) -> bytes:
+    """What the peer sent before the connection broke: a failed write ends a transport without a last look."""
+    descriptor = _descriptor(transport)
+    if descriptor < 0:
+        return b""
+    try:
+        return os.read(descriptor, _READ_BYTES)
+    except OSError:
+        return b""
+
+
+def reset(transport: asyncio.WriteTransport) -> None:
+    """Ends the connection by RST instead of FIN."""
+    sock = transport.get_extra_info("socket")
+    if sock is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+    transport.abort()
+
+
+def _descriptor(transport: asyncio.BaseTransport) -> int:
+    sock = transport.get_extra_info("socket")
+    return sock.fileno() if sock is not None else -1
