@@ -72,7 +72,9 @@ def build_command() -> TyperGroup:
         app.command(name)(verb)
     moves = _plain_group("Move a rollout.")
     for name, verb in verbs.ACTING.items():
-        moves.command(name)(verb)
+        moves.command(name, context_settings={"ignore_unknown_options": True} if name == "set" else None)(
+            verb
+        )
     app.add_typer(moves, name="rollout")
     root = cast("TyperGroup", typer.main.get_command(app))
     shared = [option for option in root.params if option.name in {"admin", "token"}]

@@ -38,6 +38,11 @@ def status_text(document: JsonDocument) -> RenderableType:
     uptime = duration(document["uptime_s"])
     head = f"dualpath {version} on {instance}, up {uptime}, {workers} worker{'' if workers == 1 else 's'}"
     parts: list[RenderableType] = [Text(head)]
+    waiting = document["store"]["waiting"]
+    if waiting:
+        parts.append(
+            Text(f"{waiting} change{'' if waiting == 1 else 's'} not stored yet", style="bold yellow")
+        )
     for rollout in document["rollouts"]:
         parts += [
             Text(),
@@ -58,7 +63,8 @@ def command_text(rollout: JsonDocument) -> Text:
     line.append(f" at {percent(rollout['percentage'])}")
     if rollout["phase"]:
         line.append(f", phase {clean(rollout['phase'])}")
-    return line.append(f", revision {rollout['revision']}")
+    line.append(f", revision {rollout['revision']}")
+    return line if rollout.get("stored", True) else line.append(", not stored yet", style="bold yellow")
 
 
 def history_text(document: JsonDocument) -> RenderableType:

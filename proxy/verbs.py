@@ -4,6 +4,7 @@ Owns what each asks and what its exit code says. It must never decide what the p
 a percentage that is none. Annotations are read at run time: typer makes the options from them.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Annotated
 
@@ -17,13 +18,15 @@ from proxy.session import FAILED, OK, Session, UsageError, complain, show, show_
 
 Command = Callable[..., int | None]
 
+_PERCENT = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)%?")
+
 
 def parse_percent(value: str) -> float:
     """A percentage as it is typed: "5", "0.5", "5%". Raises `typer.BadParameter`."""
-    try:
-        number = float(value.removesuffix("%"))
-    except ValueError:
-        raise typer.BadParameter(f"must be a number from 0 to 100, not {value!r}") from None
+    match = _PERCENT.fullmatch(value)
+    if match is None:
+        raise typer.BadParameter(f"must be a number from 0 to 100, not {value!r}")
+    number = float(match[1])
     try:
         return parse_percentage(int(number) if number.is_integer() else number)
     except ValueError as error:
@@ -187,6 +190,8 @@ async def _command_each(
 async def _chosen(admin: AdminApi, name: str | None, every: bool) -> list[str]:
     if name is not None and every:
         raise UsageError("--name and --all exclude each other")
+    if name == "":
+        raise UsageError("--name must not be empty")
     if name is not None:
         return [name]
     names = [str(rollout["name"]) for rollout in (await admin.status())["rollouts"]]

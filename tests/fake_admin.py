@@ -32,6 +32,7 @@ class FakeAdmin:
         self.failures: dict[str, Exception] = {}
         self.commands: list[tuple[str, str, Mapping[str, object]]] = []
         self.asked: list[object] = []
+        self.stored = True
 
     async def status(self) -> Document:
         self.asked.append("status")
@@ -40,6 +41,7 @@ class FakeAdmin:
             "version": "1.2.3",
             "uptime_s": 5.0,
             "workers": 1,
+            "store": {"waiting": 0},
             "rollouts": self.rollouts,
         }
 
@@ -57,7 +59,8 @@ class FakeAdmin:
         self.commands.append((rollout, str(verb), body))
         if rollout in self.failures:
             raise self.failures[rollout]
-        return next((one for one in self.rollouts if one["name"] == rollout), self.rollouts[0])
+        named = next((one for one in self.rollouts if one["name"] == rollout), self.rollouts[0])
+        return {**named, "stored": self.stored}
 
 
 class FakeOutside:

@@ -66,8 +66,8 @@ def test_a_rollout_with_everything() -> None:
         "  fallback  on connect; all methods, bodies up to 64KiB, at most 25% of requests",
         "  breaker   off",
         "  phases    canary 1%, half 50%",
-        "  guards    error_rate above 0.1 over 1m: rollback",
-        "            latency_p95 above 2 over 1m for 90s: pause",
+        "  guards    error_rate above 0.1 over 10s: rollback",
+        "            latency_p95 above 2 over 10s for 90s: pause",
     ]
 
 

@@ -37,7 +37,14 @@ def through_json(document: object) -> dict[str, Any]:
 def status(*reports: Any) -> dict[str, Any]:
     rollouts = [rollout_view(report) for report in reports]
     return through_json(
-        {"instance": "proxy-1", "version": "1.2.3", "uptime_s": 3723.4, "workers": 1, "rollouts": rollouts}
+        {
+            "instance": "proxy-1",
+            "version": "1.2.3",
+            "uptime_s": 3723.4,
+            "workers": 1,
+            "store": {"waiting": 0},
+            "rollouts": rollouts,
+        }
     )
 
 
@@ -65,6 +72,15 @@ def test_status_puts_v2_beside_v1() -> None:
     assert rows["requests"] == ["700", "200", "700", "200"]
     assert rows["fallbacks"] == ["75", "75"]
     assert rows["mean"] == ["20.0", "ms", "30.0", "ms", "+10.0", "ms", "20.0", "ms", "30.0", "ms"]
+
+
+@pytest.mark.parametrize(
+    ("waiting", "words"), [(1, "1 change not stored yet"), (2, "2 changes not stored yet")]
+)
+def test_status_says_what_is_not_stored(waiting: int, words: str) -> None:
+    document = status(REPORT)
+    document["store"]["waiting"] = waiting
+    assert printed(status_text(document)).splitlines()[1] == words
 
 
 def test_status_names_reason_verdict_and_breaker() -> None:
@@ -154,10 +170,12 @@ def test_a_smaller_v2_has_a_minus() -> None:
 
 
 def test_after_a_verb_one_line_says_where_the_rollout_stands() -> None:
-    rollout = through_json(rollout_view(REPORT))
+    rollout = {**through_json(rollout_view(REPORT)), "stored": True}
     assert command_text(rollout).plain == "default: running at 30%, phase half, revision 4"
     rollout.update(phase=None, state="disabled", percentage=0.0)
     assert command_text(rollout).plain == "default: disabled at 0%, revision 4"
+    rollout.update(stored=False)
+    assert command_text(rollout).plain == "default: disabled at 0%, revision 4, not stored yet"
 
 
 def test_history_tells_moves_with_their_cause_and_actor() -> None:

@@ -147,7 +147,10 @@ def test_a_verb_is_sent_with_what_it_was_given(
     assert capsys.readouterr().out == "default: running at 30%, phase half, revision 4\n"
 
 
-@pytest.mark.parametrize("percentage", ["101", "-1", "nan", "inf", "12.3456", "abc", "", "1e3", "5%%"])
+@pytest.mark.parametrize(
+    "percentage",
+    ["101", "-1", "nan", "inf", "12.3456", "abc", "", "1e3", "1e1", "5%%", "1_0", "٣", "5\n", "."],
+)
 @pytest.mark.parametrize("arguments", [["set", "--"], ["rollback", "--to"]])
 def test_what_is_no_percentage_is_not_sent(
     arguments: list[str], percentage: str, outside: FakeOutside, capsys: Captured
@@ -164,6 +167,18 @@ def test_a_named_rollout_is_not_looked_for(outside: FakeOutside) -> None:
     assert run(outside, "rollout", "pause", "--name", "checkout") == 0
     assert outside.admin.commands[0][0] == "checkout"
     assert outside.admin.asked == []
+
+
+def test_an_empty_name_is_a_usage_error(outside: FakeOutside, capsys: Captured) -> None:
+    assert run(outside, "rollout", "pause", "--name", "") == 2
+    assert capsys.readouterr().err == "dualpath: error: --name must not be empty\n"
+    assert outside.admin.commands == []
+
+
+def test_what_is_not_stored_yet_is_said(outside: FakeOutside, capsys: Captured) -> None:
+    outside.admin.stored = False
+    assert run(outside, "rollout", "rollback") == 0
+    assert capsys.readouterr().out.endswith(", revision 4, not stored yet\n")
 
 
 def test_several_rollouts_and_none_named_is_a_usage_error_that_lists_them(capsys: Captured) -> None:

@@ -125,6 +125,7 @@ class _Api:
                 "version": __version__,
                 "uptime_s": round(self._around.clock.monotonic() - self._started_s, 3),
                 "workers": self._config.listen.workers,
+                "store": {"waiting": self._controller.waiting},
                 "rollouts": self._rollouts(),
             }
         )
@@ -140,7 +141,7 @@ class _Api:
         return _json(views.rollout_view(self._controller.report(request.match_info["name"])))
 
     async def command(self, request: web.Request) -> web.Response:
-        """Carry a verb out, and answer with the rollout as it is then."""
+        """Carry a verb out, and answer with the rollout as it is then, and whether it is stored."""
         inputs.refuse_query(request.query.items())
         name = self._controller.report(request.match_info["name"]).state.name
         command = inputs.read_command(
@@ -151,7 +152,8 @@ class _Api:
             actor=request[_IDENTITY].name,
         )
         state = await self._controller.command(command)
-        return _json(views.rollout_view(replace(self._controller.report(name), state=state)))
+        view = views.rollout_view(replace(self._controller.report(name), state=state))
+        return _json({**view, "stored": self._controller.is_stored(name)})
 
     async def events(self, request: web.Request) -> web.Response:
         """A page of the audit, oldest first."""

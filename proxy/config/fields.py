@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from pathlib import PurePath
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, ValidationInfo, WithJsonSchema
@@ -110,6 +111,8 @@ def parse_key_source(value: object) -> str:
 def parse_store_url(value: object) -> str:
     """ "memory://" or "sqlite:///PATH"; a relative PATH counts from the working directory."""
     url = value if isinstance(value, str) and "\0" not in value else ""
+    if url.startswith("sqlite:///") and str(PurePath(url.removeprefix("sqlite:///"))) == ":memory:":
+        raise ValueError(f'must be "memory://" for a store in memory, not {shown(value)}')
     if url == "memory://" or (url.startswith("sqlite:///") and len(url) > len("sqlite:///")):
         return url
     raise ValueError(f'must be "memory://" or "sqlite:///FILE", not {shown(value)}')

@@ -153,7 +153,7 @@ class Guard(Table):
     """Fires over this value: a duration for latencies and their difference, else a number."""
     below: Limit | None = None
     """Fires under this value, in place of `above`; `health` takes only this."""
-    window_s: PositiveDuration = 60.0
+    window_s: PositiveDuration = 10.0
     """What the metric is read over, at most "1h"."""
     for_s: Duration = 0.0
     """How long the limit must be crossed without a break."""

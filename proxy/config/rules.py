@@ -26,6 +26,21 @@ if TYPE_CHECKING:
 _Entry = TypeVar("_Entry")
 
 _LONGEST_WINDOW_S = 3600.0
+_OWN_ACTORS = frozenset({"config", "controller", "local", "store"})
+_RESERVED_FIELDS = frozenset(
+    {
+        # what frames a message or concerns one connection (RFC 9110 section 7.6.1, RFC 9112 section 6)
+        *("host", "content-length", "transfer-encoding", "connection", "expect", "max-forwards", "upgrade"),
+        *("keep-alive", "proxy-connection", "te", "trailer", "http2-settings"),
+        # who forwarded it
+        *("via", "forwarded", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"),
+        *("x-forwarded-port", "x-forwarded-prefix", "x-forwarded-server", "x-real-ip"),
+        # what the proxy itself reads or writes
+        *("idempotency-key", "x-request-id", "traceparent", "tracestate"),
+        *("x-dualpath-path", "x-dualpath-mirror"),
+    }
+)
+"""Fields that have a meaning of their own on the way through; the override header is taken out there."""
 
 
 def problems_of(config: Config) -> list[Problem]:
@@ -90,6 +105,13 @@ def _tokens_differ(config: Config) -> Iterator[Problem]:
         yield f"admin.tokens.{index}.sha256", f"is the same token as admin.tokens.{first}"
 
 
+def _tokens_are_people(config: Config) -> Iterator[Problem]:
+    for index, token in enumerate(config.admin.tokens):
+        with suppress(FaultyAttributeError):
+            if token.name.casefold() in _OWN_ACTORS:
+                yield f"admin.tokens.{index}.name", f'"{token.name}" is what the audit calls the proxy itself'
+
+
 def _endpoints_differ(at: str, backend: Backend) -> Iterator[Problem]:
     for index, first in _twins(backend.endpoints, lambda endpoint: endpoint):
         yield f"{at}.endpoints.{index}", f"{backend.endpoints[index]} is also {at}.endpoints.{first}"
@@ -114,6 +136,22 @@ def _names_differ(config: Config) -> Iterator[Problem]:
             f"rollouts.{index}.name",
             f'"{config.rollouts[index].name}" is also the name of rollouts.{first}',
         )
+
+
+def _health_can_fall(config: Config) -> Iterator[Problem]:
+    """Without probes only ejection takes endpoints out, and never the only one."""
+    v2 = config.backends.v2
+    if v2.health is not None or (len(v2.endpoints) > 1 and v2.ejection.enabled):
+        return
+    for index, rollout in enumerate(config.rollouts):
+        with suppress(FaultyAttributeError):
+            for number, guard in enumerate(rollout.guards):
+                with suppress(FaultyAttributeError):
+                    if guard.metric is Metric.HEALTH and guard.below is not None:
+                        yield (
+                            f"rollouts.{index}.guards.{number}",
+                            "can never fire: nothing takes v2's endpoints out without backends.v2.health",
+                        )
 
 
 def _routes_differ(config: Config) -> Iterator[Problem]:
@@ -180,6 +218,12 @@ def _override_is_guarded(at: str, rollout: Rollout) -> Iterator[Problem]:
         yield f"{at}.override", "needs networks or a secret: else anybody could choose the path"
 
 
+def _override_header_is_free(at: str, rollout: Rollout) -> Iterator[Problem]:
+    override = rollout.override
+    if override is not None and override.header.lower().replace("_", "-") in _RESERVED_FIELDS:
+        yield f"{at}.override.header", f"must be a field of its own, not {override.header}"
+
+
 def _phases_rise(at: str, rollout: Rollout) -> Iterator[Problem]:
     last = 0.0
     for index, phase in enumerate(rollout.phases):
@@ -241,6 +285,8 @@ _CONFIG_RULES = (
     _admin_is_guarded,
     _listeners_differ,
     _tokens_differ,
+    _tokens_are_people,
+    _health_can_fall,
     _names_differ,
     _routes_differ,
 )
@@ -250,6 +296,7 @@ _ROLLOUT_RULES = (
     _issued_cookie_is_a_key,
     _pins_agree,
     _override_is_guarded,
+    _override_header_is_free,
     _phases_rise,
     _phase_names_differ,
 )

@@ -213,6 +213,10 @@ class Controller:
         """How many changes and events are in force but not stored, because the store does not work."""
         return self._ledger.waiting
 
+    def is_stored(self, name: str) -> bool:
+        """Whether the state of `name` that is in force is in the store too."""
+        return self._ledger.is_stored(name)
+
     async def events(
         self, *, after: int = 0, limit: int = 100, rollout: str | None = None
     ) -> Sequence[Event]:

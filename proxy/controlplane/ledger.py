@@ -76,6 +76,10 @@ class Ledger:
         """How many transitions are in force, or have happened, and are not stored."""
         return len(self._waiting)
 
+    def is_stored(self, name: str) -> bool:
+        """Whether no change of the rollout `name` waits."""
+        return not any(one.after.name == name and one.changes_state for one in self._waiting)
+
     def defer(self, transition: Transition) -> None:
         """Take in what is in force already, or an event that changes nothing; `flush` writes it."""
         if not transition.changes_state and len(self._waiting) >= _MOST_EVENTS:
@@ -85,15 +89,19 @@ class Ledger:
 
     async def flush(self) -> None:
         """Write all that waits, in order, until the store fails. Never raises for the store's sake."""
-        conflicts = 0
+        written = conflicts = 0
         try:
             await self._settle_doubt()
             while self._waiting and conflicts < _CONFLICTS:
-                conflicts += not await self._write_next()
+                if await self._write_next():
+                    written += 1
+                else:
+                    conflicts += 1
         except DualpathError as error:
             self._note(str(error))
         else:
-            self._note("")
+            if written and not self._waiting:  # a store that can be read may still take nothing
+                self._note("")
 
     async def write_first(self, transition: Transition) -> None:
         """Write, then put in force. Raises `StoreUnavailable`, `StoreCorrupt` or `RevisionConflict`.
@@ -114,6 +122,8 @@ class Ledger:
             raise
         self._doubt = None
         self._publish(self._rebase(transition.after))
+        if not self._waiting:
+            self._note("")
 
     def __repr__(self) -> str:
         return f"Ledger({len(self._waiting)} waiting{', in doubt' if self._doubt else ''})"

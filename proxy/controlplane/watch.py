@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from proxy.config.rollout import Rollout
-    from proxy.model import GuardReading, RolloutState, Snapshot
+    from proxy.model import GuardReading, RolloutState, Snapshot, State
 
 RECENT_S = 60.0
 
@@ -35,6 +35,7 @@ class RolloutWatch:
         self._started = now
         self._phase_began = now
         self._place: tuple[int, str | None] | None = None  # weight and phase that the evidence belongs to
+        self._condition: State | None = None
         self._alerts: dict[str, GuardReading] = {}
 
     # ... in the order of a tick
@@ -70,12 +71,16 @@ class RolloutWatch:
     # ... when a state comes into force
 
     def enter(self, state: RolloutState, now: float, in_phase_s: float = 0.0) -> None:
-        """`state` is in force since `now`: if weight or phase are new, evidence and the phase begin anew."""
+        """`state` is in force since `now`: if weight or phase are new, evidence and the phase begin anew.
+
+        After a pause the phase's time begins anew, and the evidence stays.
+        """
         place = (state.weight, state.phase)
-        if place != self._place:
-            self._place = place
+        if place != self._place or state.state is not self._condition:
             self._phase_began = now - in_phase_s
+        if place != self._place:
             self._judge.restart(now)
+        self._place, self._condition = place, state.state
 
     # ... for people
 

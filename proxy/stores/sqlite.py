@@ -18,7 +18,16 @@ from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random
 from proxy.errors import RevisionConflict, StoreCorrupt, StoreUnavailable
 from proxy.model import Event
 from proxy.stores.records import decode_state, decode_transition, encode_transition, require_successor
-from proxy.stores.sqlite_file import inspect, is_busy, prepare, roll_back, translated
+from proxy.stores.sqlite_file import (
+    identity,
+    inspect,
+    is_busy,
+    prepare,
+    require_openable,
+    require_same,
+    roll_back,
+    translated,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -55,23 +64,26 @@ class SqliteStore:
     """`ports.Store` in the file `path`. Usable by several processes at once.
 
     A caller that gives up waiting does not tear a transaction apart: it runs to its end, and every later call
-    sees its outcome. Raises `StoreUnavailable` (cannot be reached, locked, full), `StoreCorrupt` (not ours,
-    damaged) and `RevisionConflict`.
+    sees its outcome. Raises `StoreUnavailable` (cannot be reached, locked, full, removed or replaced),
+    `StoreCorrupt` (not ours, damaged) and `RevisionConflict`.
     """
 
     def __init__(self, path: Path, *, busy_timeout_s: float = _BUSY_TIMEOUT_S) -> None:
         self.path = path
         self._busy_timeout_s = busy_timeout_s
         self._db: aiosqlite.Connection | None = None
+        self._opened = (0, 0)  # the file's device and inode
         self._turn = asyncio.Lock()
 
     async def open(self) -> None:
         """Open the file, or create it. A file that is not ours is left untouched."""
         await inspect(self.path)
         with translated(self.path):
+            require_openable(self.path)
             db = await aiosqlite.connect(self.path, isolation_level=None, timeout=self._busy_timeout_s)
             try:
                 await _persistently(lambda: prepare(self.path, db))
+                self._opened = identity(self.path)
             except BaseException:
                 await db.close()
                 raise
@@ -121,6 +133,7 @@ class SqliteStore:
             db = self._db
             if db is None:
                 raise StoreUnavailable(f"{self.path}: is not open")
+            await asyncio.to_thread(require_same, self.path, self._opened)
             with translated(self.path):
                 return await _persistently(lambda: work(db))
 

@@ -11,7 +11,7 @@ written in one transaction *before* the switch to WAL: no moment exists at which
 from __future__ import annotations
 
 import sqlite3
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 import aiosqlite
@@ -88,6 +88,37 @@ async def prepare(path: Path, db: aiosqlite.Connection) -> None:
         await roll_back(db)
         raise
     await _pragma(db, "journal_mode = WAL")
+
+
+def require_openable(path: Path) -> None:
+    """Open the file once and close it, touching nothing. Raises sqlite3.Error if SQLite cannot open it.
+
+    aiosqlite would leave a thread behind whose last words find the event loop closed.
+    """
+    with closing(sqlite3.connect(path, isolation_level=None)):
+        pass
+
+
+def identity(path: Path) -> tuple[int, int]:
+    """Which file stands at `path`: its device and inode. Raises `StoreUnavailable` if there is none."""
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise StoreUnavailable(f"{path}: {error.strerror}") from None
+    return found.st_dev, found.st_ino
+
+
+def require_same(path: Path, opened: tuple[int, int]) -> None:
+    """Raise `StoreUnavailable` unless the opened file still stands at `path`.
+
+    SQLite goes on in a file that nobody will find again (sqlite.org/howtocorrupt.html section 2.4).
+    """
+    try:
+        same = identity(path) == opened
+    except StoreUnavailable:
+        same = False
+    if not same:
+        raise StoreUnavailable(f"{path}: has been removed or replaced")
 
 
 async def roll_back(db: aiosqlite.Connection) -> None:

@@ -34,6 +34,11 @@ class FakeController:
         self.commands: list[Command] = []
         self.asked: list[dict[str, Any]] = []
         self.failure: Exception | None = None
+        self.waiting = 0
+
+    def is_stored(self, name: str) -> bool:
+        assert name == "default"
+        return self.waiting == 0
 
     def report(self, name: str) -> RolloutReport:
         if name != "default":
@@ -134,6 +139,7 @@ async def test_status_shows_the_instance_and_every_rollout(client: Client, admin
         "uptime_s": 12.5,
         "workers": 1,
     }
+    assert document["store"] == {"waiting": 0}
     assert [rollout["name"] for rollout in document["rollouts"]] == ["default"]
 
 
@@ -217,6 +223,13 @@ async def test_a_command_answers_with_the_rollout_as_it_is_then(client: Client) 
     answer = await client.post("/api/v1/rollouts/default/pause", {"reason": "lunch"})
     assert (answer.json["state"], answer.json["revision"]) == ("paused", RUNNING.revision + 1)
     assert answer.json["paths"]["v1"]["requests"] == 700
+
+
+async def test_what_is_in_force_and_not_stored_is_said(client: Client, admin: Admin) -> None:
+    assert (await client.post("/api/v1/rollouts/default/pause")).json["stored"] is True
+    admin.controller.waiting = 2
+    assert (await client.post("/api/v1/rollouts/default/pause")).json["stored"] is False
+    assert (await client.get("/api/v1/status")).json["store"] == {"waiting": 2}
 
 
 async def test_a_set_carries_what_the_body_says(client: Client, admin: Admin) -> None:

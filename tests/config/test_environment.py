@@ -73,10 +73,10 @@ def test_without_rollouts_in_the_file_the_default_one_is_overridden() -> None:
 
 def test_the_number_after_the_last_adds_an_entry() -> None:
     environ = {
-        "DUALPATH__ROLLOUTS__0__GUARDS__0__METRIC": "health",
-        "DUALPATH__ROLLOUTS__0__GUARDS__0__BELOW": "0.5",
+        "DUALPATH__ROLLOUTS__0__GUARDS__0__METRIC": "fallback_rate",
+        "DUALPATH__ROLLOUTS__0__GUARDS__0__ABOVE": "0.5",
     }
-    assert [guard.metric for guard in parse(ROLLOUT, environ).rollouts[0].guards] == [Metric.HEALTH]
+    assert [guard.metric for guard in parse(ROLLOUT, environ).rollouts[0].guards] == [Metric.FALLBACK_RATE]
 
 
 def test_entries_are_added_in_the_order_of_their_numbers() -> None:

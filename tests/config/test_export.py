@@ -31,6 +31,7 @@ endpoints = ["http://a", "https://[::1]:8443"]
 health = {{ path = "/healthz", interval = "90s" }}
 [backends.v2]
 endpoints = ["http://b"]
+health = {{ path = "/healthz" }}
 [[rollouts]]
 name = "default"
 routes = [{{ prefix = "/api", host = "*.example.com", methods = ["GET"] }}, {{ prefix = "/" }}]

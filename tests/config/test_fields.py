@@ -115,6 +115,7 @@ def test_a_normalised_endpoint_stays_as_it_is(value: str) -> None:
         (fields.parse_key_source, "client_ip"),
         (fields.parse_store_url, "memory://"),
         (fields.parse_store_url, "sqlite:///dualpath.db"),
+        (fields.parse_store_url, "sqlite:////tmp/:memory:"),
         (fields.parse_sha256, "0" * 64),
     ],
 )
@@ -144,6 +145,11 @@ def test_hosts_and_digests_are_in_lower_case() -> None:
             fields.parse_store_url,
             ["", "sqlite:///", "sqlite://x", "redis://h", "sqlite:///a\0", 1],
             'must be "memory://" or "sqlite:///FILE"',
+        ),
+        (
+            fields.parse_store_url,
+            ["sqlite:///:memory:", "sqlite:///./:memory:"],
+            'must be "memory://" for a store in memory',
         ),
         (fields.parse_sha256, ["", "0" * 63, "g" * 64], "must be the 64 hexadecimal digits"),
     ],

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from proxy.config import parse
+from proxy.config.rules import _RESERVED_FIELDS
+from proxy.core.request_head import kinds_without
 from tests.config.documents import BACKENDS, GUARD, PHASES, ROLLOUT, problems
 
 TOKEN = f'tokens = [{{ name = "ci", role = "operator", sha256 = "{"0" * 64}" }}]\n'
@@ -51,6 +53,13 @@ tokens = [
     assert problems(text + BACKENDS) == [
         ("admin.tokens.1.name", "is also the name of admin.tokens.0"),
         ("admin.tokens.2.sha256", "is the same token as admin.tokens.0"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["controller", "config", "local", "store", "Controller"])
+def test_no_token_has_a_name_that_the_audit_gives_to_the_proxy(name: str) -> None:
+    assert problems("[admin]\n" + TOKEN.replace('"ci"', f'"{name}"') + BACKENDS) == [
+        ("admin.tokens.0.name", f'"{name}" is what the audit calls the proxy itself')
     ]
 
 
@@ -201,6 +210,31 @@ def test_an_override_needs_networks_or_a_secret() -> None:
     assert parse(text + 'secret = "sixteen letters!"\n', {}).rollouts
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        *(
+            "Host",
+            "content-length",
+            "Transfer-Encoding",
+            "Connection",
+            "TE",
+            "Keep-Alive",
+            "Via",
+            "X_Real_IP",
+        ),
+        *("X-Forwarded-For", "Forwarded", "X-Request-Id", "Idempotency-Key", "X-Dualpath-Path"),
+    ],
+)
+def test_an_override_has_a_field_of_its_own(header: str) -> None:
+    text = ROLLOUT + f'override = {{ header = "{header}", networks = ["127.0.0.1"] }}\n'
+    assert problems(text) == [("rollouts.0.override.header", f"must be a field of its own, not {header}")]
+
+
+def test_every_field_that_is_treated_in_its_own_way_is_no_override() -> None:
+    assert {name.decode() for name in kinds_without(())} == _RESERVED_FIELDS
+
+
 # ... phases
 
 
@@ -277,7 +311,7 @@ def test_a_guard_that_cannot_work(guard: str, problem: tuple[str, str]) -> None:
     "guard",
     [
         'metric = "error_rate"\nabove = 0',
-        'metric = "health"\nbelow = 1',
+        'metric = "fallback_rate"\nbelow = 1',
         'metric = "latency_ratio_p95"\nabove = 1.5',
         'metric = "latency_delta_mean"\nabove = "0s"',
         'metric = "error_rate"\nabove = 0.1\nwindow = "1h"',
@@ -287,6 +321,33 @@ def test_a_guard_that_cannot_work(guard: str, problem: tuple[str, str]) -> None:
 )
 def test_a_guard_that_can_work(guard: str) -> None:
     assert len(parse(GUARD + guard, {}).rollouts[0].guards) == 1
+
+
+HEALTH = '[[rollouts]]\nname = "default"\n[[rollouts.guards]]\nmetric = "health"\nbelow = 0.5\n'
+
+
+@pytest.mark.parametrize(
+    "v2",
+    [
+        'endpoints = ["http://b"]\n',
+        'endpoints = ["http://b"]\nejection = { max_share = 1.0 }\n',
+        'endpoints = ["http://b", "http://c"]\nejection = { enabled = false }\n',
+    ],
+)
+def test_a_guard_on_health_needs_somebody_who_takes_endpoints_out(v2: str) -> None:
+    text = f'[backends.v1]\nendpoints = ["http://a"]\n[backends.v2]\n{v2}'
+    assert problems(text + HEALTH) == [
+        (
+            "rollouts.0.guards.0",
+            "can never fire: nothing takes v2's endpoints out without backends.v2.health",
+        )
+    ]
+    assert parse(text + 'health = { path = "/up" }\n' + HEALTH, {}).rollouts
+
+
+def test_several_endpoints_may_be_ejected() -> None:
+    text = BACKENDS.replace('["http://127.0.0.1:9002"]', '["http://b", "http://c"]')
+    assert parse(text + HEALTH, {}).rollouts
 
 
 def test_previous_has_phases_to_go_back_to() -> None:
@@ -322,7 +383,7 @@ def test_previous_has_phases_to_go_back_to() -> None:
             "rollouts.0.phases.0.percentage rollouts.0.phases.1.name",
         ),
         (
-            ROLLOUT + "phases = 5\nguards = [{ metric = 'health', below = 1, action = 'previous' }]\n",
+            ROLLOUT + "phases = 5\nguards = [{ metric = 'error_rate', below = 1, action = 'previous' }]\n",
             "rollouts.0.phases",
         ),
         (

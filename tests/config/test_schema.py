@@ -47,3 +47,7 @@ def test_a_fixed_split_has_no_hidden_guards() -> None:
 def test_criteria_are_off_unless_given() -> None:
     require = parse(PHASES, {}).rollouts[0].phases[0].require
     assert set(dict(require).values()) == {None}
+
+
+def test_a_guard_acts_on_the_last_seconds_unless_it_is_told_otherwise() -> None:
+    assert Guard.read({"metric": "error_rate", "above": 0.1}).window_s == 10

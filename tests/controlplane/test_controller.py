@@ -128,7 +128,7 @@ async def test_phases_pass_one_after_the_other_to_the_end() -> None:
     assert await rig.causes() == ["config", "command:start", "phase:canary", "phase:half"]
 
 
-async def test_a_pause_neither_restarts_the_phase_nor_lets_it_pass() -> None:
+async def test_after_a_pause_a_phase_takes_its_time_anew_and_keeps_its_evidence() -> None:
     rig = await Rig.opened({"phases": [CANARY, HALF], "autostart": True})
     for _ in range(9):
         await rig.second(traffic(100, 2))
@@ -137,6 +137,9 @@ async def test_a_pause_neither_restarts_the_phase_nor_lets_it_pass() -> None:
         await rig.second(traffic(100, 2))
     assert rig.state().phase == "canary"
     await rig.ask(Verb.RESUME)
+    for _ in range(9):
+        await rig.second()
+    assert rig.state().phase == "canary", "what was paused is no time of the phase"
     await rig.second()
     assert rig.state().phase == "half"
 

@@ -139,6 +139,46 @@ async def test_trouble_is_logged_when_it_begins_changes_and_ends(caplog: pytest.
     ]
 
 
+async def test_a_store_that_can_only_be_read_does_not_work_again(caplog: pytest.LogCaptureFixture) -> None:
+    rig = await Rig.opened({"percentage": 30})
+    caplog.set_level(logging.WARNING, "dualpath.control")
+    rig.store.failure = DOWN
+    with pytest.raises(StoreUnavailable):
+        await rig.ask(Verb.SET, 60_000)
+    rig.store.failure = None
+    await rig.second()
+    await rig.second()
+    assert "works again" not in caplog.text
+    await rig.ask(Verb.SET, 60_000)
+    assert caplog.text.count("store: works again, nothing waits") == 1
+
+
+async def test_a_store_that_others_keep_writing_to_does_not_work_again(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = await Rig.opened({"percentage": 30})
+    caplog.set_level(logging.WARNING, "dualpath.control")
+    rig.store.failure = DOWN
+    await rig.ask(Verb.ROLLBACK)
+    rig.store.failure = None
+    monkeypatch.setattr("proxy.controlplane.ledger._CONFLICTS", 0)
+    await rig.second()
+    assert rig.controller.waiting == 1
+    assert "works again" not in caplog.text
+
+
+async def test_each_rollout_knows_whether_its_state_is_stored() -> None:
+    rig = await Rig.opened(
+        {"name": "a", "percentage": 30}, {"name": "b", "percentage": 30, "routes": [{"prefix": "/b"}]}
+    )
+    rig.store.failure = DOWN
+    await rig.ask(Verb.ROLLBACK, rollout="a")
+    assert (rig.controller.is_stored("a"), rig.controller.is_stored("b")) == (False, True)
+    rig.store.failure = None
+    await rig.second()
+    assert rig.controller.is_stored("a")
+
+
 async def test_closing_tries_once_more_and_says_what_is_lost(caplog: pytest.LogCaptureFixture) -> None:
     rig = await Rig.opened({"percentage": 30})
     rig.store.failure = DOWN

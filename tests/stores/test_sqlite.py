@@ -136,6 +136,21 @@ async def test_a_full_disk_is_unavailable_and_nothing_is_half_written(tmp_path: 
         assert (await store.commit(second)).seq == 2
 
 
+@pytest.mark.parametrize("replaced", [False, True])
+async def test_a_file_that_is_gone_or_another_is_unavailable(tmp_path: Path, *, replaced: bool) -> None:
+    path, other = tmp_path / "store.db", tmp_path / "other.db"
+    first, second = chain("default", [10, 20])
+    async with opened(path) as store, opened(other) as elsewhere:
+        await store.commit(first)
+        await elsewhere.commit(first)
+        path.unlink()
+        if replaced:
+            other.rename(path)
+        for ask in (store.load, store.events, lambda: store.commit(second)):
+            with pytest.raises(StoreUnavailable, match=r"store\.db: has been removed or replaced"):
+                await ask()
+
+
 async def test_a_store_that_is_not_open_is_unavailable(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "store.db")
     with pytest.raises(StoreUnavailable, match="is not open"):

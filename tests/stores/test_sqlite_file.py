@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import tempfile
+import threading
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -300,3 +301,21 @@ async def test_no_file_can_be_created_without_the_rights(
     error = await refusal(path)
     assert isinstance(error, StoreUnavailable)
     assert "unable to open database file" in str(error)
+
+
+def dangling(folder: Path) -> Path:
+    path = folder / "link.db"
+    path.symlink_to(folder / "missing" / "store.db")
+    return path
+
+
+@pytest.mark.parametrize("make", [dangling, lambda _: Path("/proc/x.db")])
+async def test_a_file_that_cannot_be_opened_leaves_no_thread_that_outlives_the_loop(
+    tmp_path: Path, make: Callable[[Path], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[threading.Thread] = []
+    monkeypatch.setattr(threading.Thread, "start", started.append)
+    error = await refusal(make(tmp_path))
+    assert isinstance(error, StoreUnavailable)
+    assert "unable to open database file" in str(error)
+    assert started == []
