@@ -1,0 +1,1 @@
+"""The whole proxy from outside: a subprocess, raw backends, raw clients."""

@@ -1,0 +1,117 @@
+"""The prober on real connections: every kind of bad answer counts, and nothing is kept open."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from proxy.config.schema import Backends
+from proxy.controlplane.health import Prober
+from tests.e2e.waiting import eventually
+from tests.fakes import FakeEndpoints, FakeRandom
+
+if TYPE_CHECKING:
+    from proxy.model import Path
+    from tests.e2e.raw_backend import Answer, Exchange, RawBackend
+
+PATIENCE_S = 10.0
+PROBE = {
+    "path": "/health",
+    "interval": "5ms",
+    "timeout": "100ms",
+    "healthy_after": 1,
+    "unhealthy_after": 2,
+}
+
+
+class Heard(FakeEndpoints):
+    """Endpoints that let a test wait for what the prober says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._news = asyncio.Event()
+
+    def set_health(self, path: Path, url: str, *, healthy: bool) -> None:
+        super().set_health(path, url, healthy=healthy)
+        self._news.set()
+
+    async def news(self) -> bool:
+        """Whether v2 is healthy, when that has changed."""
+        async with asyncio.timeout(PATIENCE_S):
+            await self._news.wait()
+        self._news.clear()
+        return self.heard[-1][2]
+
+
+def prober(backend: RawBackend, endpoints: FakeEndpoints) -> Prober:
+    other = {"endpoints": ["http://127.0.0.1:9"]}
+    document = {"v1": other, "v2": {"endpoints": [backend.url], "health": PROBE}}
+    return Prober(Backends.read(document), endpoints, rng=FakeRandom(0.0))
+
+
+async def unavailable(exchange: Exchange) -> None:
+    await exchange.reply(b"503 Service Unavailable", b"not yet")
+
+
+async def redirect(exchange: Exchange) -> None:
+    await exchange.reply(b"302 Found", b"", (b"Location", b"http://127.0.0.1:9/elsewhere"))
+
+
+async def endless(exchange: Exchange) -> None:
+    await exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\nx")
+    await exchange.gone()
+
+
+async def hang(exchange: Exchange) -> None:
+    await exchange.gone()
+
+
+async def garbage(exchange: Exchange) -> None:
+    await exchange.send(b"\x16\x03\x01 what?\r\n\r\n")
+    exchange.close()
+
+
+async def cut(exchange: Exchange) -> None:
+    exchange.reset()
+
+
+@pytest.mark.parametrize("bad", [unavailable, hang, garbage, cut])
+async def test_a_bad_answer_takes_the_endpoint_out_and_a_good_one_brings_it_back(
+    v2: RawBackend, bad: Answer
+) -> None:
+    endpoints = Heard()
+    v2.answer = bad
+    async with prober(v2, endpoints):
+        assert await endpoints.news() is False
+        v2.forget()
+        assert await endpoints.news() is True
+    assert {request.target for request in v2.received} == {"/health"}
+
+
+async def test_an_endpoint_that_refuses_is_out(v2: RawBackend) -> None:
+    endpoints = Heard()
+    await v2.refuse()
+    try:
+        async with prober(v2, endpoints):
+            assert await endpoints.news() is False
+    finally:
+        await v2.listen()
+
+
+@pytest.mark.parametrize("good", [redirect, endless])
+async def test_the_head_is_what_counts_and_redirects_are_not_followed(v2: RawBackend, good: Answer) -> None:
+    endpoints = Heard()
+    v2.answer = unavailable
+    async with prober(v2, endpoints):
+        assert await endpoints.news() is False
+        v2.answer = good
+        assert await endpoints.news() is True
+
+
+async def test_each_probe_has_a_connection_of_its_own_and_none_is_left(v2: RawBackend) -> None:
+    async with prober(v2, Heard()):
+        await eventually(lambda: v2.count() >= 3)
+    assert [(request.connection, request.nth) for request in v2.received[:3]] == [(1, 1), (2, 1), (3, 1)]
+    await eventually(lambda: not v2.open_connections)
