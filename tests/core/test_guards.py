@@ -18,7 +18,7 @@ LATENCIES = (Metric.LATENCY_P50, Metric.LATENCY_P95, Metric.LATENCY_P99)
 
 
 def guard(**keys: object) -> Guard:
-    return plan(guards=[keys]).guards[0]
+    return plan(guards=[{"window": "60s", **keys}]).guards[0]
 
 
 def tracker(**keys: object) -> GuardTracker:

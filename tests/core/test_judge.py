@@ -15,7 +15,7 @@ from tests.core.plans import percent, phased, plan, second, state
 if TYPE_CHECKING:
     from proxy.config.schema import Rollout
 
-ERRORS = {"metric": "error_rate", "above": 0.1}
+ERRORS = {"metric": "error_rate", "above": 0.1, "window": "60s"}
 RUNNING = state(percentage=30)
 CANARY = state(percentage=1, phase="canary")
 BAD, GOOD = second(v2=100, errors=50, v1=100), second(v2=100, v1=100)
