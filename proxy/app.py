@@ -41,19 +41,12 @@ _ADMIN_SHUTDOWN_S = 2.0
 
 
 class SystemClock:
-    """The machine's clocks."""
+    """The machine's clocks: `monotonic` seconds only go forward, `wall` seconds are since the Unix epoch."""
 
     __slots__ = ()
 
-    @staticmethod
-    def monotonic() -> float:
-        """Seconds that only go forward."""
-        return time.monotonic()
-
-    @staticmethod
-    def wall() -> float:
-        """Seconds since the Unix epoch."""
-        return time.time()
+    monotonic = staticmethod(time.monotonic)
+    wall = staticmethod(time.time)
 
 
 class Proxy:

@@ -47,6 +47,8 @@ def admit(
         minor_version = 1
     elif version == "1.0":
         minor_version = 0
+        if b" RTSP/1.0\r\n" in bytes(downstream.chunk):
+            raise BadRequest(400, "this is not HTTP")  # llhttp speaks RTSP too (RFC 9112 section 2.3)
     else:
         raise BadRequest(505, "HTTP version is not supported")
     known_host, forwarded = downstream.forwarding_cache

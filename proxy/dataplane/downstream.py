@@ -44,7 +44,6 @@ class Downstream:
     """A client connection. `write_paused` says that the client does not read what it was sent."""
 
     __slots__ = (
-        "_chunk",
         "_context",
         "_current",
         "_fields",
@@ -64,6 +63,7 @@ class Downstream:
         "_stash",
         "_target",
         "_unsent_bytes",
+        "chunk",
         "deadline",
         "forwarding_cache",
         "peer",
@@ -80,7 +80,7 @@ class Downstream:
         self._names: list[bytes] = []
         self._fields: list[tuple[bytes, bytes]] = []
         self._target = b""
-        self._chunk: bytes | memoryview = b""  # what is being parsed
+        self.chunk: bytes | memoryview = b""  # what is being parsed
         self._head_bytes = 0
         self._left = 0
         self._overhead = 0  # bytes of a chunked body since its last content
@@ -253,7 +253,7 @@ class Downstream:
     def _parse(self, chunk: bytes | memoryview) -> int:
         """How much is done with: all, unless llhttp stopped at a request that asks to switch protocols."""
         size = len(chunk)
-        self._chunk = chunk
+        self.chunk = chunk
         if self._receiving is None:
             self._head_bytes += size
         else:
@@ -273,7 +273,7 @@ class Downstream:
             self._refuse_input(BadRequest(431, "chunk extensions or trailers over the limit"))
         elif self._head_bytes and not self._refused:
             self._check_unfinished_head()
-        self._chunk = b""
+        self.chunk = b""
         return size
 
     def _check_unfinished_head(self) -> None:
@@ -314,8 +314,6 @@ class Downstream:
         size, self._head_bytes = self._head_bytes, 0
         self._target, self._fields, self._names = b"", [], []
         try:
-            if parser.get_http_version() == "1.0" and b" RTSP/1.0\r\n" in bytes(self._chunk):
-                raise BadRequest(400, "this is not HTTP")  # llhttp speaks RTSP too (RFC 9112 section 2.3)
             exchange = admit(self._context, self, parser, target, fields, names, size)
         except BadRequest as error:
             self._refuse_input(error)
