@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from proxy.core.fields import connection_options, without_options
+from proxy.core.fields import connection_options
 from proxy.core.framing import UNTIL_CLOSE, response_length
 
 _PASS: Final = 0
@@ -49,8 +49,9 @@ def _learn(name: bytes) -> int:
 class ResponseHead:
     """A finished head. `length`: bytes, `CHUNKED`, `UNTIL_CLOSE` or `CONTRADICTORY`.
 
-    `lines` are the fields to pass on (name, ": ", value, CRLF, ...), without framing. `declared` is the
-    Content-Length as sent, which answers to HEAD and 304 pass on. `closes`: the upstream ends the connection.
+    `lines` are the fields to pass on, each a line without its CRLF; framing is not among them. `declared` is
+    the Content-Length as sent, which answers to HEAD and 304 pass on. `closes`: the upstream ends the
+    connection.
     """
 
     __slots__ = ("closes", "dated", "declared", "event_stream", "length", "lines", "status")
@@ -105,15 +106,15 @@ class ResponseFields:
         if kind < 0:
             kind = _learn(name)
         if kind == _PASS:
-            self.lines += (name, b": ", value, b"\r\n")
+            self.lines.append(name + b": " + value)
         elif kind == _DATE:
             self._dated = True
-            self.lines += (name, b": ", value, b"\r\n")
+            self.lines.append(name + b": " + value)
         elif kind == _CONTENT_LENGTH:
             self._content_length.append(value)
         elif kind == _CONTENT_TYPE:
             self._event_stream = value.startswith(b"text/event-stream")
-            self.lines += (name, b": ", value, b"\r\n")
+            self.lines.append(name + b": " + value)
         elif kind == _CONNECTION:
             self._connection.append(value)
         elif kind == _TRANSFER_ENCODING:
@@ -143,4 +144,4 @@ class ResponseFields:
         head.closes = b"close" in named or (minor_version == 0 and b"keep-alive" not in named)
         options = connection_options(listed)
         if options:
-            head.lines = without_options(head.lines, options)
+            head.lines = [line for line in head.lines if line.partition(b":")[0].lower() not in options]

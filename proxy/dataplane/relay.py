@@ -25,30 +25,28 @@ def opening(exchange: Exchange, head: ResponseHead) -> bytes:
     """The head for the client. Settles whether the body is chunked and whether the connection stays."""
     request = exchange.head
     status = head.status
-    lines = head.lines
-    if not head.dated:
-        lines.append(exchange.context.date_line)
+    fields = b"\r\n".join(head.lines) + b"\r\n" if head.lines else b""
+    ours = b"" if head.dated else exchange.context.date_line
     if request.method == b"HEAD" or status == 304:
         if head.declared is not None and head.declared.isdigit():
-            lines += (b"Content-Length: ", head.declared, b"\r\n")
+            ours += b"Content-Length: " + head.declared + b"\r\n"
     elif head.length >= 0:
         if status != 204:  # RFC 9110 section 8.6
-            lines += (b"Content-Length: ", head.declared or b"0", b"\r\n")
+            ours += b"Content-Length: " + (head.declared or b"0") + b"\r\n"
     elif request.minor_version == 1:
         exchange.chunked = True
-        lines.append(b"Transfer-Encoding: chunked\r\n")
+        ours += b"Transfer-Encoding: chunked\r\n"
     else:
         exchange.keep_alive = False  # the body ends with the connection (RFC 9112 section 6.3, rule 8)
     if not _stays_open(exchange):
-        lines.append(b"Connection: close\r\n")
+        ours += b"Connection: close\r\n"
     elif request.minor_version == 0:
-        lines.append(b"Connection: keep-alive\r\n")
+        ours += b"Connection: keep-alive\r\n"
     if exchange.context.expose_path:
-        lines.append(_path_line(exchange, head))
+        ours += _path_line(exchange, head)
     if exchange.extra_lines:
-        lines.append(exchange.extra_lines)
-    lines.append(b"\r\n")
-    return (STATUS_LINES.get(status) or status_line(status)) + b"".join(lines)
+        ours += exchange.extra_lines
+    return (STATUS_LINES.get(status) or status_line(status)) + fields + ours + b"\r\n"
 
 
 def _path_line(exchange: Exchange, head: ResponseHead) -> bytes:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 MAX_INTERIM: Final = 32
 _DISCARD_BYTES: Final = 64 << 10
 _WRITE_HIGH: Final = 64 << 10
-_MAX_TRAILER_PARTS: Final = 4 * 100
+_MAX_TRAILERS: Final = 100
 
 
 class Upstream:
@@ -248,7 +248,7 @@ class Upstream:
         limit = self.endpoint.max_head_bytes
         if self._head_bytes > limit and sum(map(len, head.lines)) > limit:
             return self._disbelieve("response head over the limit")
-        if len(self._fields.lines) > _MAX_TRAILER_PARTS:
+        if len(self._fields.lines) > _MAX_TRAILERS:
             self._dirty = True
             return "trailers over the limit"
         # A long body of known length needs no parser: count the bytes instead of copying them.

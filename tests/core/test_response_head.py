@@ -21,9 +21,8 @@ def finished(
 
 
 def passed_on(head: ResponseHead) -> list[tuple[bytes, bytes]]:
-    assert all(head.lines[at + 1] == b": " for at in range(0, len(head.lines), 4))
-    assert all(head.lines[at + 3] == b"\r\n" for at in range(0, len(head.lines), 4))
-    return [(head.lines[at], head.lines[at + 2]) for at in range(0, len(head.lines), 4)]
+    assert not any(b"\r\n" in line for line in head.lines)
+    return [(name, value) for name, _, value in (line.partition(b": ") for line in head.lines)]
 
 
 # ... fields
