@@ -5,7 +5,10 @@ Owns the rules of RFC 9110 section 7.6.1 on Connection. It knows neither request
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Set
 
 _NEVER_OPTIONS: Final = frozenset(
     (
@@ -23,10 +26,6 @@ def connection_options(value: bytes) -> set[bytes]:
     return {option.strip(b" \t").lower() for option in value.split(b",")} - _NEVER_OPTIONS - {b""}
 
 
-def without_options(lines: list[bytes], options: set[bytes]) -> list[bytes]:
-    """`lines` (name, separator, value, CRLF, name, ...) without the named fields."""
-    kept: list[bytes] = []
-    for at in range(0, len(lines), 4):
-        if lines[at].lower() not in options:
-            kept += lines[at : at + 4]
-    return kept
+def without_options(lines: list[bytes], options: Set[bytes]) -> list[bytes]:
+    """The lines (name, ": ", value) whose name in lower case is none of `options`."""
+    return [line for line in lines if line.partition(b":")[0].lower() not in options]

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from proxy.core.field_line import FieldLine
     from proxy.ports import Random
 
 _BATCH: Final = 256
-_DIGITS: Final = 48
+_DIGITS: Final = 32
 _REWRITTEN: Final = frozenset((b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"forwarded"))
 
 
@@ -29,11 +30,11 @@ class Identifiers:
         self._at = 0
 
     def next(self) -> bytes:
-        """48 hex digits that were not given out before: a trace id of 32 and a parent id of 16."""
+        """32 hex digits that were not given out before."""
         at = self._at
         if at == len(self._digits):
             size = _BATCH * _DIGITS
-            self._digits = (b"%x" % self._random.getrandbits(size * 4)).rjust(size, b"0")
+            self._digits = self._random.getrandbits(size * 4).to_bytes(size // 2, "big").hex().encode()
             at = 0
         self._at = at + _DIGITS
         return self._digits[at : at + _DIGITS]
@@ -42,12 +43,10 @@ class Identifiers:
         return f"<Identifiers {(len(self._digits) - self._at) // _DIGITS} ready>"
 
 
-def forwarded_lines(
-    peer: str, scheme: bytes, host: bytes, believed: Sequence[tuple[bytes, bytes]] = ()
-) -> bytes:
+def forwarded_lines(peer: str, scheme: bytes, host: bytes, believed: Sequence[FieldLine] = ()) -> bytes:
     """X-Forwarded-For/-Proto/-Host and Forwarded (RFC 7239 section 4) as lines.
 
-    `believed` are the (lower-case name, value) of a trusted peer: our element is appended to its lists, and
+    `believed` are the fields of a trusted peer: our element is appended to its lists, and
     its -Proto, -Host and others are kept. An untrusted peer's fields are not passed in, so they are
     overwritten.
     """
@@ -57,8 +56,8 @@ def forwarded_lines(
         b'for=%b;proto=%b;host="%b"' % (node, scheme, host) if host else b"for=%b;proto=%b" % (node, scheme)
     )
     given: dict[bytes, list[bytes]] = {}
-    for name, value in believed:
-        given.setdefault(name, []).append(value)
+    for field in believed:
+        given.setdefault(field.name, []).append(field.value)
     lines = [
         b"X-Forwarded-For: %b\r\n" % b", ".join([*given.get(b"x-forwarded-for", ()), address]),
         b"X-Forwarded-Proto: %b\r\n" % given.get(b"x-forwarded-proto", [scheme])[-1],
@@ -67,5 +66,5 @@ def forwarded_lines(
     if original:
         lines.append(b"X-Forwarded-Host: %b\r\n" % original)
     lines.append(b"Forwarded: %b\r\n" % b", ".join([*given.get(b"forwarded", ()), element]))
-    lines += [b"%b: %b\r\n" % field for field in believed if field[0] not in _REWRITTEN]
+    lines += [b"%b: %b\r\n" % (field.name, field.value) for field in believed if field.name not in _REWRITTEN]
     return b"".join(lines)

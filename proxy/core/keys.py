@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from proxy.config.fields import IPNetwork
+    from proxy.core.field_line import FieldLine
 
 _MAX_HOPS = 32  # of X-Forwarded-For that are looked at: a list of 10,000 trusted addresses is an attack
 
@@ -37,10 +38,10 @@ class KeyReader:
         self._sources: tuple[_Source, ...] = tuple(map(_compile, sources))
         self.needs_client_ip = "client_ip" in sources
 
-    def read(self, fields: Sequence[tuple[bytes, bytes]], client_ip: str) -> bytes | None:
+    def read(self, fields: list[FieldLine], client_ip: str) -> bytes | None:
         """The key by the first source that yields one, or None.
 
-        `fields` are (lower-case name, value) in order. Of several equal fields or cookies the first that is
+        `fields` are in order. Of several equal fields or cookies the first that is
         not empty counts.
         """
         for name, pattern in self._sources:
@@ -49,9 +50,9 @@ class KeyReader:
                 if key:
                     return key
             elif name:
-                for field, value in fields:
-                    if field == name and (key := value.strip()):
-                        return key
+                for field in fields:
+                    if field.name == name and field.value:
+                        return field.value
             elif client_ip:
                 return client_ip.encode()
         return None
@@ -69,15 +70,16 @@ def _compile(source: str) -> _Source:
     return b"", None
 
 
-def _cookie(fields: Sequence[tuple[bytes, bytes]], pattern: re.Pattern[bytes]) -> bytes | None:
+def _cookie(fields: list[FieldLine], pattern: re.Pattern[bytes]) -> bytes | None:
     """The first cookie that is not empty. RFC 6265 section 5.4: "name=value" pairs between semicolons.
 
     Names are case-sensitive; quotes belong to the value. The pattern begins with the name, which the search
     finds at the speed of memchr, and takes in the rest of the pair: each pair is looked at once, however long
     the field is.
     """
-    for field, value in fields:
-        if field == b"cookie":
+    for field in fields:
+        if field.name == b"cookie":
+            value = field.value
             for found in pattern.finditer(value):
                 name_at = found.start()
                 if not value[value.rfind(b";", 0, name_at) + 1 : name_at].strip():

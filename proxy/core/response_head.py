@@ -6,17 +6,22 @@ client. It knows no connection and no clock.
 
 from __future__ import annotations
 
-from typing import Final
+import re
+from typing import TYPE_CHECKING, Final
 
-from proxy.core.fields import connection_options
+from proxy.core.field_line import SECRET, LineReader
+from proxy.core.fields import connection_options, without_options
 from proxy.core.framing import UNTIL_CLOSE, response_length
+
+if TYPE_CHECKING:
+    from proxy.core.field_line import FieldLine
 
 _PASS: Final = 0
 _CONTENT_LENGTH: Final = 1
 _TRANSFER_ENCODING: Final = 2
 _CONNECTION: Final = 3
 _DATE: Final = 4
-_CONTENT_TYPE: Final = 5
+_EVENT_STREAM: Final = 5
 _DROP: Final = 6
 
 _KINDS: Final[dict[bytes, int]] = {
@@ -24,7 +29,6 @@ _KINDS: Final[dict[bytes, int]] = {
     b"transfer-encoding": _TRANSFER_ENCODING,
     b"connection": _CONNECTION,
     b"date": _DATE,
-    b"content-type": _CONTENT_TYPE,
     b"upgrade": _DROP,
     b"keep-alive": _DROP,
     b"proxy-connection": _DROP,
@@ -32,38 +36,57 @@ _KINDS: Final[dict[bytes, int]] = {
     b"trailer": _DROP,
     b"x-dualpath-path": _DROP,
 }
-_MAX_SPELLINGS: Final = 4096
-
-_by_spelling: dict[bytes, int] = {}
-"""Kinds by the name as it was spelt: backends spell few names in few ways, and lower-casing each costs more
-than this look-up. Bounded, because backends are not trusted either."""
 
 
-def _learn(name: bytes) -> int:
-    kind = _KINDS.get(name.lower(), _PASS)
-    if len(_by_spelling) < _MAX_SPELLINGS:
-        _by_spelling[name] = kind
-    return kind
+def _kind_of(name: bytes, value: bytes) -> int:
+    if name == b"content-type" and value.startswith(b"text/event-stream"):
+        return _EVENT_STREAM
+    return _KINDS.get(name, _PASS)
+
+
+_MAX_HEADS: Final = 512
+_MAX_HEAD_BYTES: Final = 1024
+_STATUS_LINE: Final = re.compile(rb"HTTP/1\.1 ([2-5][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?")
+
+_reader: Final = LineReader(_kind_of)
+_seen: Final[dict[bytes, ResponseHead]] = {}
+"""Heads that came before, byte for byte: a backend sends the same ones all the time."""
 
 
 class ResponseHead:
     """A finished head. `length`: bytes, `CHUNKED`, `UNTIL_CLOSE` or `CONTRADICTORY`.
 
-    `lines` are the fields to pass on, each a line without its CRLF; framing is not among them. `declared` is
+    Answers share it: `start`, where the relay keeps what they have in common, is all that changes once it is
+    made. `sized`: its own length says how long the body is. `lines` are the fields to pass on, each a line
+    with its CRLF; framing is not among them; `text` is all of them. `declared` is
     the Content-Length as sent, which answers to HEAD and 304 pass on. `closes`: the upstream ends the
     connection.
     """
 
-    __slots__ = ("closes", "dated", "declared", "event_stream", "length", "lines", "status")
+    __slots__ = (
+        "closes",
+        "dated",
+        "declared",
+        "event_stream",
+        "length",
+        "lines",
+        "sized",
+        "start",
+        "status",
+        "text",
+    )
 
     def __init__(self, status: int, length: int, lines: list[bytes]) -> None:
         self.status = status
         self.length = length
         self.lines = lines
+        self.text = b""
+        self.start = b""
         self.declared: bytes | None = None
         self.closes = False
         self.dated = False
         self.event_stream = False
+        self.sized = length >= 0 and status != 204 and status != 304
 
     def __repr__(self) -> str:
         return f"<ResponseHead {self.status} length={self.length}>"
@@ -72,76 +95,102 @@ class ResponseHead:
 class ResponseFields:
     """Collects the fields of one response after the other; `add` is the parser's callback."""
 
-    __slots__ = (
-        "_closes",
-        "_connection",
-        "_content_length",
-        "_dated",
-        "_event_stream",
-        "_transfer_encoding",
-        "lines",
-    )
+    __slots__ = ("fields",)
 
     def __init__(self) -> None:
-        self._connection: list[bytes] = []
-        self._content_length: list[bytes] = []
-        self._transfer_encoding: list[bytes] = []
-        self.clear()
+        self.fields: list[FieldLine] = []
 
     def clear(self) -> None:
         """Ready for the next response; also forgets trailers, which are dropped (RFC 9110 section 6.5.1)."""
-        self.lines: list[bytes] = []
-        self._dated = False
-        self._event_stream = False
-        if self._connection:
-            self._connection = []
-        if self._content_length:
-            self._content_length = []
-        if self._transfer_encoding:
-            self._transfer_encoding = []
+        if self.fields:
+            self.fields = []
 
     def add(self, name: bytes, value: bytes) -> None:
         """The next field as parsed."""
-        kind = _by_spelling.get(name, -1)
-        if kind < 0:
-            kind = _learn(name)
-        if kind == _PASS:
-            self.lines.append(name + b": " + value)
-        elif kind == _DATE:
-            self._dated = True
-            self.lines.append(name + b": " + value)
-        elif kind == _CONTENT_LENGTH:
-            self._content_length.append(value)
-        elif kind == _CONTENT_TYPE:
-            self._event_stream = value.startswith(b"text/event-stream")
-            self.lines.append(name + b": " + value)
-        elif kind == _CONNECTION:
-            self._connection.append(value)
-        elif kind == _TRANSFER_ENCODING:
-            self._transfer_encoding.append(value)
+        self.fields.append(_reader.field(name, value))
 
     def finish(self, status: int, minor_version: int, *, bodiless: bool) -> ResponseHead:
         """The head of the response whose fields have been added. `bodiless`: it answers HEAD."""
-        lines = self.lines
-        self.lines = []
-        length = response_length(status, self._content_length, self._transfer_encoding, minor_version)
-        if bodiless and length >= UNTIL_CLOSE:
-            length = 0
-        head = ResponseHead(status, length, lines)
-        if len(self._content_length) == 1:
-            head.declared = self._content_length[0].rstrip(b" \t")
-        head.dated = self._dated
-        head.event_stream = self._event_stream
-        if self._connection or minor_version == 0:
-            self._apply_connection(head, minor_version)
-        return head
+        fields, self.fields = self.fields, []
+        return _head_of(fields, status, minor_version, bodiless=bodiless)
 
-    def _apply_connection(self, head: ResponseHead, minor_version: int) -> None:
-        listed = b",".join(self._connection).lower()
-        if minor_version == 1 and listed == b"keep-alive":
-            return
-        named = {option.strip(b" \t") for option in listed.split(b",")}
-        head.closes = b"close" in named or (minor_version == 0 and b"keep-alive" not in named)
-        options = connection_options(listed)
-        if options:
-            head.lines = [line for line in head.lines if line.partition(b":")[0].lower() not in options]
+
+def read_head(block: bytes, *, bodiless: bool) -> ResponseHead | None:
+    """The final head that is written in `block`, without the empty line that ends it, if it is one to the
+    letter in HTTP/1.1; None leaves it to the parser. `bodiless`: it answers HEAD."""
+    if not bodiless:
+        known = _seen.get(block)
+        if known is not None:
+            return known
+    start, crlf, rest = block.partition(b"\r\n")
+    match = _STATUS_LINE.fullmatch(start)
+    if match is None:
+        return None
+    fields = _reader.read_all(rest) if crlf else []
+    if fields is None or not _frames_plainly(fields):
+        return None
+    head = _head_of(fields, int(match[1]), 1, bodiless=bodiless)
+    if not bodiless and len(block) <= _MAX_HEAD_BYTES and not any(field.name in SECRET for field in fields):
+        if len(_seen) >= _MAX_HEADS:
+            _seen.clear()
+        _seen[block] = head
+    return head
+
+
+def _frames_plainly(fields: list[FieldLine]) -> bool:
+    """Whether at most one field speaks of the length, and says a number or "chunked"."""
+    framing = [field for field in fields if _CONTENT_LENGTH <= field.kind <= _TRANSFER_ENCODING]
+    if not framing:
+        return True
+    value = framing[0].value
+    return len(framing) == 1 and (
+        value.isdigit() if framing[0].kind == _CONTENT_LENGTH else value == b"chunked"
+    )
+
+
+def _head_of(fields: list[FieldLine], status: int, minor_version: int, *, bodiless: bool) -> ResponseHead:
+    lines: list[bytes] = []
+    content_length: list[bytes] = []
+    transfer_encoding: list[bytes] = []
+    connection: list[bytes] = []
+    dated = event_stream = False
+    for field in fields:
+        kind = field.kind
+        if kind == _PASS:
+            lines.append(field.text)
+        elif kind == _DATE:
+            dated = True
+            lines.append(field.text)
+        elif kind == _CONTENT_LENGTH:
+            content_length.append(field.value)
+        elif kind == _EVENT_STREAM:
+            event_stream = True
+            lines.append(field.text)
+        elif kind == _CONNECTION:
+            connection.append(field.value)
+        elif kind == _TRANSFER_ENCODING:
+            transfer_encoding.append(field.value)
+    length = response_length(status, content_length, transfer_encoding, minor_version)
+    if bodiless and length >= UNTIL_CLOSE:
+        length = 0
+    head = ResponseHead(status, length, lines)
+    if len(content_length) == 1:
+        head.declared = content_length[0]
+    head.dated = dated
+    head.event_stream = event_stream
+    if connection or minor_version == 0:
+        _apply_connection(head, connection, minor_version)
+    if head.lines:
+        head.text = b"".join(head.lines)
+    return head
+
+
+def _apply_connection(head: ResponseHead, values: list[bytes], minor_version: int) -> None:
+    listed = b",".join(values).lower()
+    if minor_version == 1 and listed == b"keep-alive":
+        return
+    named = {option.strip(b" \t") for option in listed.split(b",")}
+    head.closes = b"close" in named or (minor_version == 0 and b"keep-alive" not in named)
+    options = connection_options(listed)
+    if options:
+        head.lines = without_options(head.lines, options)

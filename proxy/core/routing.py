@@ -8,7 +8,7 @@ comes from, what a request looks like on the wire, or why a weight is what it is
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from xxhash import xxh3_64_intdigest
 
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from proxy.config.schema import Rollout
     from proxy.model import RolloutState
 
-_V1 = Path.V1
-_V2 = Path.V2
+_V1: Final = Path.V1
+_V2: Final = Path.V2
+_hash: Final = xxh3_64_intdigest
 _SUSPENDING = frozenset({State.ROLLED_BACK, State.ABORTED})
 
 
@@ -33,6 +34,11 @@ def bucket_of(salt: bytes, key: bytes) -> int:
     Scaling by the high bits of the product instead of a modulo leaves no bucket favoured.
     """
     return (xxh3_64_intdigest(salt + b":" + key) * BUCKETS) >> 64
+
+
+def _first_hash_beyond(weight: int) -> int:
+    """The lowest hash whose bucket is not below `weight`: to compare with it saves the multiplication."""
+    return -((-weight << 64) // BUCKETS)
 
 
 # ... which rollout
@@ -139,13 +145,14 @@ class Split:
     abort) ignores pins to v2: whoever takes v2 out of service means everybody.
     """
 
-    __slots__ = ("_rules", "index", "name", "pins", "salt", "suspended", "weight")
+    __slots__ = ("_below", "_rules", "index", "name", "pins", "salt", "suspended", "weight")
 
     def __init__(self, index: int, name: str, salt: bytes, weight: int = 0) -> None:
         self.index = index
         self.name = name
         self.salt = salt + b":"  # with the separator, so that deciding joins two strings, not three
         self.weight = weight
+        self._below = _first_hash_beyond(weight)
         self.suspended = False
         self.pins: dict[bytes, Path] = {}
         self._rules: dict[bytes, str] = {}
@@ -170,6 +177,7 @@ class Split:
         """Take over a published state: the next decision follows it."""
         self.suspended = state.state in _SUSPENDING
         self.weight = state.weight
+        self._below = _first_hash_beyond(state.weight)
 
     def decide(self, key: bytes | None) -> Path:
         """The path of `key`: lists first, then bucket < weight. Without a key: v1, until v2 has
@@ -180,8 +188,7 @@ class Split:
             pinned = self.pins.get(key)
             if pinned is not None and not (self.suspended and pinned is _V2):
                 return pinned
-        weight = self.weight
-        if weight and (xxh3_64_intdigest(self.salt + key) * BUCKETS) >> 64 < weight:
+        if self.weight and _hash(self.salt + key) < self._below:
             return _V2
         return _V1
 

@@ -9,54 +9,33 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from proxy.core.forwarding import forwarded_lines
-from proxy.core.framing import CHUNKED
 from proxy.core.keys import client_address
-from proxy.core.request_head import RequestHead
 from proxy.dataplane.exchange import Exchange
 from proxy.dataplane.routes import overridden_path
 from proxy.errors import BadRequest
 
 if TYPE_CHECKING:
-    import httptools
-
+    from proxy.core.field_line import FieldLine
+    from proxy.core.request_head import RequestHead
     from proxy.dataplane.context import Context
     from proxy.dataplane.downstream import Downstream
     from proxy.dataplane.routes import LiveRollout
 
 
 def admit(
-    context: Context,
-    downstream: Downstream,
-    parser: httptools.HttpRequestParser,
-    target: bytes,
-    fields: list[tuple[bytes, bytes]],
-    names: list[bytes],
-    size: int,
+    context: Context, downstream: Downstream, head: RequestHead, fields: list[FieldLine], size: int
 ) -> Exchange:
     """The exchange for a head of at most `size` bytes. Raises `BadRequest`; then nothing has reached an
     upstream."""
     listen = context.listen
-    if len(target) > listen.max_target_bytes:
+    if len(head.target) > listen.max_target_bytes:
         raise BadRequest(414, "request target over the limit")
     if len(fields) > listen.max_fields:
         raise BadRequest(431, "too many header fields")
-    if size > listen.max_head_bytes and _head_size(target, fields) > listen.max_head_bytes:
+    if size > listen.max_head_bytes and _head_size(head.target, fields) > listen.max_head_bytes:
         raise BadRequest(431, "request head over the limit")
-    version = parser.get_http_version()
-    if version == "1.1":
-        minor_version = 1
-    elif version == "1.0":
-        minor_version = 0
-        if b" RTSP/1.0\r\n" in bytes(downstream.chunk):
-            raise BadRequest(400, "this is not HTTP")  # llhttp speaks RTSP too (RFC 9112 section 2.3)
-    else:
-        raise BadRequest(505, "HTTP version is not supported")
     known_host, forwarded = downstream.forwarding_cache
-    head = RequestHead(parser.get_method(), target, minor_version)
-    head.check(fields, names, known_host, context.kinds)
-    if head.length == CHUNKED and parser.should_upgrade():
-        # The parser gives up here, and the body would be taken for the next request (RFC 9112 section 11.2).
-        raise BadRequest(400, "an upgrade with a chunked body is not supported")
+    head.check(fields, known_host)
     if head.host != known_host or not forwarded or head.forwarding:
         believed = head.forwarding if downstream.trusted else ()
         forwarded = forwarded_lines(downstream.peer, b"http", head.host, believed)
@@ -64,9 +43,9 @@ def admit(
             downstream.forwarding_cache = (head.host, forwarded)
     routes = context.routes
     rollout = routes.only or routes.match(head.host, head.target, head.method)
-    head_bytes = head.upstream_bytes(forwarded, context.identifiers.next(), context.via)
-    exchange = Exchange(context, downstream, head, head_bytes, rollout)
-    exchange.keep_alive = parser.should_keep_alive()
+    parts = head.upstream_parts(forwarded, context.identifiers.next(), context.via)
+    exchange = Exchange(context, downstream, head, parts, rollout)
+    exchange.keep_alive = head.keep_alive
     if rollout is not None:
         _assign(exchange, rollout, downstream, head, fields)
     return exchange
@@ -77,12 +56,12 @@ def _assign(
     rollout: LiveRollout,
     downstream: Downstream,
     head: RequestHead,
-    fields: list[tuple[bytes, bytes]],
+    fields: list[FieldLine],
 ) -> None:
     """override > deny and allow lists > bucket < weight."""
     context = exchange.context
     if rollout.override is not None:
-        values = [value for name, value in fields if name == rollout.override_header]
+        values = [field.value for field in fields if field.name == rollout.override_header]
         if values:
             client = _client_ip(context, downstream, head)
             path = overridden_path(rollout.override, rollout.name, values, client, context.wall())
@@ -107,9 +86,9 @@ def _assign(
 def _client_ip(context: Context, downstream: Downstream, head: RequestHead) -> str:
     if not downstream.trusted:
         return downstream.peer
-    lines = [value for name, value in head.forwarding if name == b"x-forwarded-for"]
+    lines = [field.value for field in head.forwarding if field.name == b"x-forwarded-for"]
     return client_address(downstream.peer, lines, context.listen.trusted_proxies)
 
 
-def _head_size(target: bytes, fields: list[tuple[bytes, bytes]]) -> int:
-    return len(target) + sum(len(name) + len(value) + 4 for name, value in fields)
+def _head_size(target: bytes, fields: list[FieldLine]) -> int:
+    return len(target) + sum(len(field.text) + 2 for field in fields)

@@ -41,5 +41,5 @@ def empty(status: int, *, date: bytes, extra: bytes = b"") -> bytes:
 
 
 def interim(status: int, lines: list[bytes]) -> bytes:
-    """A 1xx response with the given field lines, which come without CRLF (RFC 9110 section 15.2)."""
-    return status_line(status) + b"".join(line + b"\r\n" for line in lines) + b"\r\n"
+    """A 1xx response with the given field lines, which end in CRLF (RFC 9110 section 15.2)."""
+    return status_line(status) + b"".join(lines) + b"\r\n"

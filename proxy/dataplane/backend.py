@@ -29,11 +29,13 @@ class BackendPool:
         "endpoints",
         "idle_timeout_s",
         "path",
+        "path_line",
         "response_timeout_s",
     )
 
     def __init__(self, path: Path, settings: Backend, random: Random) -> None:
         self.path = path
+        self.path_line = b"X-Dualpath-Path: %b\r\n" % path.encode()
         self.connect_timeout_s = settings.connect_timeout_s
         self.response_timeout_s = settings.response_timeout_s
         self.idle_timeout_s = settings.idle_timeout_s

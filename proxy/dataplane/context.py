@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from proxy.core.addresses import is_within, parse_address
 from proxy.core.forwarding import Identifiers
-from proxy.core.request_head import kinds_without
+from proxy.core.request_head import RequestLines
 from proxy.dataplane.backend import BackendPool
 from proxy.model import Path
 
@@ -56,7 +56,7 @@ class Context:
         "draining",
         "expose_path",
         "identifiers",
-        "kinds",
+        "lines",
         "listen",
         "monotonic",
         "now",
@@ -78,7 +78,7 @@ class Context:
         self.random = random
         self.monotonic = clock.monotonic
         self.wall = clock.wall
-        self.kinds = kinds_without(
+        self.lines = RequestLines(
             rollout.override.header.lower().encode()
             for rollout in config.rollouts
             if rollout.override is not None

@@ -1,9 +1,8 @@
-"""One client connection: parses requests, runs their exchanges one after the other, writes the answers in
-order.
+"""One client connection: runs the exchanges of its requests one after the other, writes the answers in order.
 
-Owns the request parser (llhttp), the limits on a head, pipelining and connection persistence. What a request
-means is `admission`'s affair, what happens to it the exchange's. Nothing that follows a refusal or a `close`
-is read.
+Owns pipelining, connection persistence and how a connection ends. Where requests begin and end is
+`request_reader`'s affair, what happens to one the exchange's. Nothing that follows a refusal or a `close` is
+read.
 """
 
 from __future__ import annotations
@@ -12,11 +11,9 @@ import math
 from collections import deque
 from typing import TYPE_CHECKING, Final, cast
 
-import httptools
-
 from proxy.core.addresses import canonical
-from proxy.dataplane.admission import admit
 from proxy.dataplane.answers import problem
+from proxy.dataplane.request_reader import RequestReader
 from proxy.dataplane.sockets import reset, unsent_bytes
 from proxy.errors import BadRequest
 
@@ -26,8 +23,6 @@ if TYPE_CHECKING:
     from proxy.dataplane.context import Context
     from proxy.dataplane.exchange import Exchange
 
-_SLICE: Final = 16 << 10
-"""How much is parsed at once where requests may begin, so that a flood of tiny ones cannot stall the loop."""
 _STASH_BYTES: Final = 64 << 10
 _LINGER_BYTES: Final = 64 << 10
 _LINGER_S: Final = 2.0
@@ -46,24 +41,14 @@ class Downstream:
     __slots__ = (
         "_context",
         "_current",
-        "_fields",
-        "_head_bytes",
-        "_left",
         "_linger_left",
         "_mode",
-        "_names",
-        "_overhead",
-        "_parser",
         "_queue",
+        "_reader",
         "_reading_paused",
-        "_receiving",
-        "_refused",
-        "_renew",
         "_starting",
         "_stash",
-        "_target",
         "_unsent_bytes",
-        "chunk",
         "deadline",
         "forwarding_cache",
         "peer",
@@ -76,20 +61,10 @@ class Downstream:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._parser = httptools.HttpRequestParser(self)
-        self._names: list[bytes] = []
-        self._fields: list[tuple[bytes, bytes]] = []
-        self._target = b""
-        self.chunk: bytes | memoryview = b""  # what is being parsed
-        self._head_bytes = 0
-        self._left = 0
-        self._overhead = 0  # bytes of a chunked body since its last content
-        self._renew = False
-        self._receiving: Exchange | None = None
+        self._reader = RequestReader(context, self)
         self._current: Exchange | None = None
         self._queue: deque[Exchange | BadRequest] = deque()
         self._stash: list[bytes] = []
-        self._refused = False
         self._starting = False
         self._reading_paused = False
         self._mode = _OPEN
@@ -107,7 +82,12 @@ class Downstream:
     @property
     def idle(self) -> bool:
         """Whether no request is running, waiting or half received."""
-        return self._current is None and not self._queue and not self._stash and not self._head_bytes
+        return self._current is None and not self._queue and not self._stash and not self._reader.head_bytes
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for their turn."""
+        return len(self._queue)
 
     # ... the methods of asyncio.Protocol; not derived from it, so that the class can be compiled ...
 
@@ -123,7 +103,9 @@ class Downstream:
         if self._mode != _OPEN:
             self._linger(len(data))
             return
-        if self._stash or (self._receiving is None and (self._current is not None or self.write_paused)):
+        if self._stash or (
+            self._reader.receiving is None and (self._current is not None or self.write_paused)
+        ):
             self._keep_for_later(data)
             return
         self._consume(data)
@@ -138,7 +120,7 @@ class Downstream:
         self._context.connections.discard(self)
         self._queue.clear()
         current, self._current = self._current, None
-        self._receiving = None
+        self._reader.stop()
         if current is not None:
             current.client_gone()
 
@@ -154,6 +136,17 @@ class Downstream:
         elif self._mode == _OPEN:
             self.deadline = self._context.now + self._context.listen.keepalive_timeout_s
             self._advance()
+
+    # ... a reload ...
+
+    def go_over_to(self, context: Context) -> None:
+        """From its next request on, the connection follows another configuration."""
+        self._context = context
+        self._reader.context = context
+
+    def has_waiting(self, context: Context) -> bool:
+        """Whether a request of that configuration waits for its turn."""
+        return any(not isinstance(turn, BadRequest) and turn.context is context for turn in self._queue)
 
     # ... what exchanges ask for ...
 
@@ -180,25 +173,29 @@ class Downstream:
         """The present exchange has written the whole of its answer."""
         self._current = None
         if not exchange.keep_alive:
-            self._receiving = None
+            self._reader.stop()
             self._end(linger=not exchange.body.complete)
             return
         if self.write_paused:
             self._wait_for_reader()
         else:
-            self.deadline = self._context.now + self._context.listen.keepalive_timeout_s
+            listen = self._context.listen
+            wait = listen.header_timeout_s if self._reader.head_bytes else listen.keepalive_timeout_s
+            self.deadline = self._context.now + wait
         if (self._queue or self._stash or self._reading_paused) and not self._starting:
             self._advance()
 
     def refuse(self, status: int, detail: str) -> None:
         """Answer the request that is being received, which has had no answer yet, and close."""
-        self._current = self._receiving = None
+        self._current = None
+        self._reader.stop()
         self.write(problem(status, detail, date=self._context.date_line, extra=b"Connection: close\r\n"))
         self._end(linger=True)
 
     def abort(self) -> None:
         """Breaks the connection, by RST, so that what the client has read is not taken for the whole."""
-        self._current = self._receiving = None
+        self._current = None
+        self._reader.stop()
         self._mode = _CLOSED
         reset(self.transport)
 
@@ -208,7 +205,7 @@ class Downstream:
             self._wait_for_reader()  # it has taken something since the last look: slow, but not stalled
             return
         self.deadline = math.inf
-        if self._mode == _OPEN and self._head_bytes and self._current is None:
+        if self._mode == _OPEN and self._reader.head_bytes and self._current is None:
             self.refuse(408, "the request head took too long")
         elif self._mode == _OPEN and not self.transport.get_write_buffer_size():
             self.transport.close()
@@ -221,73 +218,26 @@ class Downstream:
         if len(data) > _STASH_BYTES or sum(map(len, self._stash)) > _STASH_BYTES:
             self.pause_reading()
 
-    def _consume(self, data: bytes | memoryview) -> None:
-        while data and not self._refused:
-            if self._renew:
-                data = self._take_known_length(data)
-                continue
-            if len(data) > _SLICE:
-                data = memoryview(data)
-            # In two lines: mypyc evaluates a slice's bound twice where the sliced value is of a union type.
-            done = self._parse(data[:_SLICE])
-            data = data[done:]
-            if data and len(self._queue) > 1 and self._receiving is None:
-                self._keep_for_later(bytes(data))
-                return
+    def _consume(self, data: bytes) -> None:
+        rest = self._reader.consume(data)
+        if rest:
+            self._keep_for_later(rest)
 
-    def _take_known_length(self, data: bytes | memoryview) -> bytes | memoryview:
-        """The rest of a body of known length needs no parser; what follows it gets a fresh one."""
-        piece, data = data[: self._left], data[self._left :]
-        self._left -= len(piece)
-        receiving = self._receiving
-        if receiving is not None:
-            receiving.body_piece(bytes(piece))
-        if self._left == 0:
-            self._renew = False
-            self._parser = httptools.HttpRequestParser(self)
-            self._receiving = None
-            if receiving is not None:
-                receiving.request_complete()
-        return data
+    # ... told by the reader ...
 
-    def _parse(self, chunk: bytes | memoryview) -> int:
-        """How much is done with: all, unless llhttp stopped at a request that asks to switch protocols."""
-        size = len(chunk)
-        self.chunk = chunk
-        if self._receiving is None:
-            self._head_bytes += size
-        else:
-            self._overhead += size
-        try:
-            self._parser.feed_data(chunk)
-        except httptools.HttpParserUpgrade as upgrade:
-            # We never switch: its body or the next request follows (RFC 9110 section 7.8).
-            self._parser = httptools.HttpRequestParser(self)
-            size = upgrade.args[0]
-        except httptools.HttpParserError as error:
-            known = self._parser.get_http_version().startswith(("0.", "1."))
-            self._refuse_input(BadRequest(400 if known else 505, str(error)))
-        if self._left:
-            self._renew = True
-        elif self._overhead > self._context.listen.max_head_bytes and not self._refused:
-            self._refuse_input(BadRequest(431, "chunk extensions or trailers over the limit"))
-        elif self._head_bytes and not self._refused:
-            self._check_unfinished_head()
-        self.chunk = b""
-        return size
+    def admitted(self, exchange: Exchange) -> None:
+        """A request has come; it waits for its turn."""
+        self._queue.append(exchange)
 
-    def _check_unfinished_head(self) -> None:
-        if self._head_bytes > self._context.listen.max_head_bytes:
-            status, what = (431, "request head") if self._fields else (414, "request target")
-            self._refuse_input(BadRequest(status, f"{what} over the limit"))
-        elif self._current is None:
+    def head_begun(self) -> None:
+        """There is the beginning of a head: the rest has to come in time."""
+        if self._current is None:
             self.deadline = min(self.deadline, self._context.now + self._context.listen.header_timeout_s)
 
-    def _refuse_input(self, error: BadRequest) -> None:
+    def refuse_input(self, error: BadRequest) -> None:
         """The client broke a rule. Earlier requests are answered first; a half-received one is given up."""
-        self._refused = True
-        self._head_bytes = 0
-        receiving, self._receiving = self._receiving, None
+        receiving = self._reader.receiving
+        self._reader.stop()
         if receiving is not None and receiving is self._current:
             answered = receiving.answered
             receiving.client_gone()
@@ -296,51 +246,6 @@ class Downstream:
         if receiving is not None:
             self._queue.remove(receiving)
         self._queue.append(error)
-
-    # ... httptools callbacks ...
-
-    def on_url(self, url: bytes) -> None:
-        self._target += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._fields.append((name.lower(), value))
-        self._names.append(name)
-
-    def on_headers_complete(self) -> None:
-        if self._refused:
-            return
-        parser = self._parser
-        target, fields, names = self._target, self._fields, self._names
-        size, self._head_bytes = self._head_bytes, 0
-        self._target, self._fields, self._names = b"", [], []
-        try:
-            exchange = admit(self._context, self, parser, target, fields, names, size)
-        except BadRequest as error:
-            self._refuse_input(error)
-            return
-        self._queue.append(exchange)
-        if not exchange.body.complete:
-            self._receiving = exchange
-            self._left = max(0, exchange.head.length)
-
-    def on_body(self, piece: bytes) -> None:
-        receiving = self._receiving
-        if receiving is None:
-            return
-        if self._left:
-            self._left -= len(piece)
-        self._overhead = 0
-        receiving.body_piece(piece)
-
-    def on_message_complete(self) -> None:
-        self._overhead = 0
-        if self._fields:
-            # Trailers are dropped (RFC 9110 section 6.5.1).
-            self._fields, self._names = [], []
-        receiving = self._receiving
-        if receiving is not None and not self._left:
-            self._receiving = None
-            receiving.request_complete()
 
     # ... one exchange after the other ...
 
@@ -360,7 +265,7 @@ class Downstream:
                 data = b"".join(self._stash)
                 self._stash = []
                 self._consume(data)
-                if self._receiving is not None or self._head_bytes:
+                if self._reader.receiving is not None or self._reader.head_bytes:
                     self.resume_reading()
                 if not self._queue:
                     return

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 _V1: Final = Path.V1
 _V2: Final = Path.V2
 
-_PATH_LINES: Final = {path: b"X-Dualpath-Path: %b\r\n\r\n" % path.encode() for path in Path}
 _UNROUTED: Final = FallbackPolicy(False, frozenset(), frozenset(), False, 0)
 _UNROUTED_TIMEOUT_S: Final = 30.0
 _UNSENT_BYTES: Final = 64 << 10
@@ -87,14 +86,16 @@ class Exchange:
         context: Context,
         downstream: Downstream,
         head: RequestHead,
-        head_bytes: bytes,
+        head_parts: list[bytes],
         rollout: LiveRollout | None,
     ) -> None:
         self.context = context
         self.downstream = downstream
         self.head = head
         self.rollout = rollout
-        self._head_bytes = head_bytes
+        self._head_parts = (
+            head_parts  # to be joined, the path's own line and the empty one being the last two
+        )
         policy = self.policy = _UNROUTED if rollout is None else rollout.policy
         self.body = NO_BODY if head.length == 0 else RequestBody(head.length, policy.max_body_bytes)
         self.repeatable = may_repeat(head.method, keyed=head.keyed, sent=True, policy=policy)
@@ -173,7 +174,8 @@ class Exchange:
         else:
             self.stage = UPLOADING
             self.extend_upload(now)
-        opening = body.opening(self._head_bytes + _PATH_LINES[self.path])
+        self._head_parts[-2] = self.pool.path_line
+        opening = body.opening(b"".join(self._head_parts))
         upstream.begin(self, opening, bodiless=self.head.method == b"HEAD")
         if body is not NO_BODY:
             stalled = upstream.write_paused and not body.complete

@@ -6,7 +6,7 @@ comes first: what a client or a stale connection caused reaches none of them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from proxy.model import Path
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from proxy.dataplane.exchange import Exchange
     from proxy.model import ErrorClass, FallbackReason
 
-_V2 = Path.V2
+_V2: Final = Path.V2
 
 
 def attempt_ended(exchange: Exchange, now: float, error: ErrorClass | None) -> None:

@@ -10,22 +10,46 @@ from typing import TYPE_CHECKING, Final
 
 from proxy.dataplane.answers import STATUS_LINES, empty, problem, status_line
 from proxy.dataplane.body import LAST_CHUNK
-from proxy.model import Path
 
 if TYPE_CHECKING:
     from proxy.core.response_head import ResponseHead
     from proxy.dataplane.exchange import Exchange
 
 _JOIN_BYTES: Final = 32 << 10
-_PATH_LINES: Final = {path: b"X-Dualpath-Path: %b\r\n" % path.encode() for path in Path}
 _FALLBACK_LINE: Final = b"X-Dualpath-Path: v1-fallback\r\n"
 
 
 def opening(exchange: Exchange, head: ResponseHead) -> bytes:
     """The head for the client. Settles whether the body is chunked and whether the connection stays."""
     request = exchange.head
+    if (
+        head.sized
+        and request.minor_version == 1
+        and request.method != b"HEAD"
+        and _stays_open(exchange)
+        and not exchange.extra_lines
+    ):
+        start = head.start or _start(head)
+        if not head.dated:
+            start += exchange.context.date_line
+        return start + _path_line(exchange, head) + b"\r\n"
+    return _unusual_opening(exchange, head)
+
+
+def _start(head: ResponseHead) -> bytes:
+    """The part that all answers with this head have in common; kept, because a head may serve many."""
+    status, declared = head.status, head.declared or b"0"
+    head.start = b"%b%bContent-Length: %b\r\n" % (
+        STATUS_LINES.get(status) or status_line(status),
+        head.text,
+        declared,
+    )
+    return head.start
+
+
+def _unusual_opening(exchange: Exchange, head: ResponseHead) -> bytes:
+    request = exchange.head
     status = head.status
-    fields = b"\r\n".join(head.lines) + b"\r\n" if head.lines else b""
     ours = b"" if head.dated else exchange.context.date_line
     if request.method == b"HEAD" or status == 304:
         if head.declared is not None and head.declared.isdigit():
@@ -42,23 +66,25 @@ def opening(exchange: Exchange, head: ResponseHead) -> bytes:
         ours += b"Connection: close\r\n"
     elif request.minor_version == 0:
         ours += b"Connection: keep-alive\r\n"
-    if exchange.context.expose_path:
-        ours += _path_line(exchange, head)
-    if exchange.extra_lines:
-        ours += exchange.extra_lines
-    return (STATUS_LINES.get(status) or status_line(status)) + fields + ours + b"\r\n"
+    ours += _path_line(exchange, head) + exchange.extra_lines
+    return (STATUS_LINES.get(status) or status_line(status)) + head.text + ours + b"\r\n"
 
 
 def _path_line(exchange: Exchange, head: ResponseHead) -> bytes:
+    if not exchange.context.expose_path:
+        return b""
     if exchange.fallback is None:
-        return _PATH_LINES[exchange.path]
+        return exchange.pool.path_line
     by_v2 = exchange.original is not None and exchange.original[0] is head
-    return _PATH_LINES[Path.V2] if by_v2 else _FALLBACK_LINE
+    return exchange.context.v2.path_line if by_v2 else _FALLBACK_LINE
 
 
 def write(exchange: Exchange, first: bytes, pieces: list[bytes], *, complete: bool) -> None:
     """Passes on what one read brought: the opening or nothing, then body. `complete`: the upstream
     ended it."""
+    if len(pieces) == 1 and not exchange.chunked and len(pieces[0]) <= _JOIN_BYTES:
+        exchange.downstream.write(first + pieces[0] if first else pieces[0])
+        return
     size = 0
     for piece in pieces:
         size += len(piece)

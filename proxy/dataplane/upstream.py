@@ -1,8 +1,8 @@
 """One connection to an endpoint: writes requests, parses what comes back, trusts none of it.
 
-Owns the response parser (llhttp) and the check that one answer is exactly one answer. It tells its exchange
-in one call per read what has arrived, and its endpoint when it is free or gone. It knows nothing of clients
-and fallback.
+Owns the check that one answer is exactly one answer. A head that comes whole and plain is read at once
+(`core.response_head`); all else goes through the parser (llhttp). It tells its exchange in one call per read
+what has arrived, and its endpoint when it is free or gone. It knows nothing of clients and fallback.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final, cast
 
 import httptools
 
-from proxy.core.framing import CONTRADICTORY, UNTIL_CLOSE
-from proxy.core.response_head import ResponseFields
+from proxy.core.framing import CHUNKED, CONTRADICTORY, UNTIL_CLOSE
+from proxy.core.response_head import ResponseFields, read_head
 from proxy.dataplane.sockets import left_behind
 from proxy.model import ErrorClass
 
@@ -27,6 +27,8 @@ MAX_INTERIM: Final = 32
 _DISCARD_BYTES: Final = 64 << 10
 _WRITE_HIGH: Final = 64 << 10
 _MAX_TRAILERS: Final = 100
+_CHUNKED_START: Final = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+"""What the parser is told of a chunked answer whose head was read without it."""
 
 
 class Upstream:
@@ -147,13 +149,7 @@ class Upstream:
 
     def _reusable(self) -> bool:
         head = self._head
-        return (
-            head is not None
-            and not self._dirty
-            and not head.closes
-            and head.length > UNTIL_CLOSE
-            and not self.transport.is_closing()
-        )
+        return head is not None and not self._dirty and not head.closes and head.length > UNTIL_CLOSE
 
     # ... the methods of asyncio.Protocol; not derived from it, so that the class can be compiled ...
 
@@ -169,10 +165,41 @@ class Upstream:
         if self._bypass:
             self._pass_through(exchange, data)
             return
+        if not self._head_bytes and self._read_at_once(exchange, data):
+            return
         if self._head is None:
             self._head_bytes += len(data)
         had_head = self._head is not None
-        problem = self._feed(data)
+        self._deliver(exchange, self._feed(data), had_head=had_head)
+
+    def _read_at_once(self, exchange: Exchange, data: bytes) -> bool:
+        """Takes an answer whose head has come whole and says plainly how long the body is. Else: False."""
+        block, empty, body = data.partition(b"\r\n\r\n")
+        if not empty or len(block) > self.endpoint.max_head_bytes:
+            return False
+        head = read_head(block, bodiless=self._bodiless)
+        if head is None or head.length < CHUNKED:
+            return False
+        self._head_bytes = len(block) + len(empty)
+        self._head = head
+        if head.length == CHUNKED:
+            self._parser.feed_data(_CHUNKED_START)
+            self._fields.clear()
+            self._deliver(exchange, self._feed(body) if body else None, had_head=False)
+            return True
+        left = head.length - len(body)
+        if left > 0:
+            self._bypass = left
+        else:
+            self._complete = True
+            if left < 0:
+                body = body[: head.length]
+                self._dirty = True
+        exchange.response(head, [body] if body else [], complete=self._complete)
+        return True
+
+    def _deliver(self, exchange: Exchange, problem: str | None, *, had_head: bool) -> None:
+        """Tells the exchange what the parser has made of a read."""
         head = self._head
         if head is None:
             if problem is None and self._head_bytes > self.endpoint.max_head_bytes:
@@ -248,7 +275,7 @@ class Upstream:
         limit = self.endpoint.max_head_bytes
         if self._head_bytes > limit and sum(map(len, head.lines)) > limit:
             return self._disbelieve("response head over the limit")
-        if len(self._fields.lines) > _MAX_TRAILERS:
+        if len(self._fields.fields) > _MAX_TRAILERS:
             self._dirty = True
             return "trailers over the limit"
         # A long body of known length needs no parser: count the bytes instead of copying them.
@@ -307,6 +334,8 @@ class Upstream:
         if self._complete:
             self._dirty = True
             return
+        if self._head is not None:
+            return  # of `_CHUNKED_START`
         status = self._parser.get_status_code()
         version = self._parser.get_http_version()
         if status < 200:

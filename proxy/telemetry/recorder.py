@@ -6,7 +6,7 @@ loop, where a swap between two callbacks needs no lock.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from proxy.core.tally import ERROR_INDEX, FALLBACK_INDEX, Tally
 from proxy.model import Path
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from proxy.model import ErrorClass, FallbackReason
+
+
+_V2: Final = Path.V2
 
 
 class TallyRecorder:
@@ -35,7 +38,7 @@ class TallyRecorder:
         tally = self._tallies[rollout]
         if overridden:
             tally.overridden += 1
-        elif path is Path.V2:
+        elif path is _V2:
             tally.assigned_v2 += 1
         else:
             tally.assigned_v1 += 1
@@ -43,7 +46,7 @@ class TallyRecorder:
     def attempt(self, rollout: int, path: Path, latency_s: float, error: ErrorClass | None) -> None:
         """A first-choice attempt ended; failed ones count in the latency too."""
         tally = self._tallies[rollout]
-        side = tally.v2 if path is Path.V2 else tally.v1
+        side = tally.v2 if path is _V2 else tally.v1
         side.requests += 1
         side.latency.record(latency_s)
         if error is not None:

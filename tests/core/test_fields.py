@@ -10,7 +10,7 @@ from proxy.core.fields import connection_options, without_options
 
 
 def lines(*fields: tuple[bytes, bytes]) -> list[bytes]:
-    return [part for name, value in fields for part in (name, b": ", value, b"\r\n")]
+    return [b"%b: %b\r\n" % field for field in fields]
 
 
 def test_rfc9110_7_6_1_the_options_of_a_connection_field() -> None:

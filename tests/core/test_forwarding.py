@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.core.field_line import FieldLine, LineReader
 from proxy.core.forwarding import Identifiers, forwarded_lines
 
 
@@ -29,18 +30,18 @@ class CountingRandom:
 # ... identifiers
 
 
-def test_identifiers_are_48_hex_digits_and_do_not_come_twice() -> None:
+def test_identifiers_are_32_hex_digits_and_do_not_come_twice() -> None:
     identifiers = Identifiers(random.Random(1))
     drawn = [identifiers.next() for _ in range(1_000)]
     assert len(set(drawn)) == 1_000
-    assert all(len(one) == 48 and set(one) <= set(b"0123456789abcdef") for one in drawn)
+    assert all(len(one) == 32 and set(one) <= set(b"0123456789abcdef") for one in drawn)
 
 
 def test_a_batch_with_leading_zeros_keeps_its_length() -> None:
     identifiers = Identifiers(CountingRandom(0xF))
     drawn = [identifiers.next() for _ in range(256)]
-    assert drawn[0] == b"0" * 48
-    assert drawn[-1] == b"0" * 47 + b"f"
+    assert drawn[0] == b"0" * 32
+    assert drawn[-1] == b"0" * 31 + b"f"
 
 
 def test_the_generator_is_asked_once_for_256() -> None:
@@ -56,6 +57,11 @@ def test_the_generator_is_asked_once_for_256() -> None:
 
 
 # ... Forwarded and X-Forwarded-*
+
+
+def fields(*pairs: tuple[bytes, bytes]) -> list[FieldLine]:
+    reader = LineReader(lambda name, value: 0)
+    return [reader.field(name, value) for name, value in pairs]
 
 
 def test_rfc7239_4_a_client_of_ours_is_told_in_both_notations() -> None:
@@ -93,7 +99,7 @@ def test_rfc7239_4_to_a_trusted_peer_s_lists_our_element_is_appended() -> None:
         (b"x-forwarded-proto", b"https"),
         (b"x-forwarded-host", b"www.test"),
     ]
-    assert forwarded_lines("10.0.0.1", b"http", b"inner", believed) == (
+    assert forwarded_lines("10.0.0.1", b"http", b"inner", fields(*believed)) == (
         b"X-Forwarded-For: 203.0.113.1, 198.51.100.2, 10.0.0.1\r\n"
         b"X-Forwarded-Proto: https\r\n"
         b"X-Forwarded-Host: www.test\r\n"
@@ -118,7 +124,7 @@ def test_a_strange_peer_is_no_error(peer: str) -> None:
 
 def test_a_trusted_peer_s_other_fields_of_the_family_are_kept() -> None:
     believed = [(b"x-forwarded-port", b"8443"), (b"x-real-ip", b"192.0.2.7")]
-    lines = forwarded_lines("127.0.0.1", b"http", b"a", believed).split(b"\r\n")
+    lines = forwarded_lines("127.0.0.1", b"http", b"a", fields(*believed)).split(b"\r\n")
     assert b"x-forwarded-port: 8443" in lines
     assert b"x-real-ip: 192.0.2.7" in lines
     assert not any(b"real-ip" in line for line in forwarded_lines("127.0.0.1", b"http", b"a").split(b"\r\n"))

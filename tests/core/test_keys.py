@@ -9,13 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.core.field_line import LineReader
 from proxy.core.keys import KeyReader, client_address
 
 Fields = list[tuple[bytes, bytes]]
 
 
 def read(sources: list[str], fields: Fields, client_ip: str = "192.0.2.1") -> bytes | None:
-    return KeyReader(sources).read(fields, client_ip)
+    reader = LineReader(lambda name, value: 0)
+    return KeyReader(sources).read([reader.field(name, value) for name, value in fields], client_ip)
 
 
 # ... sources

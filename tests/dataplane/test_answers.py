@@ -51,5 +51,5 @@ def test_an_empty_answer() -> None:
 
 
 def test_rfc9110_15_2_an_interim_answer() -> None:
-    assert interim(103, [b"Link: </a>"]) == b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+    assert interim(103, [b"Link: </a>\r\n"]) == b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
     assert interim(102, []) == b"HTTP/1.1 102 Processing\r\n\r\n"

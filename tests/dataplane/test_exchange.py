@@ -31,7 +31,7 @@ async def test_a_request_goes_to_its_path_and_the_answer_comes_back(world: World
         b'Forwarded: for=192.0.2.7;proto=http;host="a"\r\nX-Dualpath-Path: v2\r\n\r\n'
     )
     await world.v2.sends(b"HTTP/1.1 200 Fine\r\nContent-Length: 2\r\nX-A: 1\r\nKeep-Alive: 5\r\n\r\nok")
-    assert client.got() == b"HTTP/1.1 200 OK\r\nX-A: 1\r\n" + DATE + b"Content-Length: 2\r\n\r\nok"
+    assert client.got() == b"HTTP/1.1 200 OK\r\nX-A: 1\r\nContent-Length: 2\r\n" + DATE + b"\r\nok"
     assert world.heard() == ["assigned v2", "attempt v2 good", "outcome good"]
     assert client.end == world.v2.end == ""
 

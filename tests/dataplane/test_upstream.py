@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from tests.dataplane.wire import FAILED, GET, OK, request
+from proxy.dataplane.endpoint import Endpoint
+from proxy.dataplane.upstream import Upstream
+from tests.dataplane.wire import FAILED, GET, OK, FakeTransport, request, settings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from proxy.core.response_head import ResponseHead
+    from proxy.dataplane.exchange import Exchange
+    from proxy.model import ErrorClass
     from tests.dataplane.conftest import Opener
     from tests.dataplane.wire import World
 
@@ -231,3 +240,85 @@ async def test_an_upstream_shows_where_it_stands(world: World) -> None:
     upstream.pause_writing()
     upstream.resume_writing()
     assert client.is_read()
+
+
+# ... the short way and the parser's
+
+
+class Listener:
+    """Stands for the exchange: notes down what it is told."""
+
+    def __init__(self) -> None:
+        self.head: tuple[int, int, bytes, bool] | None = None
+        self.body = b""
+        self.complete = False
+        self.failed = False
+        self.interims: list[int] = []
+
+    def response(self, head: ResponseHead | None, pieces: list[bytes], *, complete: bool) -> None:
+        if head is not None:
+            self.head = (head.status, head.length, head.text, head.closes)
+        self.body += b"".join(pieces)
+        self.complete = self.complete or complete
+
+    def interim(self, status: int, lines: list[bytes]) -> None:
+        self.interims.append(status)
+
+    def upstream_failed(self, kind: ErrorClass, detail: str) -> None:
+        assert detail
+        self.failed = True
+
+    def told(self) -> tuple[object, ...]:
+        # What came before a fault depends on where reads end.
+        return ("failed",) if self.failed else (self.head, self.body, self.complete, self.interims)
+
+
+def told(reads: Iterable[bytes], *, bodiless: bool) -> tuple[object, ...]:
+    """What an exchange is told of some reads, and whether the connection may be used again."""
+    listener = Listener()
+    upstream = Upstream(Endpoint(0, "http://127.0.0.1:9001", settings().backends.v1))
+    upstream.connection_made(FakeTransport(("127.0.0.1", 9001)))
+    upstream.begin(cast("Exchange", listener), b"", bodiless=bodiless)
+    for data in reads:
+        if not listener.failed and not listener.complete:
+            upstream.data_received(data)
+    reusable = listener.complete and upstream._reusable()
+    return (*listener.told(), reusable and not listener.failed)
+
+
+RESPONSE_LINES = [
+    b"Content-Length: 3",
+    b"content-length:3 ",
+    b"Content-Length: 0",
+    b"Content-Length: x",
+    b"Transfer-Encoding: chunked",
+    b"Connection: close",
+    b"Connection: keep-alive",
+    b"X-A:1",
+    b"X-A : 1",
+    b" folded",
+    b"X-A: \x01",
+    b"Set-Cookie: a=b",
+    b"Date: now",
+    b"",
+]
+answers = st.builds(
+    lambda start, lines, body: b"\r\n".join([start, *lines, b"", b""]) + body,
+    st.sampled_from(
+        [b"HTTP/1.1 200 OK", b"HTTP/1.1 200 OK", b"HTTP/1.1 204 No", b"HTTP/1.0 200 OK", b"HTTP/1.1 100 Go"]
+    ),
+    st.lists(st.sampled_from(RESPONSE_LINES), max_size=3),
+    st.sampled_from([b"", b"abc", b"3\r\nabc\r\n0\r\n\r\n", b"3\r\nabc\r\n0\r\nX: y\r\n\r\n", b"3\r\nabcd"]),
+)
+
+
+@given(st.lists(answers, min_size=1, max_size=2).map(b"".join), st.integers(1, 60), st.booleans())
+def test_where_a_read_of_an_answer_ends_changes_nothing(data: bytes, cut: int, bodiless: bool) -> None:
+    expected = told((data[at : at + 1] for at in range(len(data))), bodiless=bodiless)
+    whole = told([data], bodiless=bodiless)
+    halves = told([data[:cut], data[cut:]], bodiless=bodiless)
+    if expected[-1]:
+        # More may follow a whole answer in the same read; then the connection is not used again.
+        assert whole[:-1] == halves[:-1] == expected[:-1]
+    else:
+        assert whole == halves == expected
