@@ -72,13 +72,19 @@ class Ejector:
         """An attempt on the endpoint went well."""
         self._failures[endpoint] = 0
 
-    def failure(self, endpoint: int, now: float) -> None:
-        """An attempt on the endpoint failed through the endpoint's fault."""
+    def failure(self, endpoint: int, now: float) -> bool:
+        """An attempt on the endpoint failed through the endpoint's fault. Whether that ejects it."""
         if self._until[endpoint] > now:
-            return  # a late result of what was sent before the ejection
+            return False  # a late result of what was sent before the ejection
         self._failures[endpoint] += 1
-        if self._failures[endpoint] >= self._limit and sum(until > now for until in self._until) < self._most:
-            self._eject(endpoint, now)
+        if self._failures[endpoint] < self._limit or sum(until > now for until in self._until) >= self._most:
+            return False
+        self._eject(endpoint, now)
+        return True
+
+    def next_return(self, now: float) -> float:
+        """When the first of those that are ejected at `now` comes back; infinity if none is."""
+        return min((until for until in self._until if until > now), default=math.inf)
 
     def _eject(self, endpoint: int, now: float) -> None:
         spell_s = self._spell_s[endpoint]

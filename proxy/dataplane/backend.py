@@ -2,10 +2,14 @@
 
 Owns choice (power of two choices by outstanding requests), passive ejection and the probes' word on health.
 It knows endpoints, not requests.
+
+Who may take traffic is looked up only after it has changed: a choice costs the same among a hundred endpoints
+as among two, however many of them are out.
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from proxy.core.balance import Ejector, choose
@@ -25,6 +29,8 @@ class BackendPool:
         "_ejector",
         "_lone",
         "_random",
+        "_ready",
+        "_ready_until",
         "connect_timeout_s",
         "endpoints",
         "idle_timeout_s",
@@ -43,6 +49,8 @@ class BackendPool:
         self._ejector = Ejector(settings.ejection, len(self.endpoints))
         self._random = random
         self._lone = self.endpoints[0] if len(self.endpoints) == 1 else None
+        self._ready: list[Endpoint] = []
+        self._ready_until = -math.inf  # when `_ready` is to be made anew
 
     def __repr__(self) -> str:
         return f"<BackendPool {self.path} {self.endpoints}>"
@@ -53,9 +61,18 @@ class BackendPool:
         lone = self._lone
         if lone is not None:
             return lone if lone.healthy else None
-        available = [e for e in self.endpoints if e.healthy and not self._ejector.ejected(e.index, now)]
-        others = [e for e in available if e is not other_than] if other_than is not None else available
-        return choose(others or available, self._random) if available else None
+        if now >= self._ready_until:
+            self._look_again(now)
+        ready = self._ready
+        if other_than is not None:
+            ready = [endpoint for endpoint in ready if endpoint is not other_than] or ready
+        return choose(ready, self._random) if ready else None
+
+    def _look_again(self, now: float) -> None:
+        """Who may take traffic, until the next of the ejected comes back or something else changes."""
+        ejected = self._ejector.ejected
+        self._ready = [e for e in self.endpoints if e.healthy and not ejected(e.index, now)]
+        self._ready_until = self._ejector.next_return(now)
 
     def choose_any(self) -> Endpoint:
         """The endpoint to try when none is believed healthy: for the path that nothing stands behind."""
@@ -68,8 +85,8 @@ class BackendPool:
 
     def failed(self, endpoint: Endpoint, now: float) -> None:
         """An attempt on `endpoint` failed through no fault of the client."""
-        if self._lone is None:
-            self._ejector.failure(endpoint.index, now)
+        if self._lone is None and self._ejector.failure(endpoint.index, now):
+            self._ready_until = -math.inf
 
     def statuses(self, now: float) -> list[EndpointStatus]:
         """Every endpoint as it stands."""
@@ -90,6 +107,7 @@ class BackendPool:
         for endpoint in self.endpoints:
             if endpoint.url == url:
                 endpoint.healthy = healthy
+                self._ready_until = -math.inf
 
     def health(self, now: float) -> float:
         """Share of the endpoints that may take traffic, 0..1."""

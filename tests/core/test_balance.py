@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
 from dataclasses import dataclass
@@ -171,6 +172,16 @@ def test_a_failing_endpoint_is_ejected_once_there_is_room() -> None:
     assert out(subject, 2, 100.0) == [0]
     subject.failure(1, 110.0)
     assert out(subject, 2, 110.0) == [1]
+
+
+def test_the_failure_that_ejects_says_so_and_the_first_to_come_back_is_known() -> None:
+    subject = ejector(4)
+    assert subject.next_return(100.0) == math.inf
+    assert [subject.failure(1, 100.0) for _ in range(6)] == [False, False, False, False, True, False]
+    fail(subject, 2, now=103.0)
+    assert subject.next_return(104.0) == 110.0
+    assert subject.next_return(110.0) == 113.0
+    assert subject.next_return(113.0) == math.inf
 
 
 def test_disabled_it_ejects_nothing() -> None:

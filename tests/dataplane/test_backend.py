@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import random
+from typing import TYPE_CHECKING, cast
+
+from hypothesis import given
+from hypothesis import strategies as st
+
 from proxy.config.schema import Backend
 from proxy.dataplane.backend import BackendPool
 from proxy.model import Path
 from tests.dataplane.wire import SteadyRandom
+
+if TYPE_CHECKING:
+    from proxy.dataplane.endpoint import Endpoint
 
 ONE, TWO, THREE = (f"http://127.0.0.1:{port}" for port in (9001, 9002, 9003))
 
@@ -60,6 +69,77 @@ def test_an_endpoint_that_keeps_failing_is_left_alone_for_a_while() -> None:
     assert [status.ejected for status in both.statuses(1.0)] == [True, False]
     assert both.health(1.0) == 0.5
     assert both.health(10.1) == 1.0
+
+
+class WatchedEndpoint:
+    """An endpoint that counts how often anybody asks after its health."""
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+        self.url = f"http://127.0.0.1:{9000 + index}"
+        self.outstanding = 0
+        self.looks = 0
+
+    @property
+    def healthy(self) -> bool:
+        self.looks += 1
+        return True
+
+
+def test_a_choice_among_many_looks_at_them_all_only_after_something_has_changed() -> None:
+    many = pool(*(f"http://127.0.0.1:{9000 + index}" for index in range(100)))
+    watched = [WatchedEndpoint(index) for index in range(100)]
+    many.endpoints[:] = cast("list[Endpoint]", watched)
+    for _ in range(50):
+        many.choose(0.0)
+    assert sum(endpoint.looks for endpoint in watched) == 100
+    many.failed(many.endpoints[7], 0.0)
+    many.choose(1.0)
+    assert sum(endpoint.looks for endpoint in watched) == 100
+    many.failed(many.endpoints[7], 0.0)  # the second one ejects it
+    many.choose(1.0)
+    assert sum(endpoint.looks for endpoint in watched) == 200
+
+
+events = st.lists(
+    st.tuples(
+        st.integers(0, 4),
+        st.sampled_from(["fails", "succeeds", "sick", "well"]),
+        st.sampled_from([0.0, 0.0, 1.0, 10.0, 30.0]),
+    ),
+    max_size=60,
+)
+
+
+@given(history=events, seed=st.integers(0, 1000))
+def test_whatever_happens_only_those_that_may_take_traffic_are_chosen(
+    history: list[tuple[int, str, float]], seed: int
+) -> None:
+    urls = [f"http://127.0.0.1:{9000 + index}" for index in range(5)]
+    backend = Backend.model_validate({"endpoints": urls, "ejection": {"consecutive_failures": 2}})
+    five, now = BackendPool(Path.V2, backend, random.Random(seed)), 100.0
+    for index, event, wait_s in history:
+        now += wait_s
+        if event == "fails":
+            five.failed(five.endpoints[index], now)
+        elif event == "succeeds":
+            five.succeeded(five.endpoints[index], now)
+        else:
+            five.set_health(urls[index], healthy=event == "well")
+        fit = {status.url for status in five.statuses(now) if status.healthy and not status.ejected}
+        seen = {chosen.url for _ in range(40) if (chosen := five.choose(now)) is not None}
+        assert seen <= fit
+        assert bool(seen) == bool(fit)
+
+
+def test_one_that_comes_back_is_chosen_again() -> None:
+    both = pool(ONE, TWO, duration="10s")
+    first, second = both.endpoints
+    both.failed(first, 0.0)
+    both.failed(first, 0.0)
+    second.outstanding = 1
+    assert both.choose(9.9) is second
+    assert both.choose(10.0) is first
 
 
 def test_a_second_attempt_takes_another_endpoint_if_there_is_one() -> None:
