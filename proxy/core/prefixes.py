@@ -15,11 +15,12 @@ _Entry: TypeAlias = "tuple[int, dict[bytes, int]]"
 class PrefixTable:
     """Prefix and method to a rollout's index, on segment boundaries."""
 
-    __slots__ = ("_entries", "_longest")
+    __slots__ = ("_entries", "_longest", "_slashed")
 
     def __init__(self) -> None:
         self._entries: dict[bytes, _Entry] = {}
         self._longest = 0
+        self._slashed = False  # whether any prefix but "/" ends in a slash
 
     def add(self, prefix: bytes, methods: frozenset[bytes], rollout: int) -> None:
         """Give `prefix` to `rollout`, for all methods if none are named. ValueError if another has it."""
@@ -30,6 +31,7 @@ class PrefixTable:
             by_method[method] = _claim(by_method.get(method, -1), rollout, prefix)
         self._entries[prefix] = (default, by_method)
         self._longest = max(self._longest, len(prefix))
+        self._slashed = self._slashed or (prefix != b"/" and prefix.endswith(b"/"))
 
     def match(self, path: bytes, method: bytes) -> int:
         """The rollout of the longest prefix that fits path and method, or -1."""
@@ -42,12 +44,16 @@ class PrefixTable:
         else:
             # No prefix is longer, so that a path of 16 KiB of slashes costs no more than a short one.
             end = self._longest + 1
+        slashed = self._slashed
         while (slash := path.rfind(b"/", 0, end)) > 0:
-            found = _pick(entries.get(path[: slash + 1]), method)
-            if found < 0:
-                found = _pick(entries.get(path[:slash]), method)
-            if found >= 0:
-                return found
+            if slashed and (entry := entries.get(path[: slash + 1])) is not None:
+                found = _pick(entry, method)
+                if found >= 0:
+                    return found
+            if (entry := entries.get(path[:slash])) is not None:
+                found = _pick(entry, method)
+                if found >= 0:
+                    return found
             end = slash
         return _pick(entries.get(b"/"), method)
 

@@ -143,9 +143,12 @@ class Split:
 
     `weight` is in buckets. `pins` are the keys that the lists decide. `suspended` (after a rollback or an
     abort) ignores pins to v2: whoever takes v2 out of service means everybody.
+
+    A list may hold a million keys. They stand once as bytes, for requests; which list a key is in, people are
+    told from the configuration's own sets.
     """
 
-    __slots__ = ("_below", "_rules", "index", "name", "pins", "salt", "suspended", "weight")
+    __slots__ = ("_below", "_lists", "index", "name", "pins", "salt", "suspended", "weight")
 
     def __init__(self, index: int, name: str, salt: bytes, weight: int = 0) -> None:
         self.index = index
@@ -155,23 +158,24 @@ class Split:
         self._below = _first_hash_beyond(weight)
         self.suspended = False
         self.pins: dict[bytes, Path] = {}
-        self._rules: dict[bytes, str] = {}
+        self._lists: tuple[tuple[str, frozenset[str]], ...] = ()  # the strongest first
 
     @classmethod
     def of(cls, index: int, rollout: Rollout) -> Split:
         """The split of a configured rollout at its starting weight. Deny beats allow, and v1 beats v2."""
         salt = rollout.name if rollout.salt is None else rollout.salt
         split = cls(index, rollout.name, salt.encode(), rollout.weight)
-        split._pin(rollout.allow.v2, _V2, "allow v2")
-        split._pin(rollout.allow.v1, _V1, "allow v1")
-        split._pin(rollout.deny.v1, _V2, "deny v1")
-        split._pin(rollout.deny.v2, _V1, "deny v2")
+        allow, deny = rollout.allow, rollout.deny
+        for keys, path in ((allow.v2, _V2), (allow.v1, _V1), (deny.v1, _V2), (deny.v2, _V1)):
+            for key in keys:
+                split.pins[key.encode()] = path
+        split._lists = (
+            ("deny v2", deny.v2),
+            ("deny v1", deny.v1),
+            ("allow v1", allow.v1),
+            ("allow v2", allow.v2),
+        )
         return split
-
-    def _pin(self, keys: frozenset[str], path: Path, rule: str) -> None:
-        for key in keys:
-            self.pins[key.encode()] = path
-            self._rules[key.encode()] = rule
 
     def apply(self, state: RolloutState) -> None:
         """Take over a published state: the next decision follows it."""
@@ -205,11 +209,14 @@ class Split:
             return Explanation(self.name, self.decide(None), "no key", weight=self.weight)
         bucket = (xxh3_64_intdigest(self.salt + key) * BUCKETS) >> 64
         if self.is_pinned(key):
-            rule = self._rules[key]
+            rule = self._list_of(key.decode())
         else:
             rule = "bucket < weight" if bucket < self.weight else "bucket >= weight"
         text = key.decode("utf-8", "backslashreplace")
         return Explanation(self.name, self.decide(key), rule, text, bucket, self.weight)
+
+    def _list_of(self, key: str) -> str:
+        return next(rule for rule, keys in self._lists if key in keys)
 
     def __repr__(self) -> str:
         suspended = " suspended" if self.suspended else ""

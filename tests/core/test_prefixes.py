@@ -64,6 +64,20 @@ def test_a_prefix_whose_methods_do_not_fit_is_passed_over() -> None:
     assert table.match(b"/a/b/c", b"PUT") == 0
 
 
+def test_a_slashed_prefix_whose_methods_do_not_fit_is_passed_over_too() -> None:
+    table = PrefixTable()
+    table.add(b"/a/", frozenset({b"PUT"}), 0)
+    table.add(b"/a", frozenset(), 1)
+    assert table.match(b"/a/b", b"PUT") == 0
+    assert table.match(b"/a/b", b"GET") == 1
+
+
+def test_without_slashed_prefixes_each_level_of_a_path_is_cut_once() -> None:
+    path = CountingPath(b"/a/b/c/d")
+    assert table_of(b"/", b"/x/y/z/and/more").match(path, b"GET") == 0
+    assert path.cuts == 3
+
+
 def test_a_prefix_belongs_to_one_rollout_for_each_method() -> None:
     table = table_of(b"/a")
     table.add(b"/a", frozenset(), 0)
