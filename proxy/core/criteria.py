@@ -32,6 +32,13 @@ def missing(phase: Phase, snapshot: Snapshot, in_phase_s: float) -> list[str]:
     return found + _unmet(phase.require, snapshot)
 
 
+def reads_latencies(phase: Phase) -> bool:
+    """Whether any criterion is about latencies."""
+    require = phase.require
+    limits = (require.latency_p50_below_s, require.latency_p95_below_s, require.latency_p99_below_s)
+    return any(limit is not None for limit in limits)
+
+
 def _unmet(require: Criteria, snapshot: Snapshot) -> list[str]:
     upper = {
         Metric.ERROR_RATE: require.error_rate_below,
@@ -43,8 +50,10 @@ def _unmet(require: Criteria, snapshot: Snapshot) -> list[str]:
     }
     found = []
     for metric, limit in upper.items():
+        if limit is None:
+            continue
         value, unit = GAUGES[metric].value(snapshot), GAUGES[metric].unit
-        if limit is not None and (value is None or value >= limit):
+        if value is None or value >= limit:
             found.append(f"{metric} {_shown(value, unit)}, must be below {limit:g}{unit}")
     if require.success_rate_above is not None:
         errors = GAUGES[Metric.ERROR_RATE].value(snapshot)

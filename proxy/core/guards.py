@@ -100,6 +100,11 @@ class GuardTracker:
 # ... what each metric means
 
 
+def takes_latency(metric: Metric) -> bool:
+    """Whether the metric's value comes from latencies, and not from counts alone."""
+    return metric.startswith("latency_")
+
+
 def _error_rate(s: Snapshot) -> float | None:
     sample = _sample_v2(s)
     return (s.v2.errors + s.not_asked) / sample if sample else None

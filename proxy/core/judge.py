@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from proxy.config.units import weight_of
-from proxy.core.criteria import missing
-from proxy.core.guards import GuardTracker
+from proxy.core.criteria import missing, reads_latencies
+from proxy.core.guards import GuardTracker, takes_latency
 from proxy.core.rollout import phase_index
 from proxy.core.tally import Tally
 from proxy.core.window import Window
@@ -52,12 +52,14 @@ class _Finding:
 class Judge:
     """Judges one rollout: every tick `observe`, then `judge`; `restart` after a new weight or phase."""
 
-    __slots__ = ("_evidence", "_health", "_mixed", "_observed_at", "_plan", "_trackers", "_windows")
+    __slots__ = ("_evidence", "_health", "_mixed", "_observed_at", "_plan", "_timed", "_trackers", "_windows")
 
     def __init__(self, rollout: Rollout) -> None:
         self._plan = rollout
         self._trackers = tuple(_trackers(rollout.guards))
         self._windows = {guard.window_s: Window(guard.window_s) for guard in rollout.guards}
+        # Which windows some guard reads latencies from: summing them up is most of a tick.
+        self._timed = frozenset(guard.window_s for guard in rollout.guards if takes_latency(guard.metric))
         self._evidence = Tally()  # since the phase began
         self._health = (1.0, 1.0)
         self._observed_at: float | None = None
@@ -111,7 +113,10 @@ class Judge:
     # ... guards
 
     def _read_windows(self, now: float) -> dict[float, Snapshot]:
-        return {s: window.tally(now).snapshot(s, *self._health) for s, window in self._windows.items()}
+        return {
+            s: window.tally(now).snapshot(s, *self._health, latencies=s in self._timed)
+            for s, window in self._windows.items()
+        }
 
     def _read_guards(self, now: float, snapshots: dict[float, Snapshot]) -> tuple[GuardReading, ...]:
         if snapshots:
@@ -151,7 +156,7 @@ class Judge:
         cause = f"phase:{phase.name}"
         if not self._plan.judge.enabled:
             return [_Finding(Verdict.HOLD, f"phase {phase.name}: the judge is off", cause)]
-        seen = self._evidence.snapshot(in_phase_s, *self._health)
+        seen = self._evidence.snapshot(in_phase_s, *self._health, latencies=reads_latencies(phase))
         wanting = missing(phase, seen, in_phase_s)
         if wanting:
             return [_Finding(Verdict.HOLD, f"phase {phase.name}: {what}", cause) for what in wanting]

@@ -2,15 +2,17 @@
 
 Owns what is inside a window and when it leaves. Must never know a limit or where tallies come from.
 
-A push costs one merge, an expiry one subtraction, whatever the window's length. Memory is bounded: pushes
-that come closer together than 1/120 of the length share an entry, so that a window of a day holds 120
-tallies, not 86,400, and forgets at most 1/120 of its length too early.
+A sum costs one merge for each entry that is new since it was last asked for, and one subtraction for each
+that has left, whatever the window's length; nobody asks, nothing is summed. Memory is bounded: pushes that
+come closer together than 1/120 of the length share an entry, so that a window of a day holds 120 tallies, not
+86,400, and forgets at most 1/120 of its length too early.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from itertools import islice
 
 from proxy.core.tally import Tally
 
@@ -27,21 +29,23 @@ class _Entry:
 class Window:
     """The tallies of the last `length_s` seconds. `now` is monotonic seconds and never goes back."""
 
-    __slots__ = ("_entries", "_sum", "length_s")
+    __slots__ = ("_entries", "_sum", "_summed", "length_s")
 
     def __init__(self, length_s: float) -> None:
         self.length_s = length_s
         self._entries: deque[_Entry] = deque()
         self._sum = Tally()
+        self._summed = 0  # how many entries, from the oldest on, are in the sum
 
     def push(self, now: float, tally: Tally) -> None:
         """Take in what was drained at `now`. `tally` must not change afterwards; windows share it."""
         self._expire(now)
-        self._sum.add(tally)
         last = self._entries[-1] if self._entries else None
         if last is None or now - last.at >= self.length_s / _ENTRIES:
             self._entries.append(_Entry(now, tally, owned=False))
             return
+        if self._summed == len(self._entries):
+            self._sum.add(tally)
         if not last.owned:
             shared, last.tally, last.owned = last.tally, Tally(), True
             last.tally.add(shared)
@@ -50,16 +54,23 @@ class Window:
     def tally(self, now: float) -> Tally:
         """The sum over the window that ends at `now`. It belongs to the window: valid until the next call."""
         self._expire(now)
+        for entry in islice(self._entries, self._summed, None):
+            self._sum.add(entry.tally)
+        self._summed = len(self._entries)
         return self._sum
 
     def clear(self) -> None:
         """Forget everything."""
         self._entries.clear()
         self._sum = Tally()
+        self._summed = 0
 
     def _expire(self, now: float) -> None:
         while self._entries and now - self._entries[0].at >= self.length_s:
-            self._sum.subtract(self._entries.popleft().tally)
+            gone = self._entries.popleft()
+            if self._summed:
+                self._sum.subtract(gone.tally)
+                self._summed -= 1
 
     def __repr__(self) -> str:
         return f"Window({self.length_s:g} s, {len(self._entries)} entries)"

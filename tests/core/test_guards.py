@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from proxy.core.guards import GAUGES, GuardTracker
+from proxy.core.guards import GAUGES, GuardTracker, takes_latency
 from proxy.core.tally import ERROR_INDEX, FALLBACK_INDEX, Tally
 from proxy.model import Action, ErrorClass, FallbackReason, GuardReading, Metric, Snapshot
 from tests.core.plans import plan, second
@@ -251,3 +251,18 @@ def test_repr_shows_since_when() -> None:
     tally.v2.errors[ERROR_INDEX[ErrorClass.TIMEOUT]] = 20
     watched.read(12.0, tally.snapshot(60.0))
     assert repr(watched) == "GuardTracker(error_rate above 0.1, crossed since 12)"
+
+
+def test_every_metric_that_reads_latencies_says_so() -> None:
+    counts = Tally()
+    for side in (counts.v1, counts.v2):
+        side.requests = 10
+        for latency_s in (0.1, 0.2, 0.4):
+            side.latency.record(latency_s * (2 if side is counts.v2 else 1))
+    counts.assigned_v2 = counts.client_requests = 10
+    full, without = counts.snapshot(10.0), counts.snapshot(10.0, latencies=False)
+    for metric, gauge in GAUGES.items():
+        if takes_latency(metric):
+            assert gauge.value(full)
+        else:
+            assert gauge.value(full) == gauge.value(without)

@@ -147,3 +147,37 @@ def test_adding_and_subtracting_restores(a: list[float], b: list[float]) -> None
     merged.add(histogram(b))
     merged.subtract(histogram(b))
     assert merged == histogram(a)
+
+
+deeds = st.lists(
+    st.tuples(st.sampled_from(["record", "lend", "add", "subtract", "read"]), samples), max_size=25
+)
+
+
+@given(deeds)
+def test_what_is_remembered_between_readings_is_never_stale(history: list[tuple[str, list[float]]]) -> None:
+    subject, held, taken = Histogram(), list[float](), list[list[float]]()
+    for deed, values in history:
+        match deed:
+            case "record":
+                for value in [0.0, *values]:
+                    subject.record(value)
+                held += [0.0, *values]
+            case "lend":  # merged into another, so that the filled buckets are remembered
+                other = histogram(values)
+                other.add(subject)
+                assert other == histogram(values + held)
+            case "add":
+                subject.add(histogram(values))
+                taken.append(values)
+                held += values
+            case "subtract" if taken:
+                gone = taken.pop()
+                subject.subtract(histogram(gone))
+                for value in gone:
+                    held.remove(value)
+            case _:
+                assert subject.summary() == histogram(held).summary()
+    assert subject == histogram(held)
+    assert subject.count == len(held)
+    assert subject.summary() == histogram(held).summary()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from proxy.core.histogram import Histogram
 from proxy.core.judge import PRECEDENCE, SEVERITY, Judge
 from proxy.core.rollout import step
 from proxy.core.tally import Tally
@@ -299,3 +300,30 @@ def test_repr_shows_what_it_has_seen() -> None:
     judge = Judge(phased(ERRORS))
     judge.observe(0.0, BAD)
     assert repr(judge) == "Judge(default, 1 guards, 100 requests to v2 in phase)"
+
+
+# ... latencies, which are summed up only where something reads them
+
+
+def slow(latency_s: float, requests: int = 100) -> Tally:
+    tally = second(v2=requests, v1=requests)
+    for side in (tally.v1, tally.v2):
+        side.latency = Histogram()
+        for _ in range(requests):
+            side.latency.record(latency_s)
+    return tally
+
+
+@pytest.mark.parametrize("window", ["10s", "60s"])
+def test_a_guard_on_latency_fires_beside_guards_on_counts(window: str) -> None:
+    guard: dict[str, object] = {"metric": "latency_p95", "above": "1s", "window": window}
+    assert judged(guarded(ERRORS, guard), slow(0.5)).verdict is Verdict.HOLD
+    judgment = judged(guarded(ERRORS, guard), slow(2.0))
+    assert (judgment.verdict, judgment.cause) == (Verdict.FAIL, "guard:latency_p95")
+
+
+def test_a_criterion_on_latency_holds_the_phase() -> None:
+    phase = {"name": "canary", "percentage": 1, "require": {"latency_p95_below": "1s"}}
+    for latency_s, verdict in ((0.5, Verdict.PASS), (2.0, Verdict.HOLD)):
+        judge = Judge(plan(phases=[phase, {"name": "all", "percentage": 100}]))
+        assert judged(judge, slow(latency_s), on=CANARY).verdict is verdict

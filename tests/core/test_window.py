@@ -103,3 +103,39 @@ def test_entries_that_were_merged_leave_at_most_a_120th_too_early(pauses: list[f
     at_most = sum(now - at < 60.0 for at in pushed)
     at_least = sum(now - at < 60.0 * 119 / 120 for at in pushed)
     assert at_least <= window.tally(now).client_requests <= at_most
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(min_value=0.0, max_value=12.0), st.integers(0, 5), st.booleans()), max_size=60
+    )
+)
+def test_a_sum_is_the_same_however_often_it_was_asked_for(steps: list[tuple[float, int, bool]]) -> None:
+    asked, silent, now = Window(30.0), Window(30.0), 0.0
+    for pause_s, requests, asks in steps:
+        now += pause_s
+        asked.push(now, of(requests))
+        silent.push(now, of(requests))
+        if asks:
+            asked.tally(now)
+    assert asked.tally(now + 5.0) == silent.tally(now + 5.0)
+
+
+def test_nothing_is_summed_until_somebody_asks() -> None:
+    window, now = Window(10.0), 0.0
+    for tick in range(100):
+        now = float(tick)
+        window.push(now, of(1))
+    assert window._sum == Tally()
+    assert window.tally(now).client_requests == 10
+
+
+def test_a_window_that_was_read_and_cleared_sums_anew() -> None:
+    window = Window(10.0)
+    for tick in range(3):
+        window.push(float(tick), of(1))
+    window.tally(2.0)
+    window.clear()
+    window.push(3.0, of(5))
+    assert window.tally(3.0).client_requests == 5
+    assert window.tally(13.0) == Tally()
