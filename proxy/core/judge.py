@@ -57,9 +57,12 @@ class Judge:
     def __init__(self, rollout: Rollout) -> None:
         self._plan = rollout
         self._trackers = tuple(_trackers(rollout.guards))
-        self._windows = {guard.window_s: Window(guard.window_s) for guard in rollout.guards}
         # Which windows some guard reads latencies from: summing them up is most of a tick.
         self._timed = frozenset(guard.window_s for guard in rollout.guards if takes_latency(guard.metric))
+        self._windows = {
+            guard.window_s: Window(guard.window_s, latencies=guard.window_s in self._timed)
+            for guard in rollout.guards
+        }
         self._evidence = Tally()  # since the phase began
         self._health = (1.0, 1.0)
         self._observed_at: float | None = None

@@ -40,17 +40,19 @@ class PathTally:
     errors: list[int] = field(default_factory=_no_errors)  # in the order of ErrorClass
     latency: Histogram = field(default_factory=Histogram)
 
-    def add(self, other: PathTally) -> None:
+    def add(self, other: PathTally, *, latencies: bool = True) -> None:
         """Merge `other` in."""
         self.requests += other.requests
         _add(self.errors, other.errors)
-        self.latency.add(other.latency)
+        if latencies:
+            self.latency.add(other.latency)
 
-    def subtract(self, other: PathTally) -> None:
+    def subtract(self, other: PathTally, *, latencies: bool = True) -> None:
         """Take `other`, which was added before, out again."""
         self.requests -= other.requests
         _subtract(self.errors, other.errors)
-        self.latency.subtract(other.latency)
+        if latencies:
+            self.latency.subtract(other.latency)
 
     def summary(self, *, latencies: bool = True) -> PathSummary:
         """The frozen reading, `latencies` left at 0 unless wanted. Error classes without an error are left
@@ -85,10 +87,10 @@ class Tally:
         """The attempts on `path`."""
         return self.v1 if path is Path.V1 else self.v2
 
-    def add(self, other: Tally) -> None:
-        """Merge `other` in."""
-        self.v1.add(other.v1)
-        self.v2.add(other.v2)
+    def add(self, other: Tally, *, latencies: bool = True) -> None:
+        """Merge `other` in, its `latencies` only if they are wanted: they are most of the work."""
+        self.v1.add(other.v1, latencies=latencies)
+        self.v2.add(other.v2, latencies=latencies)
         self.assigned_v1 += other.assigned_v1
         self.assigned_v2 += other.assigned_v2
         self.overridden += other.overridden
@@ -99,10 +101,10 @@ class Tally:
         self.client_errors += other.client_errors
         self.client_aborts += other.client_aborts
 
-    def subtract(self, other: Tally) -> None:
-        """Take `other`, which was added before, out again."""
-        self.v1.subtract(other.v1)
-        self.v2.subtract(other.v2)
+    def subtract(self, other: Tally, *, latencies: bool = True) -> None:
+        """Take `other`, which was added before in the same way, out again."""
+        self.v1.subtract(other.v1, latencies=latencies)
+        self.v2.subtract(other.v2, latencies=latencies)
         self.assigned_v1 -= other.assigned_v1
         self.assigned_v2 -= other.assigned_v2
         self.overridden -= other.overridden

@@ -27,12 +27,14 @@ class _Entry:
 
 
 class Window:
-    """The tallies of the last `length_s` seconds. `now` is monotonic seconds and never goes back."""
+    """The tallies of the last `length_s` seconds, without their `latencies` if nobody reads those. `now` is
+    monotonic seconds and never goes back."""
 
-    __slots__ = ("_entries", "_sum", "_summed", "length_s")
+    __slots__ = ("_entries", "_latencies", "_sum", "_summed", "length_s")
 
-    def __init__(self, length_s: float) -> None:
+    def __init__(self, length_s: float, *, latencies: bool = True) -> None:
         self.length_s = length_s
+        self._latencies = latencies
         self._entries: deque[_Entry] = deque()
         self._sum = Tally()
         self._summed = 0  # how many entries, from the oldest on, are in the sum
@@ -45,17 +47,17 @@ class Window:
             self._entries.append(_Entry(now, tally, owned=False))
             return
         if self._summed == len(self._entries):
-            self._sum.add(tally)
+            self._sum.add(tally, latencies=self._latencies)
         if not last.owned:
             shared, last.tally, last.owned = last.tally, Tally(), True
-            last.tally.add(shared)
-        last.tally.add(tally)
+            last.tally.add(shared, latencies=self._latencies)
+        last.tally.add(tally, latencies=self._latencies)
 
     def tally(self, now: float) -> Tally:
         """The sum over the window that ends at `now`. It belongs to the window: valid until the next call."""
         self._expire(now)
         for entry in islice(self._entries, self._summed, None):
-            self._sum.add(entry.tally)
+            self._sum.add(entry.tally, latencies=self._latencies)
         self._summed = len(self._entries)
         return self._sum
 
@@ -69,7 +71,7 @@ class Window:
         while self._entries and now - self._entries[0].at >= self.length_s:
             gone = self._entries.popleft()
             if self._summed:
-                self._sum.subtract(gone.tally)
+                self._sum.subtract(gone.tally, latencies=self._latencies)
                 self._summed -= 1
 
     def __repr__(self) -> str:

@@ -139,3 +139,20 @@ def test_a_window_that_was_read_and_cleared_sums_anew() -> None:
     window.push(3.0, of(5))
     assert window.tally(3.0).client_requests == 5
     assert window.tally(13.0) == Tally()
+
+
+@given(st.lists(st.tuples(st.floats(min_value=0.0, max_value=3.0), st.integers(0, 5)), max_size=60))
+def test_without_latencies_the_counts_are_the_same_and_no_latency_is_summed(
+    steps: list[tuple[float, int]],
+) -> None:
+    whole, counts, now = Window(10.0), Window(10.0, latencies=False), 0.0
+    for pause_s, requests in steps:
+        now += pause_s
+        tally = of(requests)
+        tally.v2.requests = requests
+        tally.v2.latency.record(0.01)
+        whole.push(now, tally)
+        counts.push(now, tally)
+    told, untold = whole.tally(now), counts.tally(now)
+    assert untold.v1.latency.count == untold.v2.latency.count == 0
+    assert told.snapshot(10.0, latencies=False) == untold.snapshot(10.0, latencies=False)
