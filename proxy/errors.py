@@ -116,3 +116,7 @@ class StoreCorrupt(ControlError):
 
     status = 500
     title = "store content is not usable"
+
+
+class WireError(DualpathError):
+    """What came from another of our processes is not what both have agreed on; nothing of it was taken in."""

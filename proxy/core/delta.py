@@ -1,0 +1,274 @@
+"""The wire format of reports: what one process that serves requests tells the one that decides.
+
+Workers tell their supervisor with it. It is plain JSON, so that peers on other machines can be told the same
+way. A report holds what has happened since the last one, never sums since the start: whoever adds up all
+reports of all processes, each once, has everything. Therefore each report is numbered, and a number that does
+not go up is not taken in again. Histograms are sparse: pairs of bucket and count.
+
+Owns the format, its version and its limits. A report is taken in whole or refused with a `WireError`. Must
+never know how it travels, nor what the figures mean to a judge.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import compress
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from proxy.core.breaker import BreakerState
+from proxy.core.histogram import BUCKET_COUNT, MAX_US, Histogram
+from proxy.core.tally import ERROR_CLASSES, FALLBACK_REASONS, PathTally, Tally
+from proxy.errors import WireError
+from proxy.model import EndpointStatus, Path
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+VERSION: Final = 1
+"""Grows when an older reader would misread a report. Readers ignore keys that they do not know."""
+
+MOST: Final = 1 << 40
+"""No process counts further than this between two reports; its lag and latencies end far below, too."""
+
+DISABLED: Final = "disabled"
+_BREAKERS: Final = frozenset({DISABLED, *BreakerState})
+_PATHS: Final = ("v1", "v2")
+_LONGEST_TEXT: Final = 2048
+_MOST_ENTRIES: Final = 10_000
+_COUNTERS: Final = (
+    *("assigned_v1", "assigned_v2", "overridden", "fallback_errors"),
+    *("client_requests", "client_errors", "client_aborts"),
+)
+
+_T = TypeVar("_T")
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How busy a process is: open client connections, requests under way, how late its loop came round."""
+
+    connections: int = 0
+    requests: int = 0
+    lag_s: float = 0.0
+    rss_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutDelta:
+    """One rollout in one process: what was counted while `revision` was in force, and its breaker."""
+
+    name: str
+    revision: int
+    breaker: str  # a `BreakerState`, or "disabled"
+    tally: Tally
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """One report. `source` names the process for as long as it lives; `number` grows by one per report."""
+
+    source: str
+    number: int
+    rollouts: tuple[RolloutDelta, ...] = ()
+    endpoints: tuple[EndpointStatus, ...] = ()
+    load: Load = field(default_factory=Load)
+
+
+class Sequences:
+    """Which reports have been taken in: of each source the highest number."""
+
+    __slots__ = ("_highest", "lost")
+
+    def __init__(self) -> None:
+        self._highest: dict[str, int] = {}
+        self.lost = 0  # numbers that were left out and can no longer be taken in
+
+    def is_next(self, source: str, number: int) -> bool:
+        """Whether the report is to be counted; False for one that came before, or came too late."""
+        highest = self._highest.get(source, 0)
+        if number <= highest:
+            return False
+        self.lost += number - highest - 1
+        self._highest[source] = number
+        return True
+
+    def forget(self, source: str) -> None:
+        """The process has ended: its name is not used again."""
+        self._highest.pop(source, None)
+
+    def __repr__(self) -> str:
+        return f"Sequences({len(self._highest)} sources, {self.lost} lost)"
+
+
+# ... writing
+
+
+def written(delta: Delta) -> Document:
+    """The report as plain JSON values."""
+    load = delta.load
+    return {
+        "version": VERSION,
+        "source": delta.source,
+        "number": delta.number,
+        "rollouts": [_rollout(rollout) for rollout in delta.rollouts],
+        "endpoints": [
+            [e.path.value, e.url, e.healthy, e.ejected, e.outstanding, e.idle_connections]
+            for e in delta.endpoints
+        ],
+        "load": [load.connections, load.requests, load.lag_s, load.rss_bytes],
+    }
+
+
+def _rollout(rollout: RolloutDelta) -> Document:
+    document: Document = {"name": rollout.name, "revision": rollout.revision, "breaker": rollout.breaker}
+    tally = rollout.tally
+    for name in _COUNTERS:
+        if count := getattr(tally, name):
+            document[name] = count
+    for name, counts in (("fallbacks", tally.fallbacks), ("over_budget", tally.over_budget)):
+        if any(counts):
+            document[name] = list(counts)
+    for path in Path:
+        if (side := tally.of(path)).requests:
+            document[path.value] = _path(side)
+    return document
+
+
+def _path(side: PathTally) -> Document:
+    counts = side.latency.counts
+    sparse = [number for index in compress(range(BUCKET_COUNT), counts) for number in (index, counts[index])]
+    return {
+        "requests": side.requests,
+        "errors": list(side.errors),
+        "total_us": side.latency.total_us,
+        "latency": sparse,
+    }
+
+
+# ... reading
+
+
+def read(document: object) -> Delta:
+    """The report of a JSON document. Raises `WireError` with the place and what was expected there."""
+    table = _table(document, "report")
+    version = table.get("version")
+    if version != VERSION or isinstance(version, bool):
+        raise WireError(f"report: version {version!r}"[:80] + f", not {VERSION}")
+    connections, requests, lag_s, rss_bytes = _row(table.get("load"), 4, "load")
+    return Delta(
+        source=_text(table.get("source"), "source"),
+        number=_count(table.get("number"), "number", least=1),
+        rollouts=tuple(_all(table.get("rollouts"), "rollouts", _read_rollout)),
+        endpoints=tuple(_all(table.get("endpoints"), "endpoints", _read_endpoint)),
+        load=Load(
+            _count(connections, "load"),
+            _count(requests, "load"),
+            _seconds(lag_s, "load"),
+            _count(rss_bytes, "load"),
+        ),
+    )
+
+
+def _read_rollout(document: object, at: str) -> RolloutDelta:
+    table = _table(document, at)
+    breaker = _text(table.get("breaker"), f"{at}.breaker")
+    if breaker not in _BREAKERS:
+        raise WireError(f"{at}.breaker: no such state")
+    return RolloutDelta(
+        name=_text(table.get("name"), f"{at}.name"),
+        revision=_count(table.get("revision"), f"{at}.revision"),
+        breaker=breaker,
+        tally=Tally(
+            _read_path(table.get("v1"), f"{at}.v1"),
+            _read_path(table.get("v2"), f"{at}.v2"),
+            fallbacks=_counts(table.get("fallbacks"), len(FALLBACK_REASONS), f"{at}.fallbacks"),
+            over_budget=_counts(table.get("over_budget"), len(FALLBACK_REASONS), f"{at}.over_budget"),
+            **{name: _count(table.get(name, 0), f"{at}.{name}") for name in _COUNTERS},
+        ),
+    )
+
+
+def _read_path(document: object, at: str) -> PathTally:
+    if document is None:
+        return PathTally()
+    table = _table(document, at)
+    requests = _count(table.get("requests"), f"{at}.requests")
+    errors = _counts(table.get("errors"), len(ERROR_CLASSES), f"{at}.errors")
+    latency = _read_histogram(table.get("latency"), f"{at}.latency")
+    latency.total_us = _count(table.get("total_us"), f"{at}.total_us", most=requests * MAX_US)
+    # Each attempt is one request and one latency; a sum that is off would make every quantile wrong for good.
+    if latency.count != requests or sum(errors) > requests:
+        raise WireError(f"{at}: its counts contradict each other")
+    return PathTally(requests, errors, latency)
+
+
+def _read_histogram(value: object, at: str) -> Histogram:
+    histogram = Histogram()
+    entries = _list(value, at)
+    if len(entries) % 2 or len(entries) > 2 * BUCKET_COUNT:
+        raise WireError(f"{at}: must be pairs of bucket and count")
+    for index, count in zip(entries[::2], entries[1::2], strict=True):
+        histogram.counts[_count(index, at, most=BUCKET_COUNT - 1)] += _count(count, at)
+    return histogram
+
+
+def _read_endpoint(document: object, at: str) -> EndpointStatus:
+    path, url, healthy, ejected, outstanding, idle = _row(document, 6, at)
+    if path not in _PATHS:
+        raise WireError(f"{at}: must be of v1 or v2")
+    if not isinstance(healthy, bool) or not isinstance(ejected, bool):
+        raise WireError(f"{at}: must say true or false to healthy and ejected")
+    return EndpointStatus(
+        Path(path), _text(url, at), healthy, ejected, _count(outstanding, at), _count(idle, at)
+    )
+
+
+# ... single values
+
+
+def _table(value: object, at: str) -> Document:
+    if not isinstance(value, dict):
+        raise WireError(f"{at}: must be an object")
+    return value
+
+
+def _list(value: object, at: str) -> list[Any]:
+    if not isinstance(value, list) or len(value) > _MOST_ENTRIES:
+        raise WireError(f"{at}: must be a list of at most {_MOST_ENTRIES} entries")
+    return value
+
+
+def _row(value: object, length: int, at: str) -> list[Any]:
+    row = _list(value, at)
+    if len(row) != length:
+        raise WireError(f"{at}: must be {length} values")
+    return row
+
+
+def _all(value: object, at: str, entry: Callable[[object, str], _T]) -> Iterator[_T]:
+    return (entry(item, f"{at}.{index}") for index, item in enumerate(_list(value, at)))
+
+
+def _text(value: object, at: str) -> str:
+    if not isinstance(value, str) or not 0 < len(value) <= _LONGEST_TEXT:
+        raise WireError(f"{at}: must be text of 1 to {_LONGEST_TEXT} characters")
+    return value
+
+
+def _count(value: object, at: str, *, least: int = 0, most: int = MOST) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise WireError(f"{at}: must be a whole number from {least} to {most}")
+    return value
+
+
+def _counts(value: object, length: int, at: str) -> list[int]:
+    if value is None:
+        return [0] * length
+    return [_count(count, at) for count in _row(value, length, at)]
+
+
+def _seconds(value: object, at: str) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= MOST:
+        raise WireError(f"{at}: must be seconds from 0")
+    return float(value)

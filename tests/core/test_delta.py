@@ -1,0 +1,237 @@
+"""Reports read back as what was written, or are refused whole."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.core.delta import MOST, Delta, Load, RolloutDelta, Sequences, read, written
+from proxy.core.histogram import BUCKET_COUNT
+from proxy.core.tally import ERROR_INDEX, FALLBACK_INDEX, Tally
+from proxy.errors import WireError
+from proxy.model import EndpointStatus, ErrorClass, FallbackReason, Path
+
+COUNTS = st.integers(0, 1_000_000)
+NAMES = st.text(min_size=1, max_size=20)
+
+
+@st.composite
+def tallies(draw: st.DrawFn) -> Tally:
+    tally = Tally(
+        assigned_v1=draw(COUNTS),
+        assigned_v2=draw(COUNTS),
+        overridden=draw(COUNTS),
+        fallback_errors=draw(COUNTS),
+        client_requests=draw(COUNTS),
+        client_errors=draw(COUNTS),
+        client_aborts=draw(COUNTS),
+    )
+    for path in Path:
+        side = tally.of(path)
+        for latency_s in draw(st.lists(st.floats(0, 2_000), max_size=10)):
+            side.requests += 1
+            side.latency.record(latency_s)
+        if side.requests:
+            side.errors[draw(st.integers(0, len(side.errors) - 1))] = draw(st.integers(0, side.requests))
+    for reason in draw(st.lists(st.sampled_from(FallbackReason), max_size=4)):
+        tally.fallbacks[FALLBACK_INDEX[reason]] += 1
+        tally.over_budget[FALLBACK_INDEX[reason]] += 2
+    return tally
+
+
+DELTAS = st.builds(
+    Delta,
+    source=NAMES,
+    number=st.integers(1, MOST),
+    rollouts=st.lists(
+        st.builds(
+            RolloutDelta,
+            NAMES,
+            COUNTS,
+            st.sampled_from(["closed", "open", "half_open", "disabled"]),
+            tallies(),
+        ),
+        max_size=3,
+    ).map(tuple),
+    endpoints=st.lists(
+        st.builds(EndpointStatus, st.sampled_from(Path), NAMES, st.booleans(), st.booleans(), COUNTS, COUNTS),
+        max_size=3,
+    ).map(tuple),
+    load=st.builds(Load, COUNTS, COUNTS, st.floats(0, 1_000), COUNTS),
+)
+
+
+@given(DELTAS)
+def test_what_is_written_reads_back_equal(delta: Delta) -> None:
+    assert read(json.loads(json.dumps(written(delta)))) == delta
+
+
+def test_nothing_that_happened_takes_no_room() -> None:
+    assert written(Delta("w", 1, (RolloutDelta("default", 3, "closed", Tally()),)))["rollouts"] == [
+        {"name": "default", "revision": 3, "breaker": "closed"}
+    ]
+
+
+def test_a_histogram_is_pairs_of_bucket_and_count() -> None:
+    tally = Tally()
+    tally.v2.requests = 3
+    tally.v2.errors[ERROR_INDEX[ErrorClass.STATUS]] = 1
+    for latency_s in (0.000_010, 0.000_010, 0.000_063):
+        tally.v2.latency.record(latency_s)
+    document = written(Delta("w", 1, (RolloutDelta("default", 0, "open", tally),)))["rollouts"][0]
+    assert document["v2"] == {
+        "requests": 3,
+        "errors": [0, 0, 0, 0, 0, 1],
+        "total_us": 83,
+        "latency": [10, 2, 63, 1],
+    }
+    assert "v1" not in document
+
+
+def test_unknown_keys_are_left_alone() -> None:
+    delta = Delta("w", 1)
+    assert read({**written(delta), "later": 1}) == delta
+
+
+# ... what is refused
+
+
+def sound() -> dict[str, Any]:
+    """A report with something everywhere."""
+    tally = Tally(assigned_v2=1, client_requests=1)
+    tally.v2.requests = 1
+    tally.v2.latency.record(0.5)
+    tally.fallbacks[0] = 1
+    endpoint = EndpointStatus(Path.V1, "http://a:1", True, False, 0, 0)
+    return written(Delta("w", 1, (RolloutDelta("default", 2, "closed", tally),), (endpoint,)))
+
+
+def _at(document: Any, path: str) -> tuple[Any, Any]:
+    *above, last = [int(part) if part.isdigit() else part for part in path.split(".")]
+    for part in above:
+        document = document[part]
+    return document, last
+
+
+@pytest.mark.parametrize("absurd", [-1, True, 1.5, "1", None, [], {}, MOST + 1, float("nan")])
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("number", "load.0", "load.1", "load.3", "rollouts.0.revision", "rollouts.0.client_requests"),
+        *("rollouts.0.fallbacks.0", "rollouts.0.v2.requests", "rollouts.0.v2.errors.0"),
+        *("rollouts.0.v2.total_us", "rollouts.0.v2.latency.0", "rollouts.0.v2.latency.1"),
+        *("endpoints.0.4", "endpoints.0.5"),
+    ],
+)
+def test_a_count_is_a_whole_number_within_reason(path: str, absurd: object) -> None:
+    document = sound()
+    table, key = _at(document, path)
+    table[key] = absurd
+    with pytest.raises(WireError, match="must be a whole number"):
+        read(document)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "says"),
+    [
+        ("version", 2, "report: version 2, not 1"),
+        ("version", True, "report: version True, not 1"),
+        ("version", "x" * 10_000, "report: version 'xxx"),
+        ("source", "", "source: must be text"),
+        ("source", "x" * 3000, "source: must be text"),
+        ("source", 5, "source: must be text"),
+        ("number", 0, "number: must be a whole number from 1"),
+        ("load", None, "load: must be a list"),
+        ("load", [1, 2, 3], "load: must be 4 values"),
+        ("load.2", -0.5, "load: must be seconds"),
+        ("load.2", "1", "load: must be seconds"),
+        ("load.2", True, "load: must be seconds"),
+        ("load.2", float("nan"), "load: must be seconds"),
+        ("rollouts", {}, "rollouts: must be a list"),
+        ("rollouts", [{}] * 10_001, "rollouts: must be a list of at most"),
+        ("rollouts.0", 5, "rollouts.0: must be an object"),
+        ("rollouts.0.name", None, "rollouts.0.name: must be text"),
+        ("rollouts.0.breaker", "ajar", "rollouts.0.breaker: no such state"),
+        ("rollouts.0.fallbacks", [1], "rollouts.0.fallbacks: must be 7 values"),
+        ("rollouts.0.v2", [], "rollouts.0.v2: must be an object"),
+        ("rollouts.0.v2.errors", [0] * 9, "rollouts.0.v2.errors: must be 6 values"),
+        ("rollouts.0.v2.errors.0", 2, "rollouts.0.v2: its counts contradict each other"),
+        ("rollouts.0.v2.requests", 2, "rollouts.0.v2: its counts contradict each other"),
+        ("rollouts.0.v2.latency", [], "rollouts.0.v2: its counts contradict each other"),
+        ("rollouts.0.v2.latency", [1], "rollouts.0.v2.latency: must be pairs"),
+        ("rollouts.0.v2.latency", [0, 0] * (BUCKET_COUNT + 1), "rollouts.0.v2.latency: must be pairs"),
+        ("rollouts.0.v2.latency.0", BUCKET_COUNT, "rollouts.0.v2.latency: must be a whole number"),
+        ("rollouts.0.v2.total_us", 1 << 31, "rollouts.0.v2.total_us: must be a whole number"),
+        ("endpoints.0", ["v1"], "endpoints.0: must be 6 values"),
+        ("endpoints.0.0", "v3", "endpoints.0: must be of v1 or v2"),
+        ("endpoints.0.0", [], "endpoints.0: must be of v1 or v2"),
+        ("endpoints.0.1", 5, "endpoints.0: must be text"),
+        ("endpoints.0.2", 1, "endpoints.0: must say true or false"),
+        ("endpoints.0.3", None, "endpoints.0: must say true or false"),
+    ],
+)
+def test_what_is_not_as_agreed_is_refused_with_its_place(path: str, value: object, says: str) -> None:
+    document = sound()
+    table, key = _at(document, path)
+    table[key] = value
+    with pytest.raises(WireError) as refused:
+        read(document)
+    assert str(refused.value).startswith(says)
+    assert len(str(refused.value)) < 200
+
+
+@pytest.mark.parametrize("document", [None, 5, "x", [], [{}], {}])
+def test_what_is_no_report_is_refused(document: object) -> None:
+    with pytest.raises(WireError):
+        read(document)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(
+    value=JSON,
+    path=st.sampled_from(["source", "load", "rollouts", "rollouts.0", "rollouts.0.v2", "endpoints.0"]),
+)
+def test_nothing_but_one_error_is_raised(value: object, path: str) -> None:
+    document = sound()
+    table, key = _at(document, path)
+    table[key] = value
+    with suppress(WireError):
+        assert isinstance(read(document), Delta)
+
+
+# ... what has been counted before
+
+
+def test_a_report_is_counted_once() -> None:
+    sequences = Sequences()
+    assert [sequences.is_next("a", number) for number in (1, 2, 2, 1, 3)] == [True, True, False, False, True]
+    assert sequences.lost == 0
+
+
+def test_each_source_counts_for_itself() -> None:
+    sequences = Sequences()
+    assert sequences.is_next("a", 1)
+    assert sequences.is_next("b", 1)
+    sequences.forget("a")
+    sequences.forget("never")
+    assert sequences.is_next("a", 1)
+    assert not sequences.is_next("b", 1)
+
+
+def test_what_was_left_out_is_known_and_stays_out() -> None:
+    sequences = Sequences()
+    assert sequences.is_next("a", 4)
+    assert sequences.lost == 3
+    assert not sequences.is_next("a", 2)
+    assert repr(sequences) == "Sequences(1 sources, 3 lost)"
