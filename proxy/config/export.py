@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
+from proxy.config.fields import WITH_SECRETS
 from proxy.config.schema import Config
 
 if TYPE_CHECKING:
@@ -23,6 +24,11 @@ def redacted(config: Config) -> dict[str, Any]:
     Without the secrets, reading it again gives an equal configuration.
     """
     return config.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def whole(config: Config) -> dict[str, Any]:
+    """As `redacted`, but with the secrets: for a process of our own. `Config.read` gives an equal one."""
+    return config.model_dump(mode="json", by_alias=True, exclude_none=True, context=WITH_SECRETS)
 
 
 def json_schema() -> dict[str, Any]:

@@ -9,9 +9,17 @@ from __future__ import annotations
 import ipaddress
 import re
 from pathlib import PurePath
-from typing import Annotated, Any
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, ValidationInfo, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    SerializationInfo,
+    ValidationInfo,
+    WithJsonSchema,
+)
 
 from proxy.config.units import DURATION_PATTERN, format_duration, parse_duration, shown
 from proxy.model import Metric
@@ -28,6 +36,12 @@ _HOST_PORT = re.compile(
 _ENDPOINT = re.compile(r"(?P<scheme>https?)://(?P<authority>[^/?#@]+)/?", re.IGNORECASE)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _HIDDEN = "***"
+
+WITH_SECRETS: Final[dict[str, bool]] = {"secrets": True}
+"""The context in which a configuration is written out whole: for a process of our own, never for people."""
+
+AUTO: Final = "auto"
+MOST_WORKERS: Final = 256
 
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -118,6 +132,15 @@ def parse_store_url(value: object) -> str:
     raise ValueError(f'must be "memory://" or "sqlite:///FILE", not {shown(value)}')
 
 
+def parse_workers(value: object) -> int | str:
+    """A number of processes from 1 to 256, or "auto"."""
+    if value == AUTO:
+        return AUTO
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST_WORKERS:
+        return value
+    raise ValueError(f'must be a whole number from 1 to {MOST_WORKERS}, or "auto", not {shown(value)}')
+
+
 def parse_sha256(value: str) -> str:
     """64 hexadecimal digits. The message never quotes the value: it may be the token itself."""
     if not _HEX_DIGEST.fullmatch(value.lower()):
@@ -175,8 +198,8 @@ def _authority(value: str) -> tuple[str, int | None] | None:
     return match["host"], int(match["port"]) if match["port"] else None
 
 
-def _hide(_: Any) -> str:
-    return _HIDDEN
+def _hide(value: Any, info: SerializationInfo) -> Any:
+    return value if info.context is WITH_SECRETS else _HIDDEN
 
 
 HostPort = Annotated[str, AfterValidator(parse_host_port)]
@@ -186,6 +209,11 @@ RoutePrefix = Annotated[str, AfterValidator(parse_prefix)]
 HostPattern = Annotated[str, BeforeValidator(parse_host_pattern)]
 KeySource = Annotated[str, BeforeValidator(parse_key_source)]
 Endpoint = Annotated[str, BeforeValidator(parse_endpoint)]
+Workers = Annotated[
+    int | Literal["auto"],
+    BeforeValidator(parse_workers),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1, "maximum": MOST_WORKERS}, {"enum": [AUTO]}]}),
+]
 StoreUrl = Annotated[str, BeforeValidator(parse_store_url)]
 # Secrets are hidden wherever a configuration is written out as JSON, so that no caller has to remember it.
 Sha256 = Annotated[str, AfterValidator(parse_sha256), PlainSerializer(_hide, when_used="json")]

@@ -74,11 +74,6 @@ def _known(rule: Iterator[Problem]) -> Iterator[Problem]:
 # ... tables that stand once
 
 
-def _one_worker(config: Config) -> Iterator[Problem]:
-    if config.listen.workers != 1:
-        yield "listen.workers", f"must be 1, not {config.listen.workers}: this version runs one worker"
-
-
 def _admin_is_guarded(config: Config) -> Iterator[Problem]:
     if not config.admin.tokens and not _is_loopback(config.admin.address):
         yield "admin.tokens", f"needs at least one: {config.admin.address} is not a loopback address"
@@ -281,7 +276,6 @@ def _guard_can_step_down(at: str, guard: Guard, rollout: Rollout) -> Iterator[Pr
 
 
 _CONFIG_RULES = (
-    _one_worker,
     _admin_is_guarded,
     _listeners_differ,
     _tokens_differ,

@@ -12,7 +12,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from proxy.config.fields import Endpoint, HostPattern, HostPort, Network, RoutePrefix, Sha256, StoreUrl, Token
+from proxy.config.fields import (
+    Endpoint,
+    HostPattern,
+    HostPort,
+    Network,
+    RoutePrefix,
+    Sha256,
+    StoreUrl,
+    Token,
+    Workers,
+)
 from proxy.config.rollout import (
     BreakerTable,
     Criteria,
@@ -59,8 +69,8 @@ class Listen(Table):
 
     address: HostPort = "127.0.0.1:8080"
     """Where clients connect; port 0 lets the system choose."""
-    workers: PositiveCount = 1
-    """Processes that serve requests. This version runs one."""
+    workers: Workers = 1
+    """Processes that serve requests; "auto" is one for each usable core, 1 keeps all in one process."""
     expose_path: Flag = False
     """Tell clients who answered: X-Dualpath-Path: v1, v2 or v1-fallback."""
     trusted_proxies: tuple[Network, ...] = ()

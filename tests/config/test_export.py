@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from proxy.config import json_schema, parse, redacted
-from proxy.config.export import defaults
+from proxy.config.export import defaults, whole
 from proxy.config.schema import Backend, Config, Guard, Listen
 
 if TYPE_CHECKING:
@@ -96,6 +96,13 @@ def test_a_secret_shows_in_no_representation() -> None:
     assert SECRET not in repr(config)
     assert config.rollouts[0].override is not None
     assert config.rollouts[0].override.secret == SECRET
+
+
+def test_a_process_of_our_own_gets_it_whole() -> None:
+    config = parse(FULL, {})
+    document = whole(config)
+    assert json.loads(json.dumps(document)) == document
+    assert Config.read(document) == config
 
 
 # ... the schema

@@ -245,3 +245,14 @@ def test_secrets_are_hidden_only_when_written_as_json() -> None:
     value = secret.validate_python("sixteen letters!")
     assert secret.dump_json(value) == b'"***"'
     assert secret.dump_python(value) == "sixteen letters!"
+
+
+@pytest.mark.parametrize("value", [1, 256, "auto"])
+def test_workers_are_a_number_or_auto(value: object) -> None:
+    assert fields.parse_workers(value) == value
+
+
+@pytest.mark.parametrize("value", [0, -1, 257, True, 1.0, "2", "Auto", None, []])
+def test_other_numbers_of_workers_are_refused(value: object) -> None:
+    with pytest.raises(ValueError, match='must be a whole number from 1 to 256, or "auto", not'):
+        fields.parse_workers(value)

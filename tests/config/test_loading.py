@@ -84,7 +84,7 @@ def test_every_problem_is_reported_at_once() -> None:
         + """
 [rollouts.override]
 [listen]
-workers = 2
+workers = 0
 backlog = 0
 adress = "x"
 """
@@ -96,11 +96,11 @@ adress = "x"
     }
     assert [path for path, _ in problems(text, environ)] == [
         "DUALPATH__ROLLOUTS__X__Y",
+        "listen.workers",
         "listen.backlog",
         "listen.adress",
         "rollouts.0.phases.1.percentage",
         "DUALPATH__FOO",
-        "listen.workers",
         "admin.tokens",
         "rollouts.0.override",
         "rollouts.0.phases.1.name",

@@ -12,12 +12,6 @@ from tests.config.documents import BACKENDS, GUARD, PHASES, ROLLOUT, problems
 TOKEN = f'tokens = [{{ name = "ci", role = "operator", sha256 = "{"0" * 64}" }}]\n'
 
 
-def test_only_one_worker_is_run() -> None:
-    assert problems("[listen]\nworkers = 4\n" + BACKENDS) == [
-        ("listen.workers", "must be 1, not 4: this version runs one worker")
-    ]
-
-
 # ... the admin's address and tokens
 
 
@@ -361,7 +355,7 @@ def test_previous_has_phases_to_go_back_to() -> None:
 @pytest.mark.parametrize(
     ("text", "paths"),
     [
-        ('[listen]\nworkers = "2"\naddress = "x"\n' + BACKENDS, "listen.address listen.workers"),
+        ('[listen]\nworkers = "two"\naddress = "x"\n' + BACKENDS, "listen.address listen.workers"),
         ("listen = 5\n" + BACKENDS, "listen"),
         ('[admin]\naddress = "0.0.0.0"\n' + BACKENDS, "admin.address"),
         (
