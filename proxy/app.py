@@ -1,43 +1,37 @@
 """The composition root: builds every part, starts them in order, stops them in the opposite one.
 
-Owns which implementation stands behind each port, and the life of the process. It holds no logic of its own:
+Owns which implementation stands behind each port, and the parts of one process. It holds no logic of its own:
 what a request or a decision goes through is the data plane's and the control plane's affair.
 """
 
 from __future__ import annotations
 
-import asyncio
-import gc
 import logging
 import random
-import signal
 import socket
-import sys
 import time
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
-from aiohttp import web
-
-from proxy.admin.application import Surroundings, build_admin
-from proxy.config.fields import split_host_port
-from proxy.controlplane.controller import Controller
-from proxy.controlplane.health import Prober
-from proxy.controlplane.ticker import Ticker
-from proxy.dataplane.plane import DataPlane
-from proxy.errors import StartError
-from proxy.stores.opening import store_at
-from proxy.telemetry.recorder import TallyRecorder
+from proxy.admin.application import Loaded, Surroundings
+from proxy.config.workers import resolved
+from proxy.listening import Inherited, Listeners, listeners
+from proxy.rendezvous import Rendezvous, path_of, supervised
+from proxy.steering import Steering
+from proxy.supervisor import Crew
+from proxy.takeover import Link, Predecessor
+from proxy.traffic import LocalTraffic
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Sequence
 
     from proxy.config.schema import Config
+    from proxy.controlplane.controller import Controller
+    from proxy.model import Path, RolloutState
     from proxy.ports import Clock, Random
+    from proxy.traffic import Traffic
 
 log = logging.getLogger("dualpath")
-
-_ADMIN_SHUTDOWN_S = 2.0
 
 
 class SystemClock:
@@ -50,148 +44,170 @@ class SystemClock:
 
 
 class Proxy:
-    """One running dualpath: data plane, control plane, admin, store.
+    """One running dualpath: traffic, steering, and the sockets of both.
 
     `listen_address` and `admin_address` are (host, port) as bound, once `start` has returned. `start` raises
-    `DualpathError` and leaves nothing behind; `stop` may be called at any time and more than once.
+    `DualpathError` and leaves nothing behind; `stop` may be called at any time and more than once. It is the
+    `takeover.Office` too: deciding can be let go and taken up again.
     """
 
     def __init__(self, config: Config, *, clock: Clock | None = None, rng: Random | None = None) -> None:
         clock = SystemClock() if clock is None else clock
         # For identifiers and the choice of endpoints, which need to be spread, not secret.
         rng = random.Random() if rng is None else rng  # noqa: S311
-        self.config = config
+        self.listeners = Listeners("", "")
         self.listen_address = ("", 0)
         self.admin_address = ("", 0)
-        self._recorder = TallyRecorder(len(config.rollouts))
-        self.dataplane = DataPlane(config, recorder=self._recorder, clock=clock, random=rng)
-        self.controller = Controller(
-            config,
-            store=store_at(config.store.url),
-            evidence=self._recorder,
-            sinks=[self.dataplane.routes],
-            endpoints=self.dataplane,
-            router=self.dataplane.routes,
-            clock=clock,
+        loaded = Loaded(clock.wall())
+        self.loaded: Callable[[], Loaded] = lambda: loaded
+        self._workers = resolved(config.listen.workers)
+        self.traffic: Traffic = (
+            LocalTraffic(config, clock=clock, rng=rng)
+            if self._workers == 1
+            else Crew(config, clock=clock, rng=rng, workers=self._workers)
         )
-        self._clock = clock
-        self._opened = False
+        around = Surroundings(
+            instance=socket.gethostname(),
+            ready=self.missing,
+            clock=clock,
+            workers=lambda: self.traffic.workers_alive,
+            loaded=lambda: self.loaded(),
+        )
+        self.steering = Steering(config, self.traffic, around)
+        self._serves = False
+        self._predecessor: Predecessor | None = None
+        self._rendezvous: Rendezvous | None = None
         self._running = AsyncExitStack()
 
     def __repr__(self) -> str:
-        return f"<Proxy listen={self.listen_address} admin={self.admin_address} {self.dataplane}>"
+        return f"<Proxy listen={self.listen_address} admin={self.admin_address} {self.traffic}>"
 
-    async def start(self) -> None:
+    @property
+    def config(self) -> Config:
+        """The configuration in force."""
+        return self.steering.config
+
+    @property
+    def controller(self) -> Controller:
+        """Where commands go."""
+        return self.steering.controller
+
+    # ... start ...
+
+    async def start(self, came: Inherited | None = None) -> None:
         """Addresses first, because a start that fails must not have written anything; then the store, so that
-        the stored weight is in force before the first client; then it listens."""
+        the stored weight is in force before the first client; then it serves.
+
+        `came` is what the process before, or systemd, has passed on.
+        """
+        came = Inherited() if came is None else came
         try:
-            listening = self._bound(self.config.listen.address, "cannot listen on")
-            administering = self._bound(self.config.admin.address, "admin cannot listen on")
-            await self.controller.open()
-            self._running.push_async_callback(self.controller.close)
-            self._opened = True
-            await self._start_admin(administering)
-            self._running.push_async_callback(self.dataplane.stop)
-            await self.dataplane.start(listening)
-            self.admin_address = administering.getsockname()[:2]
-            self.listen_address = listening.getsockname()[:2]
-            await self._running.enter_async_context(Prober(self.config.backends, self.dataplane))
-            await self._running.enter_async_context(Ticker(self.controller, self.config))
+            self.listeners = listeners(self.config, self._workers, came, orphaned)
+            self._running.callback(self.listeners.close)
+            self._running.push_async_callback(self.steering.end)
+            if came.link is None:
+                await self._start_alone()
+            else:
+                await self._start_after(Predecessor(await Link.over(came.link)))
+            await self._accept_visitors()
         except BaseException:
+            if self._serves:  # beside a process that goes on: whoever has come here is served to the end
+                await self.drain()
             await self.stop()
             raise
 
-    async def drain(self) -> None:
-        """Stops accepting and lets running requests finish, within `listen.drain_timeout`."""
-        await self.dataplane.drain()
+    async def _start_alone(self) -> None:
+        await self._be_found()
+        await self.steering.open()
+        await self.steering.receive(self.listeners.administering[0])
+        await self._serve()
+        await self.steering.begin()
 
-    async def stop(self) -> None:
-        """Ends everything that `start` began, last first."""
-        self._opened = False
-        await self._running.aclose()
+    async def _start_after(self, before: Predecessor) -> None:
+        """Serve first, by what the process before has in force; decide only once it has let go."""
+        self._running.callback(before.close)
+        await self.steering.open(await before.states())
+        for path, url in before.unhealthy:
+            if self.config.backends.of(path).health is not None:
+                self.traffic.endpoints.set_health(path, url, healthy=False)
+        await self._serve()
+        last = await before.relieve(self.controller.follow)
+        if self._workers == 1:
+            await self._be_found()
+        await self.controller.catch_up(last)
+        await self.steering.receive(self.listeners.administering[0])
+        await self.steering.begin()
+        self._predecessor = before
+
+    def dismiss_predecessor(self) -> None:
+        """Tell the process before, if there is one, that it may go."""
+        if self._predecessor is not None:
+            self._predecessor.dismiss()
+
+    async def _be_found(self) -> None:
+        """By a second process on this address, which ends then, and by workers that a killed one has left;
+        they are sent home once others accept."""
+        self._rendezvous = Rendezvous(self.listeners.serving[0].getsockname()[:2])
+        self._running.push_async_callback(self._rendezvous.close)
+        await self._rendezvous.open()
+
+    async def _accept_visitors(self) -> None:
+        if self._rendezvous is None:
+            return
+        if self._workers == 1:
+            self._rendezvous.release()
+        else:  # a crew has its own by now
+            await self._rendezvous.close()
+
+    async def _serve(self) -> None:
+        self._running.push_async_callback(self.traffic.stop)
+        await self.traffic.start([sock.dup() for sock in self.listeners.serving])
+        self._serves = True
+        self.listen_address = self.listeners.serving[0].getsockname()[:2]
+        self.admin_address = self.listeners.administering[0].getsockname()[:2]
 
     def missing(self) -> list[str]:
         """What readiness still waits for; empty when ready."""
-        waits = []
-        if not self._opened:
-            waits.append("store")
-        if not self.dataplane.accepting:
-            waits.append("listener")
-        return waits
+        return [*([] if self.steering.is_open else ["store"]), *self.traffic.missing()]
 
-    def _bound(self, address: str, complaint: str) -> socket.socket:
-        """A socket that holds the address and does not listen yet. Raises `StartError`."""
-        host, port = split_host_port(address)
-        try:
-            family, kind, protocol, _, target = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-            sock = socket.socket(family, kind, protocol)
-            self._running.callback(sock.close)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.bind(target)
-        except OSError as error:
-            raise StartError(f"{complaint} {address}: {error.strerror or error}") from error
-        sock.setblocking(False)
-        return sock
+    # ... the end ...
 
-    async def _start_admin(self, sock: socket.socket) -> None:
-        around = Surroundings(instance=socket.gethostname(), ready=self.missing, clock=self._clock)
-        runner = web.AppRunner(
-            build_admin(self.config, self.controller, around),
-            access_log=None,
-            shutdown_timeout=_ADMIN_SHUTDOWN_S,
-        )
-        await runner.setup()
-        self._running.push_async_callback(runner.cleanup)
-        try:
-            await web.SockSite(runner, sock).start()
-        except OSError as error:
-            raise StartError(
-                f"admin cannot listen on {self.config.admin.address}: {error.strerror or error}"
-            ) from error
+    async def drain(self) -> None:
+        """Stops accepting and lets running requests finish, within `listen.drain_timeout`."""
+        for sock in self.listeners.serving:
+            sock.close()
+        await self.traffic.drain()
+
+    async def stop(self) -> None:
+        """Ends everything that `start` began, last first."""
+        await self._running.aclose()
+
+    # ... takeover.Office ...
+
+    def states(self) -> Sequence[RolloutState]:
+        """What is in force."""
+        return self.controller.states()
+
+    def unhealthy(self) -> Sequence[tuple[Path, str]]:
+        """The endpoints that the probes found ill."""
+        return [(one.path, one.url) for one in self.traffic.endpoints.statuses() if not one.healthy]
+
+    def relay(self, listener: Callable[[RolloutState], None] | None) -> None:
+        """From now on `listener` is told of what comes into force."""
+        self.steering.relay.listener = listener
+
+    async def let_go(self) -> Sequence[RolloutState]:
+        """Decide nothing more; the last states."""
+        return await self.steering.let_go()
+
+    async def take_up(self) -> None:
+        """There is no successor after all: decide again."""
+        await self.steering.take_up(self.listeners.administering[0])
 
 
-async def serve(config: Config) -> int:
-    """Runs until SIGTERM or SIGINT, drains, and returns the exit code. Raises `DualpathError` if it cannot
-    start."""
-    logging.basicConfig(
-        level=config.log.level.upper(),
-        stream=sys.stderr,
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-    )
-    ended = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signum, ended.set)
-    # A terminal that closes must not cut requests off.
-    loop.add_signal_handler(signal.SIGHUP, log.warning, "SIGHUP: the configuration is read at the start only")
-    proxy = Proxy(config)
-    await proxy.start()
-    # What is here now stays: the collector need not look at it again and again while requests come and go.
-    gc.collect()
-    gc.freeze()
+def orphaned(address: tuple[str, int]) -> bool:
+    """Whether the processes that hold this address are workers whose supervisor was killed."""
     try:
-        sys.stdout.write(
-            f"dualpath: ready listen={_text(proxy.listen_address)} admin={_text(proxy.admin_address)}\n"
-        )
-        sys.stdout.flush()
-        await ended.wait()
-        log.info("draining: new connections are refused, running requests finish")
-        ended.clear()
-        await _first_of(proxy.drain(), ended.wait())
-    finally:
-        await proxy.stop()
-    return 0
-
-
-async def _first_of(*waits: Coroutine[object, object, object]) -> None:
-    """Until one of them is over: a second signal cuts a drain short."""
-    tasks = [asyncio.create_task(wait) for wait in waits]
-    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _text(address: tuple[str, int]) -> str:
-    host, port = address
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return path_of(address).exists() and not supervised(address)
+    except OSError:
+        return False

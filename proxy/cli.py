@@ -19,6 +19,7 @@ from proxy.config_summary import config_text
 from proxy.demo.faults import Fault
 from proxy.demo.run import DemoOptions
 from proxy.errors import ConfigError, DualpathError
+from proxy.reload import ConfigSource
 from proxy.session import (
     DEFAULT_ADMIN,
     FAILED,
@@ -84,9 +85,9 @@ def build_command() -> TyperGroup:
 
 
 def serve(ctx: typer.Context, file: PlainFile = None, config: ConfigFile = DEFAULT_CONFIG) -> int:
-    """Run the proxy until SIGTERM or SIGINT."""
+    """Run the proxy until SIGTERM or SIGINT. SIGHUP reloads, SIGUSR2 restarts without downtime."""
     session: Session = ctx.obj
-    return session.outside.serve(load(file or config, session.outside.environ))
+    return session.outside.serve(ConfigSource(file or config, session.outside.environ))
 
 
 def demo(

@@ -86,6 +86,10 @@ class Evidence(Protocol):
         """The tallies since the last call, one per rollout in the configuration's order; the caller owns
         them."""
 
+    def late(self) -> Sequence[Tally]:
+        """Like `drain`, of what has come since then but was counted under an earlier revision than the one in
+        force: it belongs to the totals, and tells a judge nothing. Empty where nothing can come late."""
+
 
 class RolloutSink(Protocol):
     """Where a rollout's state takes effect: the data plane, or what carries it there."""

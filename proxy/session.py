@@ -16,10 +16,10 @@ import uvloop
 from rich.console import Console
 
 from proxy.admin_client import open_admin, parse_admin_token, parse_admin_url
-from proxy.app import serve
 from proxy.demo.run import DemoOptions, run_demo
 from proxy.errors import DualpathError
 from proxy.rendering import clean
+from proxy.serving import serve
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from proxy.admin_client import AdminApi
-    from proxy.config.schema import Config
+    from proxy.reload import ConfigSource
 
 DEFAULT_ADMIN = "http://127.0.0.1:9900"
 OK, FAILED, USAGE = 0, 1, 2
@@ -41,8 +41,8 @@ class UsageError(DualpathError):
     """The command line cannot mean anything, although each argument alone is well formed."""
 
 
-def _serve(config: Config) -> int:
-    return uvloop.run(serve(config))
+def _serve(file: ConfigSource) -> int:
+    return uvloop.run(serve(file))
 
 
 def _demo(options: DemoOptions) -> int:
@@ -53,7 +53,7 @@ def _demo(options: DemoOptions) -> int:
 class Outside:
     """What the commands reach for beyond their arguments."""
 
-    serve: Callable[[Config], int] = _serve
+    serve: Callable[[ConfigSource], int] = _serve
     demo: Callable[[DemoOptions], int] = _demo
     admin: Callable[[str, str | None], AbstractAsyncContextManager[AdminApi]] = open_admin
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)

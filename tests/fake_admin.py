@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from proxy.config.schema import Config
     from proxy.demo.play import DemoOptions
     from proxy.model import Verb
+    from proxy.reload import ConfigSource
 
 Document = dict[str, Any]
 
@@ -79,8 +80,8 @@ class FakeOutside:
         """As `main` takes it."""
         return Outside(self._serve, self._demo, self._open, self.environ)
 
-    def _serve(self, config: Config) -> int:
-        self.served.append(config)
+    def _serve(self, file: ConfigSource) -> int:
+        self.served.append(file.read())
         return self._end()
 
     def _demo(self, options: DemoOptions) -> int:

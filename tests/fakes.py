@@ -127,6 +127,13 @@ class ScriptedEvidence:
         """Add `tally` to what the next drain yields."""
         self._tallies[rollout].add(tally)
 
+    def become(self, rollouts: int) -> None:
+        """Evidence of another configuration."""
+        self._tallies = [Tally() for _ in range(rollouts)]
+
+    def late(self) -> Sequence[Tally]:
+        return ()
+
     def drain(self) -> Sequence[Tally]:
         self.drains += 1
         if self.failure is not None:

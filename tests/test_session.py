@@ -5,8 +5,8 @@ import pytest
 from proxy import session
 from proxy.cli import main
 from proxy.demo.play import DemoOptions
+from proxy.reload import ConfigSource
 from proxy.session import Outside, Session
-from tests.admin.builders import config
 from tests.fake_admin import FakeOutside
 
 DEFAULT = "http://127.0.0.1:9900"
@@ -80,8 +80,9 @@ def test_what_runs_the_proxy_runs_on_an_event_loop(name: str, monkeypatch: pytes
 
     monkeypatch.setattr(session, name, run)
     outside, options = Outside(), DemoOptions()
-    assert (outside.serve(config()) if name == "serve" else outside.demo(options)) == 7
-    assert given == [config() if name == "serve" else options]
+    file = ConfigSource("proxy.toml", {})
+    assert (outside.serve(file) if name == "serve" else outside.demo(options)) == 7
+    assert given == [file if name == "serve" else options]
 
 
 def test_the_token_is_not_in_the_repr() -> None:

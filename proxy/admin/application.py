@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import orjson
 from aiohttp import web
@@ -52,8 +52,17 @@ _SECURITY_HEADERS = {
 
 
 @dataclass(frozen=True, slots=True)
+class Loaded:
+    """When the configuration in force was read, in seconds since the Unix epoch, and what is wrong with one
+    that was refused since."""
+
+    at: float = 0.0
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What the admin is told by the composition root.
+    """What the admin is told by the composition root; `workers` is how many processes serve requests.
 
     `ready` names what is still missing before traffic can be served; empty means ready. Backends' health is
     not among it: a proxy whose backends are down is still the right place to ask why.
@@ -62,16 +71,34 @@ class Surroundings:
     instance: str
     ready: Callable[[], Sequence[str]]
     clock: Clock
+    workers: Callable[[], int] = lambda: 1
+    loaded: Callable[[], Loaded] = Loaded
 
 
 def build_admin(config: Config, controller: Controller, around: Surroundings) -> web.Application:
-    """The application, to be served by an aiohttp runner on `config.admin.address`."""
+    """The application, to be served by an aiohttp runner on `config.admin.address`; see `follow`."""
     guard = _Guard(AddressBook(config.admin), Doorkeeper(config.admin.tokens), around.clock)
     api = _Api(config, controller, around, started_s=around.clock.monotonic())
     app = web.Application(middlewares=[_problems, guard.check], client_max_size=inputs.MAX_BODY_BYTES)
     app.on_response_prepare.append(_secure)
     app.add_routes(api.routes())
+    app[_FOLLOWERS] = (guard, api)
     return app
+
+
+def follow(app: web.Application, config: Config) -> None:
+    """Names, tokens and what is shown are those of `config` from the next request on."""
+    for follower in app[_FOLLOWERS]:
+        follower.follow(config)
+
+
+class _Follower(Protocol):
+    """What lasts longer than a configuration."""
+
+    def follow(self, config: Config) -> None: ...
+
+
+_FOLLOWERS: web.AppKey[tuple[_Follower, ...]] = web.AppKey("followers")
 
 
 class _Api:
@@ -84,6 +111,10 @@ class _Api:
         self._controller = controller
         self._around = around
         self._started_s = started_s
+
+    def follow(self, config: Config) -> None:
+        """This is the configuration in force now."""
+        self._config = config
 
     def routes(self) -> list[web.RouteDef]:
         """Every path of the API and its handler."""
@@ -119,12 +150,14 @@ class _Api:
     async def status(self, request: web.Request) -> web.Response:
         """The instance and all of its rollouts."""
         inputs.refuse_query(request.query.items())
+        loaded = self._around.loaded()
         return _json(
             {
                 "instance": self._around.instance,
                 "version": __version__,
                 "uptime_s": round(self._around.clock.monotonic() - self._started_s, 3),
-                "workers": self._config.listen.workers,
+                "workers": self._around.workers(),
+                "config": views.loaded_view(loaded.at, loaded.error),
                 "store": {"waiting": self._controller.waiting},
                 "rollouts": self._rollouts(),
             }
@@ -187,6 +220,11 @@ class _Guard:
         self._addresses = addresses
         self._doorkeeper = doorkeeper
         self._clock = clock
+
+    def follow(self, config: Config) -> None:
+        """Let in whom `config` names; who failed too often stays known."""
+        self._addresses = AddressBook(config.admin)
+        self._doorkeeper.follow(config.admin.tokens)
 
     @web.middleware
     async def check(self, request: web.Request, handler: Handler) -> web.StreamResponse:

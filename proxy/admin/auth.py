@@ -54,6 +54,10 @@ class Doorkeeper:
     def __repr__(self) -> str:
         return f"<Doorkeeper {len(self._tokens)} tokens, {self._failures!r}>"
 
+    def follow(self, tokens: Sequence[AdminToken]) -> None:
+        """From now on these tokens; the failures counted so far stay."""
+        self._tokens = tuple(tokens)
+
     def identify(self, authorization: Sequence[str], peer: str, now: float) -> Identity:
         """Who sent these Authorization field values. Raises `RefusedError` 401 or 429.
 

@@ -126,6 +126,11 @@ def events_view(events: Sequence[Event]) -> JsonObject:
     return {"events": [event_view(event) for event in events], "last": events[-1].seq if events else None}
 
 
+def loaded_view(at: float, error: str | None) -> JsonObject:
+    """When the configuration in force was read; `error` says why a later one was refused, else None."""
+    return {"loaded_at": instant(at), "error": error}
+
+
 def instant(epoch_s: float) -> str:
     """An instant in UTC as ISO 8601 with milliseconds, such as "2026-01-01T00:00:00.000Z"."""
     return datetime.fromtimestamp(epoch_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -14,17 +14,17 @@ import logging
 from typing import TYPE_CHECKING
 
 from proxy.controlplane.ledger import Ledger, tightens
-from proxy.controlplane.reconciling import reconciled
+from proxy.controlplane.reconciling import reconciled, reload_events, unwritten
 from proxy.controlplane.rollout_view import RolloutView
-from proxy.controlplane.watch import RolloutWatch
+from proxy.controlplane.watch import RolloutWatch, succeeding
 from proxy.core.rollout import command_transition, step
 from proxy.errors import ControlError, StoreUnavailable, UnknownRollout
 from proxy.model import Judgment, Path, RolloutReport
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
-    from proxy.config.schema import Config
+    from proxy.config.schema import Config, Rollout
     from proxy.model import Command, Event, Explanation, RolloutState, Transition
     from proxy.ports import Clock, Endpoints, Evidence, RolloutSink, Router, Store
 
@@ -62,25 +62,106 @@ class Controller:
         self._watches = {plan.name: RolloutWatch(plan, clock.monotonic()) for plan in config.rollouts}
         self._ledger = Ledger(store, self._put_in_force, clock, store_timeout_s)
         self._writing = asyncio.Lock()
+        self._handed_over = False
 
     # ... opening: what the store holds wins
 
-    async def open(self) -> None:
+    async def open(self, handed: Iterable[RolloutState] = ()) -> None:
         """Open the store, bring it in line with the configuration, put every rollout's state in force.
 
+        `handed` are the states that were in force in a process that has just stopped deciding. They count
+        where the store has none, or one that gives v2 more: it may not have been reachable at a rollback.
         Raises `StoreUnavailable` or `StoreCorrupt`; the store is closed then and nothing is in force.
         """
         await self._store.open()
         try:
-            plans = [watch.plan for watch in self._watches.values()]
-            states = await reconciled(self._store, plans, self._clock.wall())
+            await self.catch_up(handed)
         except BaseException:
             await self._store.close()
             raise
-        for state in states:
-            elapsed_s = max(0.0, self._clock.wall() - state.since)
-            self._watches[state.name].enter(state, self._clock.monotonic(), elapsed_s)
-            self._view.publish(state)
+
+    async def catch_up(self, handed: Iterable[RolloutState] = ()) -> None:
+        """Put in force what the store holds by now, as `open` does. Raises as `open` does."""
+        plans = [watch.plan for watch in self._watches.values()]
+        told = {state.name: state for state in handed}
+        for state in await reconciled(self._store, plans, self._clock.wall(), told):
+            self._enter(state)
+            last = told.get(state.name)
+            if last is not None and (transition := unwritten(state, last, self._clock.wall())):
+                self._tighten(transition)
+        await self._write()
+
+    async def hand_over(self) -> list[RolloutState]:
+        """Write what waits, and give what is in force to a process that decides from now on; here nothing
+        may be decided any more, unless `take_back` is called."""
+        await self._write()
+        self._handed_over = True
+        return self.states()
+
+    async def take_back(self) -> None:
+        """Decide again; what the other process has stored meanwhile comes into force."""
+        self._handed_over = False
+        async with self._writing:
+            await self._ledger.flush()
+            try:
+                stored = await self._known([watch.plan for watch in self._watches.values()])
+            except ControlError as error:
+                log.error("store: what happened meanwhile is not known: %s", error)
+                return
+        for state in stored:
+            if self._ledger.is_stored(state.name) and state.revision > self._view.state(state.name).revision:
+                self._enter(state)
+
+    def follow(self, state: RolloutState) -> None:
+        """Put in force what the process that still decides has put in force; not for one that decides."""
+        if state.name in self._watches:
+            self._enter(state)
+
+    def states(self) -> list[RolloutState]:
+        """What is in force, in the configuration's order."""
+        return [self._view.state(name) for name in self._watches]
+
+    def _enter(self, state: RolloutState) -> None:
+        elapsed_s = max(0.0, self._clock.wall() - state.since)
+        self._watches[state.name].enter(state, self._clock.monotonic(), elapsed_s)
+        self._view.publish(state)
+
+    # ... another configuration
+
+    async def replace(self, config: Config, swap: Callable[[Config], Awaitable[None]]) -> None:
+        """Decide by `config` from now on, once `swap` has made the data plane serve by it.
+
+        A rollout whose table is the same goes on with its evidence; a changed one keeps its state and begins
+        its evidence anew; a new one begins as the store has it, else as configured; a removed one is left
+        alone, in the store too. Raises as the store or `swap` does, and has then changed nothing in force.
+        """
+        async with self._writing:
+            added = [plan for plan in config.rollouts if plan.name not in self._watches]
+            states = await self._known(added) if added else []
+            self._gather()
+            await swap(config)
+            # No await from here on: the evidence comes in the new order now.
+            before, now = self._watches, self._clock.monotonic()
+            self._watches = {
+                plan.name: succeeding(before.get(plan.name), plan, now) for plan in config.rollouts
+            }
+            for state in [
+                *states,
+                *(self._view.state(plan.name) for plan in config.rollouts if plan.name in before),
+            ]:
+                self._enter(state)
+            for transition in reload_events(before, self._watches, self._view.state, self._clock.wall()):
+                if transition.changes_state:
+                    self._put_in_force(transition.after)
+                self._ledger.defer(transition)
+            await self._ledger.flush()
+
+    async def _known(self, plans: Sequence[Rollout]) -> list[RolloutState]:
+        try:
+            async with asyncio.timeout(self._store_timeout_s):
+                return await reconciled(self._store, plans, self._clock.wall())
+        except TimeoutError:
+            raise StoreUnavailable("the store does not answer") from None
 
     # ... commands
 
@@ -122,8 +203,8 @@ class Controller:
     async def tick(self) -> None:
         """Look, judge, move. Trouble with one rollout, or with the store, is logged and stops no other."""
         self._gather()
-        promotions = [self._decide(watch) for watch in self._watches.values()]
-        await self._write([promotion for promotion in promotions if promotion is not None])
+        decided = [(watch, self._decide(watch)) for watch in self._watches.values()]
+        await self._write([(watch, promotion) for watch, promotion in decided if promotion is not None])
 
     def _gather(self) -> None:
         now, endpoints = self._clock.monotonic(), self._endpoints
@@ -133,6 +214,8 @@ class Controller:
                 watch.observe(now, tally, *health)
             except Exception:
                 log.exception("%s: what was seen of it is lost", watch.plan.name)
+        for watch, tally in zip(self._watches.values(), self._evidence.late(), strict=False):
+            watch.observe_late(now, tally)
 
     def _decide(self, watch: RolloutWatch) -> Transition | None:
         """Judge; do at once what tightens; return what may only be done once it is written."""
@@ -160,15 +243,16 @@ class Controller:
         self._ledger.defer(transition)
         log.warning("%s", _line(transition))
 
-    async def _write(self, promotions: Sequence[Transition] = ()) -> None:
+    async def _write(self, promotions: Sequence[tuple[RolloutWatch, Transition]] = ()) -> None:
         """Write all that waits, then the promotions whose state still stands."""
         failures = self._ledger.failures
         async with self._writing:
             if self._ledger.failures != failures:
                 return  # it has just failed somebody else: do not wait for it a second time
             await self._ledger.flush()
-            for transition in promotions:
-                await self._promote(transition)
+            for watch, transition in promotions:
+                if self._watches.get(watch.plan.name) is watch:  # else its plan has changed meanwhile
+                    await self._promote(transition)
 
     async def _promote(self, transition: Transition) -> None:
         if self._view.state(transition.after.name) != transition.before:
@@ -183,6 +267,8 @@ class Controller:
 
     def _put_in_force(self, state: RolloutState) -> None:
         """Publish, and let evidence begin anew if it belonged to another weight or phase."""
+        if state.name not in self._watches:  # a reload has removed it while its last change waited
+            return
         self._view.publish(state)
         try:
             self._gather()  # what is there yet is from before
@@ -243,8 +329,9 @@ class Controller:
 
     async def close(self) -> None:
         """Write what waits, once more, and close the store. Never raises for the store's sake."""
-        await self._write()
-        if self._ledger.waiting:
+        if not self._handed_over:
+            await self._write()
+        if self._ledger.waiting and not self._handed_over:
             log.critical("%d changes could not be stored and are lost", self._ledger.waiting)
         try:
             async with asyncio.timeout(self._store_timeout_s):

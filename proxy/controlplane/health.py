@@ -77,11 +77,13 @@ class Prober:
         self._running: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
+        known = {(status.path, status.url): status.healthy for status in self._endpoints.statuses()}
         for path in Path:
             backend = self._backends.of(path)
             if backend.health is not None:
                 for url in backend.endpoints:
-                    watching = self._watch(path, url, backend.health)
+                    count = HealthCount(backend.health, healthy=known.get((path, url), True))
+                    watching = self._watch(path, url, backend.health, count)
                     self._running.append(asyncio.create_task(watching, name=f"probe {url}"))
         return self
 
@@ -94,8 +96,7 @@ class Prober:
             await self._session.close()
             self._session = None
 
-    async def _watch(self, path: Path, url: str, probe: Probe) -> None:
-        count = HealthCount(probe)
+    async def _watch(self, path: Path, url: str, probe: Probe, count: HealthCount) -> None:
         await self._pause(self._rng.random() * min(probe.interval_s, _FIRST_WITHIN_S))
         while True:
             problem = await self._problem(url + probe.path, probe.timeout_s)

@@ -40,11 +40,15 @@ class Ticker:
         *,
         pause: Callable[[asyncio.Event, float], Awaitable[None]] = wait_or_end,
     ) -> None:
-        self.interval_s = min(rollout.judge.tick_s for rollout in config.rollouts)
+        self.interval_s = _shortest(config)
         self._controller = controller
         self._pause = pause
         self._ending = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
+
+    def follow(self, config: Config) -> None:
+        """Tick at the rhythm of `config` after the next tick."""
+        self.interval_s = _shortest(config)
 
     async def __aenter__(self) -> Self:
         self._running = asyncio.create_task(self._run(), name="ticker")
@@ -69,3 +73,7 @@ class Ticker:
     def __repr__(self) -> str:
         running = self._running is not None and not self._running.done()
         return f"Ticker({self.interval_s:g} s, {'running' if running else 'stopped'})"
+
+
+def _shortest(config: Config) -> float:
+    return min(rollout.judge.tick_s for rollout in config.rollouts)

@@ -47,6 +47,12 @@ class RolloutWatch:
         self._recent.push(now, tally)
         self._judge.observe(now, tally, health_v1, health_v2)
 
+    def observe_late(self, now: float, tally: Tally) -> None:
+        """Take in what was counted before the present state came into force, as processes report it
+        afterwards."""
+        self._total.add(tally)
+        self._recent.push(now, tally)
+
     def decide(self, state: RolloutState, now: float) -> Judgment:
         """The judgment on `state`, which also becomes the latest one."""
         self.judgment = self._judge.judge(state, now, now - self._phase_began)
@@ -94,3 +100,8 @@ class RolloutWatch:
 
     def __repr__(self) -> str:
         return f"RolloutWatch({self.plan.name}, {self.judgment.verdict}, alerts {list(self._alerts)})"
+
+
+def succeeding(before: RolloutWatch | None, plan: Rollout, now: float) -> RolloutWatch:
+    """The watch on `plan` after a reload: the same one if nothing of its table has changed."""
+    return before if before is not None and before.plan == plan else RolloutWatch(plan, now)

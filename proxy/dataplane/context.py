@@ -2,7 +2,8 @@
 down.
 
 Owns the coarse clock and the set of running exchanges that the sweep looks at. It holds no logic of a
-request.
+request. A context belongs to one configuration: a reload makes the next one, connections go over to it, and
+exchanges stay with the one that they began under.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ from proxy.dataplane.backend import BackendPool
 from proxy.model import Path
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from proxy.config.fields import IPNetwork
-    from proxy.config.schema import Config, Listen
+    from proxy.config.schema import Backend, Config, Listen
     from proxy.dataplane.downstream import Downstream
     from proxy.dataplane.exchange import Exchange
     from proxy.dataplane.routes import Routes
@@ -51,6 +54,7 @@ class Context:
 
     __slots__ = (
         "active",
+        "config",
         "connections",
         "date_line",
         "draining",
@@ -72,6 +76,7 @@ class Context:
     def __init__(
         self, config: Config, routes: Routes, recorder: Recorder, clock: Clock, random: Random
     ) -> None:
+        self.config = config
         self.listen = Limits.of(config.listen)
         self.routes = routes
         self.recorder = recorder
@@ -98,6 +103,26 @@ class Context:
     def __repr__(self) -> str:
         return f"<Context {len(self.active)} exchanges draining={self.draining}>"
 
+    def succeed(self, before: Context) -> None:
+        """Take over from the context of the configuration before: its connections, and the pools whose
+        settings are the same. A new pool knows what the probes said of endpoints that it shares."""
+        self.identifiers = before.identifiers
+        self.connections = before.connections
+        self.draining = before.draining
+        was, now = before.config.backends, self.config.backends
+        self.v1 = before.v1 if was.v1 == now.v1 else _informed(self.v1, before.v1, now.v1)
+        self.v2 = before.v2 if was.v2 == now.v2 else _informed(self.v2, before.v2, now.v2)
+        for connection in self.connections:
+            connection.trusted = False
+            self._recognise(connection)
+            connection.go_over_to(self)
+
+    def is_needed_by(self, connections: Iterable[Downstream]) -> bool:
+        """Whether a request of this configuration runs, or waits for its turn behind another."""
+        if self.active:
+            return True
+        return any(connection.has_waiting(self) for connection in connections)
+
     @property
     def pools(self) -> tuple[BackendPool, BackendPool]:
         """Both backends."""
@@ -106,6 +131,9 @@ class Context:
     def arrived(self, connection: Downstream) -> None:
         """A client has connected; is it one of our own proxies?"""
         self.connections.add(connection)
+        self._recognise(connection)
+
+    def _recognise(self, connection: Downstream) -> None:
         if self.listen.trusted_proxies:
             address = parse_address(connection.peer)
             connection.trusted = address is not None and is_within(address, self.listen.trusted_proxies)
@@ -114,3 +142,13 @@ class Context:
         """Brings the coarse clock and the Date line up to date (RFC 9110 section 6.6.1)."""
         self.now = self.monotonic()
         self.date_line = b"Date: %b\r\n" % formatdate(self.wall(), usegmt=True).encode()
+
+
+def _informed(pool: BackendPool, before: BackendPool, settings: Backend) -> BackendPool:
+    """A pool that knows which endpoints the probes found ill; without probes nobody would ever call them well
+    again."""
+    if settings.health is not None:
+        for endpoint in before.endpoints:
+            if not endpoint.healthy:
+                pool.set_health(endpoint.url, healthy=False)
+    return pool

@@ -1,7 +1,10 @@
 """The data plane as a whole: accepts clients, sweeps deadlines, drains.
 
-Owns the listening socket and the one timer. A sweep every 25 ms looks at all running exchanges; every half
+Owns the listening sockets and the one timer. A sweep every 25 ms looks at all running exchanges; every half
 second it looks at connections and pools too. There is no timer per request.
+
+A reload begins a new context. The one before is swept for as long as a request of it runs, then its pools are
+closed, but for those that go on under the new one.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
 
     from proxy.config.schema import Config
     from proxy.dataplane.backend import BackendPool
-    from proxy.model import EndpointStatus
+    from proxy.model import EndpointStatus, Explanation, RolloutState
     from proxy.ports import Clock, Random, Recorder
 
 _SWEEP_S: Final = 0.025
@@ -33,70 +36,108 @@ with `Connection: close` tells its client what a bare close would leave it to gu
 
 
 class DataPlane:
-    """Listener, exchanges and pools of one process. Implements `ports.Endpoints`."""
+    """Listener, exchanges and pools of one process. Implements `ports.Endpoints`, `RolloutSink` and `Router`:
+    the same object over every reload."""
 
     def __init__(self, config: Config, *, recorder: Recorder, clock: Clock, random: Random) -> None:
-        self.routes = Routes(config)
-        self.context = Context(config, self.routes, recorder, clock, random)
+        self.context = Context(config, Routes(config), recorder, clock, random)
+        self._clock = clock
+        self._random = random
         self._listen = config.listen
-        self._socket: socket.socket | None = None
-        self._server: asyncio.Server | None = None
+        self._retiring: list[Context] = []
+        self._servers: dict[socket.socket, asyncio.Server] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._sweeps = 0
 
     def __repr__(self) -> str:
         return f"<DataPlane {self.context}>"
 
+    @property
+    def routes(self) -> Routes:
+        """The live routes of the present configuration."""
+        return self.context.routes
+
     # ... start ...
 
     async def start(self, sock: socket.socket) -> None:
         """Begins to accept on a bound socket. Raises `StartError` if another process listens there."""
+        await self.listen(sock)
+        self._sweep()
+
+    async def listen(self, sock: socket.socket) -> None:
+        """Accepts on this socket too. Raises `StartError`."""
         try:
-            self._server = await asyncio.get_running_loop().create_server(
+            self._servers[sock] = await asyncio.get_running_loop().create_server(
                 lambda: cast("asyncio.Protocol", Downstream(self.context)),
                 sock=sock,
                 backlog=self._listen.backlog,
             )
         except OSError as error:
             raise StartError(f"cannot listen on {self._listen.address}: {error.strerror or error}") from error
-        self._socket = sock
-        self._sweep()
+
+    def unlisten(self, sock: socket.socket) -> None:
+        """Accepts no more on this socket, and closes it; what was accepted stays."""
+        self._servers.pop(sock).close()
 
     @property
     def accepting(self) -> bool:
         """Whether new connections are taken."""
-        return self._server is not None and not self.context.draining
+        return bool(self._servers) and not self.context.draining
+
+    # ... a reload ...
+
+    def replace(self, config: Config, recorder: Recorder) -> None:
+        """New settings for every request from now on, also on connections that are there; what is running
+        or queued ends under the old ones, and writes to the old recorder."""
+        before = self.context
+        context = Context(config, Routes(config, before.routes), recorder, self._clock, self._random)
+        context.succeed(before)
+        self.context = context
+        self._retiring.append(before)
+
+    def _retire(self) -> None:
+        """Lets go of contexts that no request needs any more, and of the pools that were theirs alone."""
+        needed = [one for one in self._retiring if one.is_needed_by(self.context.connections)]
+        kept = {id(pool) for one in (self.context, *needed) for pool in one.pools}
+        for context in self._retiring:
+            for pool in context.pools:
+                if id(pool) not in kept:
+                    _close(pool)
+        self._retiring = needed
 
     # ... the sweep ...
 
     def _sweep(self) -> None:
-        context = self.context
-        now = context.now = context.monotonic()
-        for exchange in [e for e in context.active if e.deadline <= now]:
-            exchange.expired(now)
+        now = self.context.monotonic()
+        for context in (self.context, *self._retiring):
+            context.now = now
+            for exchange in [e for e in context.active if e.deadline <= now]:
+                exchange.expired(now)
         self._sweeps += 1
         if self._sweeps % _SLOW_SWEEP_EVERY == 0:
             self._slow_sweep(now)
         self._timer = asyncio.get_running_loop().call_later(_SWEEP_S, self._sweep)
 
     def _slow_sweep(self, now: float) -> None:
-        context = self.context
-        context.tell_time()
-        for connection in [c for c in context.connections if c.deadline <= now]:
+        for context in (self.context, *self._retiring):
+            context.tell_time()
+            for pool in context.pools:
+                for endpoint in pool.endpoints:
+                    endpoint.prune(now)
+        for connection in [c for c in self.context.connections if c.deadline <= now]:
             connection.expired()
-        for pool in context.pools:
-            for endpoint in pool.endpoints:
-                endpoint.prune(now)
+        if self._retiring:
+            self._retire()
 
     # ... the end ...
 
     async def drain(self) -> None:
         """Stops accepting, lets what runs finish, and cuts what is left after `drain_timeout`."""
         context = self.context
-        context.draining = True
+        self._announce_the_end()
         await self._accept_the_rest()
-        if self._server is not None:
-            self._server.close()
+        for server in self._servers.values():
+            server.close()
         context.tell_time()
         deadline = context.now + context.listen.drain_timeout_s
         idle_until = min(deadline, context.now + _IDLE_GRACE_S)
@@ -106,34 +147,52 @@ class DataPlane:
                     connection.transport.close()
             await asyncio.sleep(_DRAIN_POLL_S)
 
+    def _announce_the_end(self) -> None:
+        for context in (self.context, *self._retiring):
+            context.draining = True
+
     async def _accept_the_rest(self) -> None:
         """Connections that the kernel has made and nobody has accepted would be reset with the listener."""
         loop = asyncio.get_running_loop()
-        while self._socket is not None:
-            try:
-                accepted, _ = self._socket.accept()
-            except OSError:
-                return
-            await loop.connect_accepted_socket(
-                lambda: cast("asyncio.Protocol", Downstream(self.context)), accepted
-            )
+        for sock in self._servers:
+            while True:
+                try:
+                    accepted, _ = sock.accept()
+                except OSError:
+                    break
+                await loop.connect_accepted_socket(
+                    lambda: cast("asyncio.Protocol", Downstream(self.context)), accepted
+                )
 
     async def stop(self) -> None:
         """Cuts everything that is still there."""
-        context = self.context
-        context.draining = True
-        if self._server is not None:
-            self._server.close()
-        for exchange in list(context.active):
-            exchange.client_gone()
-        for connection in list(context.connections):
+        self._announce_the_end()
+        for server in self._servers.values():
+            server.close()
+        contexts = (self.context, *self._retiring)
+        for context in contexts:
+            for exchange in list(context.active):
+                exchange.client_gone()
+        for connection in list(self.context.connections):
             connection.abort()
-        for pool in context.pools:
-            for endpoint in pool.endpoints:
-                endpoint.close()
+        for context in contexts:
+            for pool in context.pools:
+                _close(pool)
         await asyncio.sleep(0)
         if self._timer is not None:
             self._timer.cancel()
+
+    # ... ports.RolloutSink and ports.Router ...
+
+    def publish(self, state: RolloutState) -> None:
+        """Puts a rollout's weight in force."""
+        self.routes.publish(state)
+
+    def explain(
+        self, *, key: str | None, host: str, path: str, method: str, rollout: str | None = None
+    ) -> Explanation:
+        """Why a request with this key would go where it would go."""
+        return self.routes.explain(key=key, host=host, path=path, method=method, rollout=rollout)
 
     # ... ports.Endpoints ...
 
@@ -156,3 +215,8 @@ class DataPlane:
     def breaker(self, rollout: str) -> str:
         """State of a rollout's breaker."""
         return self.routes.breaker(rollout)
+
+
+def _close(pool: BackendPool) -> None:
+    for endpoint in pool.endpoints:
+        endpoint.close()

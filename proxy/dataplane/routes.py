@@ -1,4 +1,4 @@
-"""The rollouts as the data plane uses them: compiled once, then only their weight changes.
+"""The rollouts as the data plane uses them: compiled once per configuration, then only their weight changes.
 
 Owns the live table that every request is routed by, and answers what it would do with a key. It knows no
 connection. The control plane reaches it through `ports.RolloutSink` and `ports.Router`.
@@ -38,37 +38,66 @@ class LiveRollout:
         "policy",
         "reserve",
         "split",
+        "table",
         "timeout_s",
     )
 
-    def __init__(self, index: int, rollout: Rollout) -> None:
+    split: Split
+    breaker: Breaker
+    budget: Budget | None
+
+    def __init__(self, index: int, rollout: Rollout, before: LiveRollout | None = None) -> None:
+        """`before` is the rollout of that name under the configuration before. If its table was the same,
+        what it has learned goes on, and its lists are not compiled again; if not, only its weight goes on.
+        """
         self.index = index
+        self.table = rollout
         self.name = rollout.name
-        self.split = Split.of(index, rollout)
         self.keys = KeyReader(rollout.key)
         self.policy = FallbackPolicy.of(rollout.fallback)
-        self.breaker = Breaker(rollout.breaker)
         self.breaker_enabled = rollout.breaker.enabled
-        self.budget = (
-            Budget(rollout.fallback.budget, rollout.fallback.budget_floor)
-            if rollout.fallback.budget < 1
-            else None
-        )
         self.timeout_s = rollout.timeout_s
         self.reserve = rollout.fallback.reserve
         self.issue_cookie = rollout.issue_cookie
         self.override = rollout.override
         self.override_header = rollout.override.header.lower().encode() if rollout.override else b""
+        if before is not None and before.table == rollout:
+            self.split, self.breaker, self.budget = before.split, before.breaker, before.budget
+            return
+        self.split = Split.of(index, rollout)
+        self.breaker = Breaker(rollout.breaker)
+        self.budget = (
+            Budget(rollout.fallback.budget, rollout.fallback.budget_floor)
+            if rollout.fallback.budget < 1
+            else None
+        )
+        if before is not None:
+            self.split.weight = before.split.weight
+            self.split.suspended = before.split.suspended
 
     def __repr__(self) -> str:
         return f"<LiveRollout {self.name} weight={self.split.weight} breaker={self.breaker.state}>"
 
 
 class Routes:
-    """All rollouts by route. `only` is set where a single rollout takes everything: the common case."""
+    """All rollouts by route. `only` is set where a single rollout takes everything: the common case.
 
-    def __init__(self, config: Config) -> None:
-        self.rollouts = [LiveRollout(index, rollout) for index, rollout in enumerate(config.rollouts)]
+    Made from those of the configuration `before`, rollouts go on by name, and a new one is at weight 0 until
+    its state is published.
+    """
+
+    _by_name: dict[str, LiveRollout]
+
+    def __init__(self, config: Config, before: Routes | None = None) -> None:
+        known = {} if before is None else before._by_name
+        self.rollouts = [
+            LiveRollout(index, rollout, known.get(rollout.name))
+            for index, rollout in enumerate(config.rollouts)
+        ]
+        if before is not None:
+            for live in self.rollouts:
+                if live.name not in known:
+                    live.split.weight = 0
         self._by_name = {rollout.name: rollout for rollout in self.rollouts}
         self._table = RouteTable.of(config.rollouts)
         catch_all = len(self.rollouts) == 1 and any(

@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from proxy import __version__
 from proxy.admin import application
-from proxy.admin.application import Surroundings, build_admin
+from proxy.admin.application import Loaded, Surroundings, build_admin, follow
 from proxy.errors import IllegalMove, StoreUnavailable, UnknownRollout
 from proxy.model import Command, Event, Explanation, Path, RolloutReport, RolloutState, State, Verb
 from tests.admin.builders import EVENT, OPERATOR, REPORT, RUNNING, TOKENS, VIEWER, config
@@ -70,7 +70,15 @@ class Admin:
         self.controller = FakeController()
         self.clock = FakeClock()
         self.missing: list[str] = []
-        around = Surroundings("proxy-1", lambda: self.missing, self.clock)
+        self.workers = 1
+        self.loaded = Loaded(1_767_225_600.0)
+        around = Surroundings(
+            "proxy-1",
+            lambda: self.missing,
+            self.clock,
+            workers=lambda: self.workers,
+            loaded=lambda: self.loaded,
+        )
         self.app: web.Application = build_admin(
             config(**settings), cast("Controller", self.controller), around
         )
@@ -141,6 +149,40 @@ async def test_status_shows_the_instance_and_every_rollout(client: Client, admin
     }
     assert document["store"] == {"waiting": 0}
     assert [rollout["name"] for rollout in document["rollouts"]] == ["default"]
+
+
+async def test_status_shows_how_many_processes_serve_and_when_the_configuration_was_read(
+    client: Client, admin: Admin
+) -> None:
+    document = (await client.get("/api/v1/status")).json
+    assert document["config"] == {"loaded_at": "2026-01-01T00:00:00.000Z", "error": None}
+    admin.workers = 3
+    admin.loaded = Loaded(admin.loaded.at, "listen.colour: unknown key")
+    document = (await client.get("/api/v1/status")).json
+    assert document["workers"] == 3
+    assert document["config"]["error"] == "listen.colour: unknown key"
+
+
+async def test_after_a_reload_tokens_names_and_what_is_shown_are_the_new_ones(
+    client: Client, admin: Admin
+) -> None:
+    assert (await client.get("/api/v1/config", Host="admin.example")).status == 403
+    follow(admin.app, config(tokens=TOKENS, hosts=["admin.example"]))
+    assert (await client.get("/api/v1/config")).status == 401
+    bearer = {"Authorization": f"Bearer {VIEWER}", "Host": "admin.example"}
+    shown = (await client.get("/api/v1/config", **bearer)).json
+    assert [token["name"] for token in shown["admin"]["tokens"]] == ["eve", "bob"]
+    follow(admin.app, config())
+    assert (await client.get("/api/v1/config")).status == 200
+
+
+async def test_who_guessed_tokens_is_not_forgotten_by_a_reload() -> None:
+    admin = Admin(tokens=TOKENS)
+    async with client_of(admin.app) as client:
+        for number in range(11):
+            await client.get("/api/v1/status", Authorization=f"Bearer guess-{number}")
+        follow(admin.app, config(tokens=TOKENS[:1]))
+        assert (await client.get("/api/v1/status", Authorization=f"Bearer {VIEWER}")).status == 429
 
 
 async def test_rollouts_are_listed_and_found_by_name(client: Client) -> None:

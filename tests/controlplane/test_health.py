@@ -162,3 +162,10 @@ async def test_every_endpoint_of_every_probed_backend_is_asked() -> None:
     async with Prober(both, FakeEndpoints(), ask=answers, rng=FakeRandom(), pause=no_time(taken)):
         await answers.done.wait()
     assert {url for url, _ in answers.asked} == {V1 + "/health", V2 + "/health"}
+
+
+async def test_an_endpoint_that_was_ill_before_the_probes_began_is_brought_back() -> None:
+    endpoints = FakeEndpoints([(Path.V2, V2)])
+    endpoints.healthy[Path.V2, V2] = False
+    await probe(endpoints, 200, 200, 200)
+    assert endpoints.heard == [(Path.V2, V2, True)]

@@ -42,6 +42,13 @@ async def tick_thrice(controller: Controller, *ticks: str) -> Pauses:
     return pauses
 
 
+async def test_it_follows_another_configuration() -> None:
+    rig = await Rig.opened()
+    ticker = Ticker(rig.controller, config({"judge": {"tick": "5s"}}))
+    ticker.follow(config({"judge": {"tick": "2s"}}))
+    assert repr(ticker) == "Ticker(2 s, stopped)"
+
+
 async def test_it_ticks_at_the_shortest_interval_until_it_is_left() -> None:
     rig = await Rig.opened()
     pauses = await tick_thrice(rig.controller, "5s", "2s")

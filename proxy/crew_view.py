@@ -1,0 +1,177 @@
+"""The workers as the control plane sees them: one evidence, one set of endpoints, one table of states.
+
+Owns how reports of several processes become one: counts add up, an endpoint is ejected if any worker says
+so, a breaker is as bad as the worst. Probes are the supervisor's own, therefore health is not asked of
+workers but told to them. It must never know how a worker is started, nor how a frame gets there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from proxy.core.breaker import BreakerState
+from proxy.core.delta import DISABLED, Sequences
+from proxy.core.tally import Tally
+from proxy.dataplane.routes import Routes
+from proxy.model import EndpointStatus, Path, RolloutState, State
+from proxy.orders import health_frame, state_frame
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from proxy.config.schema import Config
+    from proxy.core.delta import Delta, Load
+    from proxy.model import Explanation
+    from proxy.orders import Frame
+
+_BEST_FIRST: Final = (BreakerState.CLOSED, BreakerState.HALF_OPEN, BreakerState.OPEN)
+
+
+class CrewView:
+    """`ports.Evidence`, `Endpoints`, `Router` and `RolloutSink` over all workers.
+
+    `tell` sends a frame of a topic to each of them and waits for none."""
+
+    def __init__(self, config: Config, tell: Callable[[Frame, str], None]) -> None:
+        self._tell = tell
+        self._config = config
+        self._routes = Routes(config)
+        self._states: dict[str, RolloutState] = {}
+        self._tallies = {rollout.name: Tally() for rollout in config.rollouts}
+        self._late = {rollout.name: Tally() for rollout in config.rollouts}
+        self._unhealthy: set[tuple[Path, str]] = set()
+        self._sequences = Sequences()
+        self._latest: dict[str, Delta] = {}
+
+    # ... what workers report
+
+    def take(self, delta: Delta) -> bool:
+        """Take a report in, once: False for one that came before."""
+        if not self._sequences.is_next(delta.source, delta.number):
+            return False
+        self._latest[delta.source] = delta
+        for rollout in delta.rollouts:
+            state = self._states.get(rollout.name)
+            late = state is not None and rollout.revision < state.revision
+            tally = (self._late if late else self._tallies).get(rollout.name)
+            if tally is not None:  # else a reload has removed it meanwhile
+                tally.add(rollout.tally)
+        return True
+
+    def gone(self, source: str) -> None:
+        """That process is no more; what it has counted stays."""
+        self._latest.pop(source, None)
+        self._sequences.forget(source)
+
+    @property
+    def loads(self) -> list[Load]:
+        """How busy each worker is."""
+        return [delta.load for delta in self._latest.values()]
+
+    # ... a reload
+
+    def replace(self, config: Config) -> None:
+        """From now on, answer in the order of `config`. Evidence of rollouts whose table has changed is of no
+        use any more."""
+        before = {rollout.name: rollout for rollout in self._config.rollouts}
+        self._tallies = {
+            rollout.name: self._tallies[rollout.name] if before.get(rollout.name) == rollout else Tally()
+            for rollout in config.rollouts
+        }
+        self._late = {name: Tally() for name in self._tallies}
+        self._config = config
+        self._routes = Routes(config)
+        self._states = {state.name: state for state in self.states_under(config)}
+        for state in self._states.values():
+            self._routes.publish(state)
+        known = {(path, url) for path in Path for url in config.backends.of(path).endpoints}
+        self._unhealthy &= known
+
+    # ... what a worker that begins must know
+
+    def states_under(self, config: Config) -> list[RolloutState]:
+        """What is in force for the rollouts of `config`; one that was never published is at 0."""
+        none = RolloutState("", State.DISABLED, 0)
+        names = [rollout.name for rollout in config.rollouts]
+        return [self._states.get(name, replace(none, name=name)) for name in names]
+
+    @property
+    def unhealthy(self) -> set[tuple[Path, str]]:
+        """Endpoints that the probes have found wanting."""
+        return set(self._unhealthy)
+
+    # ... ports.RolloutSink and ports.Router
+
+    def publish(self, state: RolloutState) -> None:
+        """Put a state in force in every worker."""
+        self._states[state.name] = state
+        self._routes.publish(state)
+        self._tell(state_frame(state), f"state {state.name}")
+
+    def explain(
+        self, *, key: str | None, host: str, path: str, method: str, rollout: str | None = None
+    ) -> Explanation:
+        """Why a request with this key would go where it would go, in any worker."""
+        return self._routes.explain(key=key, host=host, path=path, method=method, rollout=rollout)
+
+    # ... ports.Evidence
+
+    def drain(self) -> Sequence[Tally]:
+        """What all workers have counted under what is in force, in the configuration's order."""
+        drained = list(self._tallies.values())
+        self._tallies = {name: Tally() for name in self._tallies}
+        return drained
+
+    def late(self) -> Sequence[Tally]:
+        """What workers have counted before the state in force reached them, and reported since the last
+        call."""
+        late = list(self._late.values())
+        self._late = {name: Tally() for name in self._late}
+        return late
+
+    # ... ports.Endpoints
+
+    def statuses(self) -> Sequence[EndpointStatus]:
+        """Every endpoint of both paths; requests and idle connections are those of all workers."""
+        return [self._status(path, url) for path in Path for url in self._config.backends.of(path).endpoints]
+
+    def _status(self, path: Path, url: str) -> EndpointStatus:
+        told = [
+            endpoint
+            for delta in self._latest.values()
+            for endpoint in delta.endpoints
+            if endpoint.path is path and endpoint.url == url
+        ]
+        return EndpointStatus(
+            path,
+            url,
+            healthy=(path, url) not in self._unhealthy,
+            ejected=any(endpoint.ejected for endpoint in told),
+            outstanding=sum(endpoint.outstanding for endpoint in told),
+            idle_connections=sum(endpoint.idle_connections for endpoint in told),
+        )
+
+    def set_health(self, path: Path, url: str, *, healthy: bool) -> None:
+        """What a probe found; every worker is told."""
+        if healthy:
+            self._unhealthy.discard((path, url))
+        else:
+            self._unhealthy.add((path, url))
+        self._tell(health_frame(self._unhealthy), "health")
+
+    def health(self, path: Path) -> float:
+        """Share of the path's endpoints that may take traffic, 0..1."""
+        statuses = [status for status in self.statuses() if status.path is path]
+        return sum(status.healthy and not status.ejected for status in statuses) / len(statuses)
+
+    def breaker(self, rollout: str) -> str:
+        """The worst state that any worker's breaker is in; the configured one while none has reported."""
+        told = {
+            one.breaker for delta in self._latest.values() for one in delta.rollouts if one.name == rollout
+        }
+        worst = max((_BEST_FIRST.index(BreakerState(state)) for state in told - {DISABLED}), default=None)
+        return self._routes.breaker(rollout) if worst is None else str(_BEST_FIRST[worst])
+
+    def __repr__(self) -> str:
+        return f"<CrewView {len(self._latest)} workers report, {len(self._states)} states>"

@@ -1,0 +1,156 @@
+"""Another configuration while the process runs: on SIGHUP, and when the file changes.
+
+Owns when the file is read again, what cannot change without a restart, and what is remembered of the last
+attempt. It is all or nothing: a reload that names one impossible change is refused as a whole, because the
+rules between keys hold for one configuration, not for a mixture of two. Must never know how a part of the
+process takes its settings over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from typing import TYPE_CHECKING, Final
+
+from proxy.admin.application import Loaded
+from proxy.config.loading import load
+from proxy.errors import ConfigError, DualpathError
+from proxy.model import Path
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from proxy.config.schema import Config
+
+log = logging.getLogger("dualpath")
+
+LOOK_EVERY_S: Final = 1.0
+
+FIXED: Final = (
+    ("listen", "address"),
+    ("listen", "workers"),
+    ("listen", "backlog"),
+    ("admin", "address"),
+    ("store", "url"),
+)
+"""Tables and keys that a running process cannot change; a restart can, without downtime."""
+
+Mark = tuple[int, int, int]
+
+
+class ConfigSource:
+    """The file that `serve` was given, and the environment over it."""
+
+    def __init__(self, path: str, environ: Mapping[str, str]) -> None:
+        self.path = path
+        self._environ = environ
+
+    def __repr__(self) -> str:
+        return f"ConfigSource({self.path!r})"
+
+    def read(self) -> Config:
+        """What it says now, checked as a whole. Raises `ConfigError`."""
+        return load(self.path, self._environ)
+
+    def mark(self) -> Mark | None:
+        """What changes when the file does, links followed; None while there is no file."""
+        try:
+            found = os.stat(self.path)
+        except (OSError, ValueError):
+            return None
+        return found.st_mtime_ns, found.st_ino, found.st_size
+
+
+class Reloader:
+    """Reads `file` again and has `apply` put it in force. `config` is what is in force."""
+
+    def __init__(
+        self,
+        file: ConfigSource,
+        config: Config,
+        apply: Callable[[Config], Awaitable[None]],
+        *,
+        wall: Callable[[], float],
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.config = config
+        self.loaded = Loaded(wall())
+        self._file = file
+        self._apply = apply
+        self._wall = wall
+        self._pause = pause
+        self._seen = file.mark()
+
+    def __repr__(self) -> str:
+        return f"<Reloader {self._file!r} {self.loaded}>"
+
+    async def watch(self, changed: Callable[[str], None]) -> None:
+        """Call `changed`, with words for the log, when the file has changed and then stood still for a look:
+        editors write in steps, and half a file may be a valid one. Does not return."""
+        last = self._seen
+        while True:
+            await self._pause(LOOK_EVERY_S)
+            mark = self._file.mark()
+            if mark is not None and mark == last and mark != self._seen:
+                self._seen = mark
+                changed("the file has changed")
+            last = mark
+
+    async def reload(self, why: str) -> bool:
+        """Whether the file's configuration is in force now. If it is not, everything is as it was, and the
+        log and `loaded` have the reasons."""
+        self._seen = self._file.mark()
+        log.info("%s: reloading %s", why, self._file.path)
+        try:
+            config = sharing(self.config, await asyncio.to_thread(self._file.read))
+            if fixed := fixed_changes(self.config, config):
+                raise ConfigError(
+                    [(key, "cannot change while running: a restart (SIGUSR2) takes it over") for key in fixed]
+                )
+            await self._apply(config)
+        except DualpathError as error:
+            self._refuse(error)
+            return False
+        told = ", ".join(changes(self.config, config)) or "nothing has changed"
+        self.config = config
+        self.loaded = Loaded(self._wall())
+        log.info("reloaded: %s", told)
+        return True
+
+    def _refuse(self, error: DualpathError) -> None:
+        problems = error.problems if isinstance(error, ConfigError) else [("", str(error))]
+        lines = [": ".join(part for part in problem if part) for problem in problems]
+        for line in lines:
+            log.error("not reloaded: %s", line)
+        self.loaded = Loaded(self.loaded.at, "; ".join(lines))
+
+
+def fixed_changes(before: Config, after: Config) -> list[str]:
+    """The dotted keys that differ and cannot change while running."""
+    return [
+        f"{table}.{key}"
+        for table, key in FIXED
+        if getattr(getattr(before, table), key) != getattr(getattr(after, table), key)
+    ]
+
+
+def sharing(before: Config, after: Config) -> Config:
+    """`after`, with the rollouts of `before` that are equal: a list of a million users stays there once."""
+    known = {rollout.name: rollout for rollout in before.rollouts}
+    kept = tuple(
+        known[rollout.name] if known.get(rollout.name) == rollout else rollout for rollout in after.rollouts
+    )
+    return after.model_copy(update={"rollouts": kept})
+
+
+def changes(before: Config, after: Config) -> list[str]:
+    """The tables that differ, as people name them: "listen", "backends.v2", "rollouts.checkout (new)"."""
+    tables = [name for name in ("listen", "admin", "log") if getattr(before, name) != getattr(after, name)]
+    tables += [f"backends.{path}" for path in Path if before.backends.of(path) != after.backends.of(path)]
+    old = {rollout.name: rollout for rollout in before.rollouts}
+    new = {rollout.name: rollout for rollout in after.rollouts}
+    changed = [f"rollouts.{name}" for name in new if name in old and new[name] != old[name]]
+    added = [f"rollouts.{name} (new)" for name in new if name not in old]
+    removed = [f"rollouts.{name} (removed)" for name in old if name not in new]
+    return [*tables, *changed, *added, *removed]

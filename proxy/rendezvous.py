@@ -1,0 +1,231 @@
+"""The place where processes that serve one address find whoever is in charge of it: a Unix socket.
+
+A supervisor that is killed leaves its workers behind, and they go on serving under their last table. They
+must not do so for ever: its successor on the same address opens the same place, and sends home whoever comes
+there, once its own workers accept. A second one that is started by mistake finds the first one alive.
+
+Owns the path, which follows from address and user alone, and who may come: processes of the same user. The
+last to open it has it. It must never know what a worker serves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import os
+import socket
+import stat
+import struct
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, cast
+
+from proxy.channel import Channel, framed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+log = logging.getLogger("dualpath")
+
+_ASK_S: Final = 1.0
+_LOOK_S: Final = 2.0
+_QUEUE: Final = 64
+_PEER: Final = struct.Struct("3i")  # struct ucred: pid, uid, gid
+GO: Final = {"kind": "drain"}
+"""What an orphan is told."""
+
+
+class Rendezvous:
+    """The place of one bound address, for as long as it is open."""
+
+    def __init__(self, address: tuple[str, int]) -> None:
+        self.address = address
+        self._path: Path | None = None
+        self._mark = (0, 0)
+        self._server: asyncio.Server | None = None
+        self._staying: asyncio.Task[None] | None = None
+        self._sends_home = False
+        self._guests: set[asyncio.Transport] = set()
+
+    def __repr__(self) -> str:
+        return f"<Rendezvous {self.address} {'open' if self._server else 'closed'}>"
+
+    @property
+    def place(self) -> str:
+        """Where others look for us; empty if that could not be had."""
+        return "" if self._path is None else str(self._path)
+
+    async def open(self) -> None:
+        """Take the place, also from whoever has it. What keeps us from it is logged: nobody needs it to
+        serve."""
+        try:
+            await self._take()
+        except OSError as error:
+            log.warning("%s:%s: workers of a killed supervisor will not find us: %s", *self.address, error)
+            return
+        self._staying = asyncio.create_task(self._stay())
+
+    def release(self) -> None:
+        """Our own workers accept: send home those who come, and those who wait."""
+        self._sends_home = True
+        for guest in self._guests:
+            _send_home(guest)
+
+    async def close(self) -> None:
+        """Leave; the path goes with us unless a successor has it."""
+        if self._staying is not None:
+            self._staying.cancel()
+            await asyncio.gather(self._staying, return_exceptions=True)
+        self._leave()
+        for guest in self._guests:
+            guest.abort()  # they go on looking
+
+    async def _take(self) -> None:
+        sock, self._path = _bound(path_of(self.address))
+        self._mark = _mark(self._path)
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_unix_server(lambda: _Guest(self), sock=sock)
+
+    def _leave(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        if self._path is not None and _mark(self._path) == self._mark:
+            with contextlib.suppress(OSError):
+                self._path.unlink()
+
+    async def _stay(self) -> None:
+        """The place may fall empty under us: a successor took it and came to nothing, or somebody tidied up
+        where temporary files are."""
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            with contextlib.suppress(OSError):
+                if self._path is None or (_mark(self._path) != self._mark and not supervised(self.address)):
+                    self._leave()
+                    await self._take()
+
+    def arrived(self, guest: asyncio.Transport) -> None:
+        """Somebody has come: they wait here until it is decided what becomes of them."""
+        if self._server is None or not is_ours(guest.get_extra_info("socket")):
+            guest.abort()
+        elif self._sends_home:
+            _send_home(guest)
+        else:
+            self._guests.add(guest)
+
+    def left(self, guest: asyncio.Transport) -> None:
+        """They have gone."""
+        self._guests.discard(guest)
+
+
+class _Guest(asyncio.Protocol):
+    """One connection to a place."""
+
+    def __init__(self, host: Rendezvous) -> None:
+        self._host = host
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._host.arrived(self._transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._host.left(self._transport)
+
+
+def _send_home(guest: asyncio.Transport) -> None:
+    guest.write(framed(GO))
+    guest.close()
+
+
+def supervised(address: tuple[str, int]) -> bool:
+    """Whether a live process of ours is in charge of this bound address. It waits for nobody."""
+    try:
+        sock = _connected(path_of(address))
+    except OSError:
+        return False
+    with sock:
+        return is_ours(sock)
+
+
+async def sent_home(path: Path, pause: Callable[[], float]) -> None:
+    """Until somebody is in charge at `path` and sends us home; `pause` gives seconds between two looks."""
+    while True:
+        await asyncio.sleep(pause())
+        with contextlib.suppress(OSError):
+            sock = _connected(path)
+            if not is_ours(sock):
+                sock.close()
+                continue
+            channel = await Channel.over(sock)
+            try:
+                if await channel.receive() == GO:
+                    return
+            finally:
+                await channel.close()
+
+
+def path_of(address: tuple[str, int]) -> Path:
+    """Where the place of a bound address is: host as the system writes it, and port. Raises OSError if its
+    directory cannot be made or belongs to somebody else."""
+    name = hashlib.sha256(f"{address[0]} {address[1]}".encode()).hexdigest()[:16]
+    return _directory() / f"{name}.sock"
+
+
+def is_ours(sock: socket.socket) -> bool:
+    """Whether the peer runs under our user; True where the system does not tell, as the directory is ours."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        return True
+    _, uid, _ = _PEER.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+    return bool(uid == os.geteuid())
+
+
+def _directory() -> Path:
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    base = Path(runtime) / "dualpath" if runtime else Path(tempfile.gettempdir()) / f"dualpath-{os.geteuid()}"
+    with contextlib.suppress(FileExistsError):
+        base.mkdir(mode=0o700)
+    found = base.lstat()
+    # In a directory for everybody, somebody else may have made it first.
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+        raise PermissionError(f"{base} is not a directory of ours alone")
+    return base
+
+
+def _mark(path: Path) -> tuple[int, int]:
+    """Which file stands at `path`; (0, 0) for none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return 0, 0
+    return found.st_dev, found.st_ino
+
+
+def _bound(path: Path) -> tuple[socket.socket, Path]:
+    """A listening socket at `path`: made beside it and moved there, so that the place is never empty."""
+    beside = path.with_suffix(f".{os.getpid()}")
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            beside.unlink()
+        sock.bind(str(beside))
+        sock.listen(_QUEUE)
+        beside.rename(path)
+    except BaseException:
+        sock.close()
+        raise
+    sock.setblocking(False)
+    return sock, path
+
+
+def _connected(path: Path) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock.settimeout(_ASK_S)  # the kernel answers at once, unless the place is crowded
+    try:
+        sock.connect(str(path))
+    except BaseException:
+        sock.close()
+        raise
+    sock.setblocking(False)
+    return sock

@@ -1,0 +1,134 @@
+"""`serve`: one process from its start to its end, and what signals do to it.
+
+Owns the meaning of the signals and what runs beside the requests. What a reload or a restart goes through is
+told in `reload` and `takeover`.
+
+    SIGTERM, SIGINT   drain, then end; a second one ends at once
+    SIGHUP            read the configuration again
+    SIGUSR2           start a successor and hand over to it, then drain and end
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+from proxy.app import Proxy, SystemClock
+from proxy.listening import inherited
+from proxy.reload import Reloader
+from proxy.systemd import notify
+from proxy.takeover import successor
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from proxy.config.schema import Config
+    from proxy.listening import Inherited
+    from proxy.reload import ConfigSource
+
+log = logging.getLogger("dualpath")
+
+_RESTART = "SIGUSR2"
+
+
+async def serve(file: ConfigSource) -> int:
+    """Serves by what `file` says until it is told to end or has a successor, drains, and returns the exit
+    code. Raises `DualpathError` if it cannot start, or if it is in vain to go on."""
+    came = inherited(os.environ, pid=os.getpid(), parent=os.getppid())
+    return await _Serving(file, file.read()).until_its_end(came)
+
+
+class _Serving:
+    """One process. What is wished for while it serves is carried out one after the other."""
+
+    def __init__(self, file: ConfigSource, config: Config) -> None:
+        logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+        _log_as(config)
+        self._proxy = Proxy(config)
+        self._reloader = Reloader(file, config, self._apply, wall=SystemClock.wall)
+        self._proxy.loaded = lambda: self._reloader.loaded
+        self._ended = asyncio.Event()
+        self._wishes: asyncio.Queue[str] = asyncio.Queue()
+
+    async def until_its_end(self, came: Inherited) -> int:
+        self._heed_signals()
+        await _first_of(self._proxy.start(came), self._ended.wait())
+        try:
+            if not self._ended.is_set():
+                self._tell_that_it_is_ready()
+                await _first_of(
+                    self._ended.wait(),
+                    self._carry_out_wishes(),
+                    self._reloader.watch(self._wishes.put_nowait),
+                    self._proxy.traffic.failed(),
+                )
+            log.info("draining: nothing new is accepted here, running requests finish")
+            self._ended.clear()
+            await _first_of(self._proxy.drain(), self._ended.wait())
+        finally:
+            await self._proxy.stop()
+        return 0
+
+    def _heed_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(signum, self._ended.set)
+        loop.add_signal_handler(signal.SIGHUP, self._wishes.put_nowait, "SIGHUP")
+        loop.add_signal_handler(signal.SIGUSR2, self._wishes.put_nowait, _RESTART)
+
+    def _tell_that_it_is_ready(self) -> None:
+        # What is here now stays: the collector need not look at it again and again while requests come and
+        # go.
+        gc.collect()
+        gc.freeze()
+        proxy = self._proxy
+        sys.stdout.write(
+            f"dualpath: ready listen={_text(proxy.listen_address)} admin={_text(proxy.admin_address)}\n"
+        )
+        sys.stdout.flush()
+        notify("READY=1", os.environ)
+        proxy.dismiss_predecessor()
+
+    async def _carry_out_wishes(self) -> None:
+        """Returns when a successor has taken over."""
+        while True:
+            wish = await self._wishes.get()
+            try:
+                if wish != _RESTART:
+                    await self._reloader.reload(wish)
+                elif pid := await successor(self._proxy, self._proxy.listeners, os.environ):
+                    notify(f"MAINPID={pid}\nREADY=1", os.environ)
+                    return
+            except Exception:
+                log.exception("%s: not carried out", wish)
+
+    async def _apply(self, config: Config) -> None:
+        await self._proxy.steering.replace(config)
+        _log_as(config)
+
+
+def _log_as(config: Config) -> None:
+    logging.getLogger().setLevel(config.log.level.upper())
+
+
+async def _first_of(*waits: Coroutine[object, object, object]) -> None:
+    """Until one of them is over, with its exception if it has one; the others are cancelled."""
+    tasks = [asyncio.create_task(wait) for wait in waits]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        task.result()
+
+
+def _text(address: tuple[str, int]) -> str:
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,204 @@
+"""What decides, as one part that can be let go and taken up again: controller, admin, probes, ticks.
+
+Owns the order in which these begin and end. Must never know a request, nor why the process begins or ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import web
+
+from proxy.admin.application import build_admin, follow
+from proxy.controlplane.controller import Controller
+from proxy.controlplane.health import Prober
+from proxy.controlplane.ticker import Ticker
+from proxy.errors import StartError
+from proxy.stores.opening import store_at
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Iterable
+
+    from proxy.admin.application import Surroundings
+    from proxy.config.schema import Config
+    from proxy.model import RolloutState
+    from proxy.traffic import Traffic
+
+log = logging.getLogger("dualpath")
+
+_SHUTDOWN_S: Final = 2.0
+_LOOK_EVERY_S: Final = 0.01
+_LOOKS: Final = 100
+_LEAST_LOOKS: Final = 5  # in which a connection that has just been accepted shows up
+
+
+class Relay:
+    """A `RolloutSink` that tells whoever listens; nobody at first."""
+
+    def __init__(self) -> None:
+        self.listener: Callable[[RolloutState], None] | None = None
+
+    def publish(self, state: RolloutState) -> None:
+        """Pass `state` on."""
+        if self.listener is not None:
+            self.listener(state)
+
+    def __repr__(self) -> str:
+        return f"Relay({'heard' if self.listener else 'unheard'})"
+
+
+class Steering:
+    """The control plane of one process and its admin.
+
+    `open`, then `receive` (people) and `begin` (judging) in the order that suits, at last `end`. In between
+    `replace` takes another configuration, and `let_go` and `take_up` hand over to another process and back.
+    """
+
+    def __init__(self, config: Config, traffic: Traffic, around: Surroundings) -> None:
+        self.config = config
+        self.relay = Relay()
+        self.controller = Controller(
+            config,
+            store=store_at(config.store.url),
+            evidence=traffic.evidence,
+            sinks=[*traffic.sinks, self.relay],
+            endpoints=traffic.endpoints,
+            router=traffic.router,
+            clock=around.clock,
+        )
+        self.is_open = False
+        self._has_let_go = False
+        self._traffic = traffic
+        self._around = around
+        self._admin: AdminSite | None = None
+        self._ticker: Ticker | None = None
+        self._probing = AsyncExitStack()
+
+    def __repr__(self) -> str:
+        return f"<Steering {self.controller!r} {self._admin!r} {self._ticker!r}>"
+
+    async def open(self, handed: Iterable[RolloutState] = ()) -> None:
+        """The stored weights are in force from here on; nothing is decided yet. Raises as the store does."""
+        await self.controller.open(handed)
+        self.is_open = True
+
+    async def receive(self, sock: socket.socket) -> None:
+        """Answer people on `sock`, which stays the caller's. Raises `StartError`."""
+        self._admin = AdminSite(self.config, self.controller, self._around)
+        await self._admin.start(sock)
+
+    async def begin(self) -> None:
+        """Probe and judge."""
+        await self._probe()
+        self._ticker = Ticker(self.controller, self.config)
+        await self._ticker.__aenter__()
+
+    async def _probe(self) -> None:
+        await self._probing.aclose()
+        prober = Prober(self.config.backends, self._traffic.endpoints)
+        await self._probing.enter_async_context(prober)
+
+    async def replace(self, config: Config) -> None:
+        """Decide and answer by `config`. Raises as `Controller.replace` does, with nothing changed."""
+        await self.controller.replace(config, self._traffic.replace)
+        probed_otherwise = config.backends != self.config.backends
+        self.config = config
+        if self._admin is not None:
+            self._admin.follow(config)
+        if self._ticker is not None:
+            self._ticker.follow(config)
+        if probed_otherwise:
+            await self._probe()
+
+    # ... to another process, and back
+
+    async def let_go(self) -> list[RolloutState]:
+        """Decide nothing more, and give what is in force. Whoever has reached the admin is answered."""
+        self._has_let_go = True
+        await self._quiet()
+        return await self.controller.hand_over()
+
+    async def take_up(self, sock: socket.socket) -> None:
+        """Decide again after all, if that was let go."""
+        if not self._has_let_go:
+            return
+        self._has_let_go = False
+        await self.controller.take_back()
+        await self.receive(sock)
+        await self.begin()
+
+    async def _quiet(self) -> None:
+        ticker, self._ticker = self._ticker, None
+        admin, self._admin = self._admin, None
+        if admin is not None:
+            await admin.leave()
+        if ticker is not None:
+            await ticker.__aexit__(None, None, None)
+        await self._probing.aclose()
+
+    # ... the end
+
+    async def end(self) -> None:
+        """Let everything go, the store last."""
+        ticker, self._ticker = self._ticker, None
+        admin, self._admin = self._admin, None
+        if ticker is not None:
+            await ticker.__aexit__(None, None, None)
+        await self._probing.aclose()
+        if admin is not None:
+            await admin.stop()
+        if self.is_open:
+            self.is_open = False
+            await self.controller.close()
+
+
+class AdminSite:
+    """The admin's application on a socket."""
+
+    def __init__(self, config: Config, controller: Controller, around: Surroundings) -> None:
+        self._address = config.admin.address
+        self._app = build_admin(config, controller, around)
+        self._app.on_response_prepare.append(self._announce_the_end)
+        self._runner = web.AppRunner(self._app, access_log=None, shutdown_timeout=_SHUTDOWN_S)
+        self._site: web.SockSite | None = None
+        self._leaving = False
+
+    def __repr__(self) -> str:
+        return f"<AdminSite {self._address}{' leaving' if self._leaving else ''}>"
+
+    async def start(self, sock: socket.socket) -> None:
+        """Accept on a copy of `sock`. Raises `StartError`."""
+        await self._runner.setup()
+        self._site = web.SockSite(self._runner, sock.dup())
+        try:
+            await self._site.start()
+        except OSError as error:
+            raise StartError(f"admin cannot listen on {self._address}: {error.strerror or error}") from error
+
+    def follow(self, config: Config) -> None:
+        """Another configuration is in force."""
+        follow(self._app, config)
+
+    async def leave(self) -> None:
+        """Accept no more, answer whoever is connected and tells what they want within a second, then stop."""
+        self._leaving = True
+        if self._site is not None:
+            await self._site.stop()
+        for look in range(_LOOKS):
+            await asyncio.sleep(_LOOK_EVERY_S)
+            server = self._runner.server
+            if look >= _LEAST_LOOKS and not (server and server.connections):
+                break
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Accept no more and let running handlers finish, for a while."""
+        await self._runner.cleanup()
+
+    async def _announce_the_end(self, request: web.Request, response: web.StreamResponse) -> None:
+        if self._leaving:
+            response.force_close()

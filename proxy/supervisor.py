@@ -1,0 +1,305 @@
+"""The supervisor's side of the workers: starts them, keeps them running, passes on what both sides say.
+
+Owns the life of the worker processes. What their reports amount to is `crew_view`'s affair, when one is
+started again `core.restarts`'. It must never know a request, nor why a state is what it is.
+
+Each worker has a socket pair to us and its place, that is, its own listening socket. It inherits the others'
+too: while a sibling is down, it accepts for it. A worker that cannot be talked to keeps nobody waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import TYPE_CHECKING, Final
+
+from proxy.core.delta import read
+from proxy.core.restarts import Restarts
+from proxy.crew_view import CrewView
+from proxy.errors import StartError, WireError
+from proxy.hand import Hand, hired
+from proxy.orders import replace_frame, serve_frame
+from proxy.rendezvous import Rendezvous
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Sequence
+
+    from proxy.config.schema import Config
+    from proxy.orders import Frame
+    from proxy.ports import Clock, Endpoints, Evidence, Random, RolloutSink, Router
+
+log = logging.getLogger("dualpath")
+
+_START_S: Final = 60.0
+_ANSWER_S: Final = 10.0  # what a worker that has started does within milliseconds
+_GRACE_S: Final = 2.0
+_LOOK_S: Final = 1.0
+_SILENT_S: Final = 3.0  # a dozen reports
+
+
+class Crew:
+    """`traffic.Traffic` by `workers` processes."""
+
+    def __init__(self, config: Config, *, clock: Clock, rng: Random, workers: int) -> None:
+        self._config = config
+        self._clock = clock
+        self._rng = rng
+        self._view = CrewView(config, self._tell)
+        self._present: list[Hand | None] = [None] * workers
+        self._leaving: set[Hand] = set()
+        self._sockets: list[socket.socket] = []
+        self._rendezvous: Rendezvous | None = None
+        self._keeping: list[asyncio.Task[None]] = []
+        self._ending = asyncio.Event()
+        self._news = asyncio.Event()  # a worker accepts, or all is in vain
+        self._in_vain = ""
+
+    def __repr__(self) -> str:
+        return f"<Crew {self.workers_alive} of {len(self._present)} {self._view}>"
+
+    # ... traffic.Seen
+
+    @property
+    def evidence(self) -> Evidence:
+        """What all workers have counted."""
+        return self._view
+
+    @property
+    def sinks(self) -> Sequence[RolloutSink]:
+        """The one that tells all workers."""
+        return (self._view,)
+
+    @property
+    def endpoints(self) -> Endpoints:
+        """The endpoints as all workers see them."""
+        return self._view
+
+    @property
+    def router(self) -> Router:
+        """Routes as the workers do."""
+        return self._view
+
+    @property
+    def workers_alive(self) -> int:
+        """How many workers accept."""
+        return sum(hand is not None and hand.accepts for hand in self._present)
+
+    def missing(self) -> list[str]:
+        """The workers that do not accept."""
+        return [
+            f"worker {place}"
+            for place, hand in enumerate(self._present)
+            if self._ending.is_set() or hand is None or not hand.accepts
+        ]
+
+    # ... start
+
+    async def start(self, sockets: Sequence[socket.socket]) -> None:
+        """Start all workers, each on its socket, and wait until they accept. Raises `StartError`.
+
+        Sockets beyond the number of workers, from a predecessor that had more, are dealt out among them.
+        """
+        if len(sockets) < len(self._present):
+            raise StartError(f"{len(self._present)} workers need as many sockets, not {len(sockets)}")
+        self._sockets = list(sockets)
+        self._rendezvous = Rendezvous(sockets[0].getsockname()[:2])
+        await self._rendezvous.open()
+        self._keeping = [
+            asyncio.create_task(self._keep(place), name=f"worker {place}")
+            for place in range(len(self._present))
+        ]
+        self._keeping.append(asyncio.create_task(self._notice_silence(), name="silence"))
+        try:
+            async with asyncio.timeout(_START_S):
+                while self.missing() and not self._in_vain:
+                    await self._next_news()
+        except TimeoutError:
+            self._give_up(f"{', '.join(self.missing())}: not ready after {_START_S:g} s")
+        if self._in_vain:
+            raise StartError(self._in_vain)
+        self._rendezvous.release()
+
+    async def failed(self) -> None:
+        """Never returns. Raises `StartError` once a worker cannot be kept running."""
+        while not self._in_vain:
+            await self._next_news()
+        raise StartError(self._in_vain)
+
+    async def _next_news(self) -> None:
+        self._news.clear()
+        await self._news.wait()
+
+    # ... one place
+
+    async def _keep(self, place: int) -> None:
+        """Have a worker at `place` for as long as we run."""
+        restarts = Restarts(self._rng)
+        try:
+            while not self._ending.is_set():
+                up_s, end = await self._one_life(place)
+                if self._ending.is_set() or end is None:
+                    continue
+                wait_s = restarts.crashed(self._clock.monotonic(), up_s)
+                if wait_s is None:
+                    return self._give_up(f"worker {place} does not stay up; the last time it {end}")
+                log.error("worker %d %s; starting it again in %.1f s", place, end, wait_s)
+                await asyncio.sleep(wait_s)
+        except Exception:
+            log.exception("worker %d", place)
+            self._give_up(f"worker {place} cannot be kept")
+
+    async def _one_life(self, place: int) -> tuple[float, str | None]:
+        """A worker from start to end: for how many seconds it accepted, and how it ended if not by order."""
+        try:
+            hand = await hired(self._sockets, self._sockets[0].getsockname())
+        except OSError as error:
+            return 0.0, f"could not be started: {error}"
+        self._present[place] = hand
+        hand.outbox.put(self._first_order(place))
+        accepting_at = 0.0
+        try:
+            async for frame in hand.frames():
+                match frame["kind"]:
+                    case "ready":
+                        hand.is_ready = True
+                        self._news.set()
+                        accepting_at = self._clock.monotonic()
+                        self._stand_in(place, "release")
+                    case "leaving":
+                        # It drains by itself; its successor starts now.
+                        self._present[place] = None
+                        self._see_off(hand)
+                        self._stand_in(place, "adopt")
+                        return 0.0, None
+                    case _:
+                        self._hear(hand, frame)
+        except (WireError, KeyError) as error:
+            log.error("worker %d is not understood and is ended: %s", place, error)
+            hand.kill()
+        up_s = self._clock.monotonic() - accepting_at if hand.is_ready else 0.0
+        hand.is_ready = False
+        if not self._ending.is_set():
+            self._stand_in(place, "adopt")
+        end = await hand.ended_within(_GRACE_S)
+        await hand.dismissed()
+        self._view.gone(hand.source)
+        if self._present[place] is hand:
+            self._present[place] = None
+        return up_s, end
+
+    def _first_order(self, place: int) -> Frame:
+        config, view = self._config, self._view
+        return {
+            **serve_frame(config, len(self._present), view.states_under(config), view.unhealthy),
+            "place": place,
+            "own": self._owned(place),
+            "sockets": [sock.fileno() for sock in self._sockets],
+            "rendezvous": self._rendezvous.place if self._rendezvous is not None else "",
+        }
+
+    async def _notice_silence(self) -> None:
+        """A worker that stands still, stopped or starved, stays; its siblings accept for it meanwhile."""
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            for place, hand in enumerate(self._present):
+                if hand is None:
+                    continue
+                silent = self._clock.monotonic() - hand.heard_at > _SILENT_S
+                if silent is not hand.is_silent:
+                    hand.is_silent = silent
+                    log.warning("worker %d %s", place, "is silent" if silent else "reports again")
+                    self._stand_in(place, "adopt" if silent else "release")
+
+    def _owned(self, place: int) -> list[int]:
+        return list(range(place, len(self._sockets), len(self._present)))
+
+    def _stand_in(self, place: int, kind: str) -> None:
+        """Have the siblings `adopt` the sockets of a place, or `release` them."""
+        frame = {"kind": kind, "sockets": self._owned(place)}
+        for hand in self._hands:
+            if hand is not self._present[place]:
+                hand.outbox.put(frame, f"place {place}")
+
+    def _hear(self, hand: Hand, frame: Frame) -> None:
+        """Raises `WireError`."""
+        if frame["kind"] != "report":
+            hand.answered(frame)
+            return
+        delta = read(frame["report"])
+        hand.source = delta.source
+        hand.heard_at = self._clock.monotonic()
+        self._view.take(delta)
+
+    def _see_off(self, hand: Hand) -> None:
+        async def listen_to_the_end() -> None:
+            with contextlib.suppress(WireError, KeyError):
+                async for frame in hand.frames():
+                    self._hear(hand, frame)
+            await hand.ended_within(_GRACE_S)
+            await hand.dismissed()
+            self._view.gone(hand.source)
+            self._leaving.discard(hand)
+
+        self._leaving.add(hand)
+        hand.farewell = asyncio.create_task(listen_to_the_end())
+
+    def _give_up(self, why: str) -> None:
+        self._in_vain = self._in_vain or why
+        self._news.set()
+
+    # ... all of them
+
+    @property
+    def _hands(self) -> list[Hand]:
+        return [*(hand for hand in self._present if hand is not None), *self._leaving]
+
+    def _tell(self, frame: Frame, topic: str) -> None:
+        for hand in self._hands:
+            hand.outbox.put(frame, topic)
+
+    async def replace(self, config: Config) -> None:
+        """A new configuration in every worker; one that does not take it in time is started anew with it."""
+        self._config = config
+        frame = replace_frame(config, len(self._present), self._view.states_under(config))
+        await asyncio.gather(*(self._replace_one(hand, frame) for hand in self._hands))
+        self._view.replace(config)
+
+    async def _replace_one(self, hand: Hand, frame: Frame) -> None:
+        answer = await hand.ask(frame, _ANSWER_S)
+        if answer is None or answer["kind"] == "refused":
+            log.error("%s does not take the new configuration: it is ended", hand)
+            hand.kill()
+
+    async def drain(self) -> None:
+        """Stop accepting and let running requests finish, within `listen.drain_timeout`."""
+        self._ending.set()
+        # Whoever closes a socket last throws away what its queue holds: that must be its own worker, which
+        # accepts the rest first. So all others let go of it before.
+        await asyncio.gather(*(hand.ask({"kind": "alone"}, _GRACE_S) for hand in self._hands))
+        self._close_sockets()
+        for hand in self._hands:
+            hand.outbox.put({"kind": "drain"})
+        ending = [asyncio.create_task(hand.gone()) for hand in self._hands]
+        if ending:
+            await asyncio.wait(ending, timeout=self._config.listen.drain_timeout_s + _GRACE_S)
+        for task in ending:
+            task.cancel()
+
+    async def stop(self) -> None:
+        """End every worker now."""
+        self._ending.set()
+        if self._rendezvous is not None:
+            await self._rendezvous.close()
+        self._close_sockets()
+        for task in self._keeping:
+            task.cancel()
+        await asyncio.gather(*self._keeping, return_exceptions=True)
+        await asyncio.gather(*(hand.dismissed() for hand in self._hands))
+        self._present = [None] * len(self._present)
+        self._leaving.clear()
+
+    def _close_sockets(self) -> None:
+        for sock in self._sockets:
+            sock.close()

@@ -1,0 +1,259 @@
+"""A restart without downtime: one process starts its successor, hands the sockets on, and leaves.
+
+Owns what the two say to each other, and when the older may go. Must never know what serves or decides.
+
+The successor inherits copies of all listening sockets, so that what connects finds somebody at any moment.
+They talk over a socket pair, one JSON document a line:
+
+    older       {"state": …}      a state in force: all at first, then each that comes into force
+                {"complete": […]} the first ones are all told; the endpoints that the probes found ill
+    successor   {"ready": 1}      it serves requests by those states, and decides nothing yet
+    older       {"state": …}      lets go of deciding: the last states
+                {"yours": 1}
+    successor   {"up": 1}         it decides, and answers people: the older may drain and leave
+
+There is one who decides at any moment, or none for as long as it takes to hand over. If the successor ends or
+is silent before it is up, it is killed and the older goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Final, Protocol
+
+import orjson
+
+from proxy.errors import StartError
+from proxy.model import Path
+from proxy.stores.records import decode_state
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from proxy.listening import Listeners
+    from proxy.model import RolloutState
+
+log = logging.getLogger("dualpath")
+
+READY_WITHIN_S: Final = 60.0  # lists of a million users and a large store take their time
+UP_WITHIN_S: Final = 15.0
+_LINE_BYTES: Final = 1 << 20
+_ENDS_WITHIN_S: Final = 5.0
+
+Document = dict[str, object]
+
+
+class Link:
+    """One end of the conversation."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    @classmethod
+    async def over(cls, sock: socket.socket) -> Link:
+        """The end that `sock` is."""
+        return cls(*await asyncio.open_unix_connection(sock=sock, limit=_LINE_BYTES))
+
+    def say(self, document: Document) -> None:
+        """Send; to one who has gone, nothing."""
+        self._writer.write(orjson.dumps(document) + b"\n")
+
+    def tell(self, state: RolloutState) -> None:
+        """Send a state."""
+        self.say({"state": state})
+
+    async def hears(self, word: str, tell: Callable[[RolloutState], None], within_s: float) -> object:
+        """What comes with `word`, when it comes; `tell` gets the states before it.
+
+        Raises EOFError if the other has gone and TimeoutError if it is silent.
+        """
+        async with asyncio.timeout(within_s):
+            while True:
+                line = await self._reader.readline()
+                if not line:
+                    raise EOFError(f"gone before {word}")
+                document = orjson.loads(line)
+                if word in document:
+                    return document[word]
+                if "state" in document:
+                    tell(decode_state(document["state"]))
+
+    def close(self) -> None:
+        """Hang up."""
+        self._writer.close()
+
+
+# ... the successor's side
+
+
+class Predecessor:
+    """The process that this one takes over from; `unhealthy` are endpoints that its probes found ill."""
+
+    def __init__(self, link: Link) -> None:
+        self.unhealthy: list[tuple[Path, str]] = []
+        self._link = link
+
+    async def states(self) -> list[RolloutState]:
+        """What is in force there. Raises `StartError` if it does not tell."""
+        told: dict[str, RolloutState] = {}
+        ill = await self._hears("complete", lambda state: told.update({state.name: state}))
+        if isinstance(ill, list):
+            self.unhealthy = [(Path(path), str(url)) for path, url in ill]
+        return list(told.values())
+
+    async def relieve(self, follow: Callable[[RolloutState], None]) -> list[RolloutState]:
+        """Say that requests are served here; `follow` gets what is decided there until it lets go. Returns
+        the last states of those that were told. If it has died, so be it. Raises `StartError`."""
+        last: dict[str, RolloutState] = {}
+
+        def heard(state: RolloutState) -> None:
+            last[state.name] = state
+            follow(state)
+
+        self._link.say({"ready": 1})
+        await self._hears("yours", heard)
+        return list(last.values())
+
+    def dismiss(self) -> None:
+        """Say that everything is taken over."""
+        self._link.say({"up": 1})
+
+    def close(self) -> None:
+        """Hang up."""
+        self._link.close()
+
+    async def _hears(self, word: str, tell: Callable[[RolloutState], None]) -> object:
+        try:
+            return await self._link.hears(word, tell, UP_WITHIN_S)
+        except TimeoutError:  # an OSError too, and the one that does not mean that it is dead
+            raise StartError(f"the process before has not handed over within {UP_WITHIN_S:g} s") from None
+        except (EOFError, OSError):
+            log.warning("restart: the process before has gone without a word; this one goes on alone")
+            return None
+
+
+# ... the older side
+
+
+class Office(Protocol):
+    """What is handed over: deciding."""
+
+    def states(self) -> Sequence[RolloutState]:
+        """What is in force."""
+
+    def unhealthy(self) -> Sequence[tuple[Path, str]]:
+        """The endpoints that the probes found ill."""
+
+    def relay(self, listener: Callable[[RolloutState], None] | None) -> None:
+        """From now on `listener` is told of what comes into force."""
+
+    async def let_go(self) -> Sequence[RolloutState]:
+        """Decide nothing more; the last states."""
+
+    async def take_up(self) -> None:
+        """There is no successor after all: decide again, if that was let go."""
+
+
+async def successor(office: Office, listeners: Listeners, environ: Mapping[str, str]) -> int | None:
+    """Start a successor of this process and hand over. Returns its process id; None if that failed, and then
+    all is as it was."""
+    if os.getpid() == 1:
+        log.error("restart: this is the first process of its container, which would end with it")
+        return None
+    try:
+        ours, process = _started(listeners, environ)
+    except OSError as error:
+        log.error("restart: cannot start %s: %s", sys.executable, error.strerror or error)
+        return None
+    log.info("restart: process %d is to take over", process.pid)
+    conversation = _HandOver(office, await Link.over(ours))
+    try:
+        trouble = await conversation.trouble()
+        if not trouble:
+            log.info("restart: process %d has taken over", process.pid)
+            return process.pid
+        log.error("restart: process %d %s; this one goes on", process.pid, trouble)
+        return None
+    finally:
+        await conversation.end(process)
+
+
+class _HandOver:
+    """One attempt, from the older process's side."""
+
+    def __init__(self, office: Office, link: Link) -> None:
+        self._office = office
+        self._link = link
+        self._is_over = False
+
+    async def trouble(self) -> str:
+        """Why it came to nothing; empty if the successor is up."""
+        try:
+            await self._begin()
+            await self._link.hears("ready", _ignore, READY_WITHIN_S)
+            for state in await self._office.let_go():
+                self._link.tell(state)
+            self._link.say({"yours": 1})
+            await self._link.hears("up", _ignore, UP_WITHIN_S)
+        except TimeoutError:
+            return "is not done in time"
+        except (EOFError, OSError):
+            return "has ended before it was done, its own last lines say why"
+        self._is_over = True
+        return ""
+
+    async def _begin(self) -> None:
+        self._office.relay(self._link.tell)
+        for state in self._office.states():
+            self._link.tell(state)
+        self._link.say({"complete": self._office.unhealthy()})
+
+    async def end(self, process: subprocess.Popen[bytes]) -> None:
+        """Unless the successor is up, end it, and only then hang up and decide again: as long as the line is
+        open it does not take us for dead."""
+        self._office.relay(None)
+        if not self._is_over:
+            await asyncio.to_thread(_ended, process)
+        self._link.close()
+        if not self._is_over:
+            await self._office.take_up()
+
+
+def _started(
+    listeners: Listeners, environ: Mapping[str, str]
+) -> tuple[socket.socket, subprocess.Popen[bytes]]:
+    """The command that this process was started with, once more, and our end of the line to it."""
+    ours, theirs = socket.socketpair()
+    try:
+        passed = [sock.fileno() for sock in (*listeners.serving, *listeners.administering, theirs)]
+        process = subprocess.Popen(  # noqa: S603 - our own command, once more
+            [sys.executable, *sys.orig_argv[1:]],
+            env={**environ, **listeners.told(theirs, os.getpid())},
+            pass_fds=passed,
+        )
+    except BaseException:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
+    ours.setblocking(False)
+    return ours, process
+
+
+def _ended(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(_ENDS_WITHIN_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _ignore(state: RolloutState) -> None:
+    """A successor that tells states has nothing to say."""

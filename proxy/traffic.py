@@ -1,0 +1,195 @@
+"""What carries the requests, as the composition root sees it: a data plane here, or worker processes.
+
+Owns the seam between the two and the control plane, and the one for a single process. It must never know what
+a state means or why a configuration has changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
+
+from proxy.dataplane.plane import DataPlane
+from proxy.telemetry.recorder import TallyRecorder
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Sequence
+
+    from proxy.config.schema import Config, Rollout
+    from proxy.core.tally import Tally
+    from proxy.ports import Clock, Endpoints, Evidence, Random, RolloutSink, Router
+
+
+_OLDER: Final = 8
+"""How many earlier configurations are listened to: what outlasts as many reloads goes uncounted."""
+
+
+class Seen(Protocol):
+    """Where the control plane reaches the traffic. The same objects for as long as the traffic lives."""
+
+    @property
+    def evidence(self) -> Evidence:
+        """Drained by the controller, in the configuration's order."""
+
+    @property
+    def sinks(self) -> Sequence[RolloutSink]:
+        """Where states take effect."""
+
+    @property
+    def endpoints(self) -> Endpoints:
+        """Both backends' endpoints."""
+
+    @property
+    def router(self) -> Router:
+        """Says where a request would go."""
+
+    @property
+    def workers_alive(self) -> int:
+        """How many processes serve requests."""
+
+
+class Traffic(Seen, Protocol):
+    """Accepts on sockets that somebody else has bound, and serves what arrives."""
+
+    async def start(self, sockets: Sequence[socket.socket]) -> None:
+        """Accept. `sockets` listen already, one per worker, and are the traffic's to close from now on.
+
+        Raises `StartError`; what was begun is ended by `stop`."""
+
+    async def replace(self, config: Config) -> None:
+        """New settings for new requests; running ones finish under the old, and no connection suffers.
+
+        What was last published stays in force for rollouts of the same name; a new name is at weight 0 until
+        it is published. The order of `evidence` turns with the return of this call, nothing awaited between.
+        Raises `StartError`, and has then changed nothing.
+        """
+
+    async def drain(self) -> None:
+        """Stop accepting and let running requests finish, within `listen.drain_timeout`."""
+
+    async def stop(self) -> None:
+        """End everything. May be called at any time, and more than once."""
+
+    def missing(self) -> list[str]:
+        """What readiness waits for; empty when every worker accepts."""
+
+    async def failed(self) -> None:
+        """Returns never. Raises `StartError` once it is in vain to go on: workers end as they start."""
+
+
+class LocalTraffic:
+    """`Traffic` in this process: one data plane on one socket."""
+
+    workers_alive = 1
+
+    def __init__(self, config: Config, *, clock: Clock, rng: Random) -> None:
+        self.evidence = SuccessiveEvidence(config.rollouts)
+        self.plane = DataPlane(config, recorder=self.evidence.recorder, clock=clock, random=rng)
+
+    def __repr__(self) -> str:
+        return f"<LocalTraffic {self.plane}>"
+
+    @property
+    def sinks(self) -> Sequence[RolloutSink]:
+        """The live routes."""
+        return (self.plane,)
+
+    @property
+    def endpoints(self) -> Endpoints:
+        """The data plane's."""
+        return self.plane
+
+    @property
+    def router(self) -> Router:
+        """The live routes."""
+        return self.plane
+
+    async def start(self, sockets: Sequence[socket.socket]) -> None:
+        """Accept on all of them: more than one are left over from a process with workers."""
+        await self.plane.start(sockets[0])
+        for sock in sockets[1:]:
+            await self.plane.listen(sock)
+
+    async def failed(self) -> None:
+        """Nothing here can fail apart from the process itself: waits for ever."""
+        await asyncio.Event().wait()
+
+    async def listen(self, sock: socket.socket) -> None:
+        """Accept on one more socket. Raises `StartError`."""
+        await self.plane.listen(sock)
+
+    def unlisten(self, sock: socket.socket) -> None:
+        """Accept no more on that socket, which is closed; its connections stay."""
+        self.plane.unlisten(sock)
+
+    async def replace(self, config: Config) -> None:
+        """New settings for new requests. Nothing is awaited: it happens between two callbacks."""
+        self.evidence.succeed(config.rollouts)
+        self.plane.replace(config, self.evidence.recorder)
+
+    async def drain(self) -> None:
+        """Let what runs finish."""
+        await self.plane.drain()
+
+    async def stop(self) -> None:
+        """Cut what is left."""
+        await self.plane.stop()
+
+    def missing(self) -> list[str]:
+        """The listener, until it accepts."""
+        return [] if self.plane.accepting else ["listener"]
+
+
+class SuccessiveEvidence:
+    """`ports.Evidence` over reloads: each configuration has its own recorder, because a request that began
+    under an older one writes under that one's numbering.
+
+    What is written late counts for the rollout of that name if its table is still the same, else for none: it
+    tells of something that is no longer judged.
+    """
+
+    def __init__(self, rollouts: Sequence[Rollout]) -> None:
+        self.recorder = TallyRecorder(len(rollouts))
+        self._rollouts = tuple(rollouts)
+        self._older: list[_Older] = []
+
+    def __repr__(self) -> str:
+        return f"SuccessiveEvidence({self.recorder!r}, {len(self._older)} older)"
+
+    def succeed(self, rollouts: Sequence[Rollout]) -> None:
+        """From now on `recorder` is a new one, for these rollouts."""
+        places = {rollout.name: place for place, rollout in enumerate(rollouts)}
+        moved = [places.get(rollout.name, -1) for rollout in self._rollouts]
+        goes = [
+            place if place >= 0 and rollouts[place] == before else -1
+            for place, before in zip(moved, self._rollouts, strict=True)
+        ]
+        older = [
+            _Older(one.recorder, [goes[at] if at >= 0 else -1 for at in one.goes]) for one in self._older
+        ]
+        self._older = [*older, _Older(self.recorder, goes)][-_OLDER:]
+        self._rollouts = tuple(rollouts)
+        self.recorder = TallyRecorder(len(rollouts))
+
+    def late(self) -> Sequence[Tally]:
+        """Nothing: what is counted here is here."""
+        return ()
+
+    def drain(self) -> Sequence[Tally]:
+        """The tallies since the last call, in the present configuration's order."""
+        drained = self.recorder.drain()
+        for older in self._older:
+            for place, late in zip(older.goes, older.recorder.drain(), strict=True):
+                if place >= 0:
+                    drained[place].add(late)
+        return drained
+
+
+@dataclass(frozen=True, slots=True)
+class _Older:
+    """The recorder of an earlier configuration; per rollout of it the place of the same one now, or -1."""
+
+    recorder: TallyRecorder
+    goes: Sequence[int]

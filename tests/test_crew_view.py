@@ -1,0 +1,213 @@
+"""Several workers' reports read as one, whatever order they come in and however often."""
+
+from __future__ import annotations
+
+import pytest
+
+from proxy.config import parse
+from proxy.core.delta import Delta, Load, RolloutDelta
+from proxy.core.tally import Tally
+from proxy.crew_view import CrewView
+from proxy.model import EndpointStatus, Path, RolloutState, State
+from tests.config.documents import BACKENDS, ROLLOUT
+from tests.fakes import traffic
+
+TWO = (
+    BACKENDS.replace('["http://127.0.0.1:9002"]', '["http://b:1", "http://c:1"]')
+    + """
+[[rollouts]]
+name = "shop"
+routes = [{ prefix = "/shop" }]
+key = ["header:X-User-Id"]
+[[rollouts]]
+name = "blog"
+routes = [{ prefix = "/blog" }]
+breaker = { enabled = false }
+"""
+)
+SHOP, BLOG = "shop", "blog"
+Told = list[tuple[dict[str, object], str]]
+
+
+def view(text: str = TWO) -> tuple[CrewView, Told]:
+    """A view, and what it tells the workers."""
+    told: Told = []
+    return CrewView(parse(text, {}), lambda frame, topic: told.append((frame, topic))), told
+
+
+def report(
+    number: int = 1,
+    *,
+    source: str = "a",
+    shop: Tally | None = None,
+    breaker: str = "closed",
+    endpoints: tuple[EndpointStatus, ...] = (),
+) -> Delta:
+    """A report of one worker."""
+    rollouts = (
+        RolloutDelta(SHOP, 1, breaker, Tally() if shop is None else shop),
+        RolloutDelta(BLOG, 1, "disabled", Tally()),
+    )
+    return Delta(source, number, rollouts, endpoints, Load(connections=1))
+
+
+def requests(tallies: object) -> list[int]:
+    """Requests per tally."""
+    return [tally.client_requests for tally in tallies]  # type: ignore[attr-defined]
+
+
+# ... evidence
+
+
+def test_counts_of_all_workers_add_up_once() -> None:
+    crew, _ = view()
+    assert crew.take(report(1, source="a", shop=traffic(10, 4)))
+    assert crew.take(report(1, source="b", shop=traffic(5, 1)))
+    assert not crew.take(report(1, source="a", shop=traffic(10, 4)))
+    assert crew.take(report(2, source="a", shop=traffic(1)))
+    drained = crew.drain()
+    assert requests(drained) == [16, 0]
+    assert drained[0].assigned_v2 == 5
+    assert requests(crew.drain()) == [0, 0]
+
+
+def test_what_was_counted_under_an_earlier_state_comes_late() -> None:
+    crew, _ = view()
+    crew.publish(state(revision=2))
+    crew.take(report(1, shop=traffic(7)))  # under revision 1
+    assert requests(crew.drain()) == [0, 0]
+    assert requests(crew.late()) == [7, 0]
+    assert requests(crew.late()) == [0, 0]
+
+
+def test_what_a_worker_has_counted_outlives_it() -> None:
+    crew, _ = view()
+    crew.take(report(7, shop=traffic(3)))
+    crew.gone("a")
+    crew.take(report(1, shop=traffic(2)))
+    assert requests(crew.drain()) == [5, 0]
+
+
+def test_a_rollout_that_is_not_ours_is_left_out() -> None:
+    crew, _ = view()
+    assert crew.take(Delta("a", 1, (RolloutDelta("gone", 1, "closed", traffic(3)),)))
+    assert requests(crew.drain()) == [0, 0]
+
+
+def test_a_reload_turns_the_order_and_drops_what_has_changed() -> None:
+    crew, _ = view()
+    crew.take(
+        Delta(
+            "a", 1, (RolloutDelta(SHOP, 1, "closed", traffic(3)), RolloutDelta(BLOG, 1, "closed", traffic(2)))
+        )
+    )
+    again = TWO.replace("[[rollouts]]\n", "[[rollouts]]\ntimeout = '5s'\n", 1)
+    head, shop, blog = again.split("[[rollouts]]")
+    crew.replace(parse(f"{head}[[rollouts]]{blog}[[rollouts]]{shop}", {}))
+    assert requests(crew.drain()) == [2, 0]
+
+
+def test_loads_are_told_by_worker() -> None:
+    crew, _ = view()
+    crew.take(report(source="a"))
+    crew.take(report(source="b"))
+    assert crew.loads == [Load(connections=1)] * 2
+    crew.gone("a")
+    assert crew.loads == [Load(connections=1)]
+    assert repr(crew) == "<CrewView 1 workers report, 0 states>"
+
+
+# ... states
+
+
+def state(name: str = SHOP, weight: int = 30_000, revision: int = 4) -> RolloutState:
+    """A running rollout."""
+    return RolloutState(name, State.RUNNING, weight, None, revision)
+
+
+def test_a_published_state_is_told_to_all_and_explained() -> None:
+    crew, told = view()
+    crew.publish(state(weight=100_000))
+    [(frame, topic)] = told
+    assert (frame["kind"], topic) == ("state", "state shop")
+    found = crew.explain(key="x", host="h", path="/shop", method="GET")
+    assert (found.rollout, found.path, found.weight) == (SHOP, Path.V2, 100_000)
+
+
+def test_who_begins_learns_what_is_in_force_and_zero_for_the_rest() -> None:
+    crew, _ = view()
+    crew.publish(state())
+    assert crew.states_under(parse(TWO, {})) == [state(), RolloutState(BLOG, State.DISABLED, 0)]
+
+
+def test_states_survive_a_reload_and_new_rollouts_begin_at_zero() -> None:
+    crew, told = view(ROLLOUT + "percentage = 50\n")
+    crew.publish(state("default"))
+    told.clear()
+    more = parse(ROLLOUT + 'routes = [{ prefix = "/a" }]\n[[rollouts]]\nname = "new"\npercentage = 50\n', {})
+    crew.replace(more)
+    assert crew.explain(key="x", host="h", path="/a", method="GET").weight == 30_000
+    assert crew.explain(key="x", host="h", path="/b", method="GET").weight == 0
+    assert told == []  # workers are told with the configuration
+
+
+# ... endpoints
+
+
+def endpoint(url: str, *, ejected: bool = False, outstanding: int = 0, idle: int = 0) -> EndpointStatus:
+    """An endpoint of v2 as a worker tells of it: its word on health is an echo."""
+    return EndpointStatus(Path.V2, url, False, ejected, outstanding, idle)
+
+
+def test_an_endpoint_is_the_sum_of_what_workers_say_and_the_probes_word() -> None:
+    crew, _ = view()
+    crew.take(report(source="a", endpoints=(endpoint("http://b:1", outstanding=2, idle=1),)))
+    crew.take(report(source="b", endpoints=(endpoint("http://b:1", ejected=True, outstanding=3, idle=4),)))
+    found = {status.url: status for status in crew.statuses()}
+    assert found["http://b:1"] == EndpointStatus(Path.V2, "http://b:1", True, True, 5, 5)
+    assert found["http://c:1"] == EndpointStatus(Path.V2, "http://c:1", True, False, 0, 0)
+    assert crew.health(Path.V2) == 0.5
+    assert crew.health(Path.V1) == 1.0
+    crew.gone("b")
+    assert crew.health(Path.V2) == 1.0
+
+
+def test_what_probes_find_is_told_to_all() -> None:
+    crew, told = view()
+    crew.set_health(Path.V2, "http://b:1", healthy=False)
+    crew.set_health(Path.V2, "http://c:1", healthy=False)
+    assert crew.health(Path.V2) == 0.0
+    assert crew.unhealthy == {(Path.V2, "http://b:1"), (Path.V2, "http://c:1")}
+    crew.set_health(Path.V2, "http://b:1", healthy=True)
+    assert [topic for _, topic in told] == ["health"] * 3
+    assert told[-1][0] == {"kind": "health", "unhealthy": [["v2", "http://c:1"]]}
+
+
+def test_endpoints_that_a_reload_removes_are_forgotten() -> None:
+    crew, _ = view()
+    crew.set_health(Path.V2, "http://b:1", healthy=False)
+    crew.set_health(Path.V2, "http://c:1", healthy=False)
+    crew.replace(parse(TWO.replace('"http://c:1"', '"http://d:1"'), {}))
+    assert crew.unhealthy == {(Path.V2, "http://b:1")}
+    assert crew.health(Path.V2) == 0.5
+
+
+# ... breakers
+
+
+@pytest.mark.parametrize(
+    ("told", "worst"),
+    [
+        ([], "closed"),
+        (["closed", "closed"], "closed"),
+        (["closed", "half_open"], "half_open"),
+        (["half_open", "open", "closed"], "open"),
+        (["disabled"], "closed"),
+    ],
+)
+def test_a_breaker_is_as_bad_as_the_worst(told: list[str], worst: str) -> None:
+    crew, _ = view()
+    for number, breaker in enumerate(told):
+        crew.take(report(source=str(number), breaker=breaker))
+    assert crew.breaker(SHOP) == worst
+    assert crew.breaker(BLOG) == "disabled"

@@ -1,0 +1,186 @@
+"""When the file is read again, what is refused, and what is told of it."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import pytest
+
+from proxy.errors import StoreUnavailable
+from proxy.reload import ConfigSource, Reloader, changes, fixed_changes, sharing
+from tests.controlplane.rig import config
+from tests.fakes import FakeClock
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from proxy.config.schema import Config
+
+TEXT = """
+[backends.v1]
+endpoints = ["http://127.0.0.1:9001"]
+[backends.v2]
+endpoints = ["http://127.0.0.1:9002"]
+"""
+
+
+class Desk:
+    """A reloader over a real file, and what it has had put in force. `pause` runs the next of `steps`."""
+
+    def __init__(self, directory: Path, **environ: str) -> None:
+        self.path = directory / "proxy.toml"
+        self.path.write_text(TEXT)
+        self.clock = FakeClock()
+        self.applied: list[Config] = []
+        self.failure: Exception | None = None
+        self.steps: list[str] = []
+        file = ConfigSource(str(self.path), environ)
+        self.reloader = Reloader(file, file.read(), self.apply, wall=self.clock.wall, pause=self.pause)
+
+    async def apply(self, config: Config) -> None:
+        if self.failure is not None:
+            raise self.failure
+        self.applied.append(config)
+
+    async def pause(self, seconds: float) -> None:
+        assert seconds == 1.0
+        if not self.steps:
+            raise EndOfScriptError
+        step = self.steps.pop(0)
+        if step == "gone":
+            self.path.unlink()
+        elif step:
+            self.path.write_text(TEXT + step)
+
+    async def watched(self, *steps: str) -> list[str]:
+        """What the watch says while the file becomes this, look for look; "" leaves it."""
+        said: list[str] = []
+        self.steps = list(steps)
+        with pytest.raises(EndOfScriptError):
+            await self.reloader.watch(said.append)
+        return said
+
+
+class EndOfScriptError(Exception):
+    """The test is over."""
+
+
+async def test_what_the_file_says_is_applied_and_the_time_is_kept(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.clock.advance(5)
+    desk.path.write_text(TEXT + '[log]\nlevel = "error"\n')
+    assert await desk.reloader.reload("SIGHUP")
+    assert desk.applied[0].log.level == desk.reloader.config.log.level == "error"
+    assert (desk.reloader.loaded.at, desk.reloader.loaded.error) == (desk.clock.wall(), None)
+
+
+async def test_the_environment_stands_over_the_file_as_at_the_start(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, DUALPATH__LOG__LEVEL="debug")
+    desk.path.write_text(TEXT + '[log]\nlevel = "error"\n')
+    await desk.reloader.reload("SIGHUP")
+    assert desk.applied[0].log.level == "debug"
+
+
+async def test_every_fault_is_logged_and_kept_until_a_reload_succeeds(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    desk = Desk(tmp_path)
+    desk.clock.advance(5)
+    desk.path.write_text(TEXT + '[log]\nlevel = "loud"\ncolour = "red"\n')
+    assert not await desk.reloader.reload("SIGHUP")
+    assert desk.applied == []
+    error = desk.reloader.loaded.error or ""
+    for path in ("log.level", "log.colour"):
+        assert path in error
+        assert any(path in line for line in caplog.messages)
+    assert desk.reloader.loaded.at == desk.clock.wall() - 5
+    desk.path.write_text(TEXT)
+    assert await desk.reloader.reload("SIGHUP")
+    assert desk.reloader.loaded.error is None
+
+
+async def test_one_key_that_cannot_change_refuses_the_whole(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.path.write_text(TEXT + '[log]\nlevel = "error"\n[store]\nurl = "memory://"\n')
+    assert not await desk.reloader.reload("SIGHUP")
+    assert "store.url: cannot change while running" in (desk.reloader.loaded.error or "")
+    assert desk.applied == []
+    assert desk.reloader.config.log.level == "info"
+
+
+async def test_a_part_that_cannot_follow_refuses_the_whole(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.failure = StoreUnavailable("the store does not answer")
+    assert not await desk.reloader.reload("SIGHUP")
+    assert desk.reloader.loaded.error == "the store does not answer"
+
+
+async def test_a_file_that_has_changed_and_stands_still_is_noticed_once(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    assert await desk.watched("", "", "") == []
+    assert await desk.watched("#1\n", "", "", "") == ["the file has changed"]
+
+
+async def test_a_file_that_is_being_written_is_let_be(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    assert await desk.watched("#1\n", "#12\n", "#123\n") == []
+    assert await desk.watched("gone", "", "#1234\n", "") == ["the file has changed"]
+
+
+async def test_what_a_signal_has_reloaded_is_not_noticed_again(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.path.write_text(TEXT + "#\n")
+    await desk.reloader.reload("SIGHUP")
+    assert await desk.watched("", "") == []
+
+
+def test_a_name_that_cannot_be_one_has_no_mark() -> None:
+    assert ConfigSource("a\0b", {}).mark() is None
+
+
+def test_what_cannot_change_is_named_by_its_dotted_key() -> None:
+    after = config(
+        listen={"address": "127.0.0.1:1", "workers": 3, "backlog": 2},
+        admin={"address": "127.0.0.1:2"},
+        store={"url": "memory://"},
+    )
+    assert fixed_changes(config(), after) == [
+        "listen.address",
+        "listen.workers",
+        "listen.backlog",
+        "admin.address",
+        "store.url",
+    ]
+    assert fixed_changes(config(), config(listen={"expose_path": True})) == []
+
+
+def test_changes_are_told_by_table() -> None:
+    before = config({"name": "a"}, {"name": "b", "routes": [{"prefix": "/b"}]})
+    backends = {"v1": {"endpoints": ["http://h:1"]}, "v2": {"endpoints": ["http://127.0.0.1:9002"]}}
+    after = config({"name": "c"}, {"name": "b"}, listen={"expose_path": True}, backends=backends)
+    assert changes(before, after) == [
+        "listen",
+        "backends.v1",
+        "rollouts.b",
+        "rollouts.c (new)",
+        "rollouts.a (removed)",
+    ]
+    assert changes(before, before) == []
+
+
+def test_a_rollout_that_is_equal_stays_the_very_same() -> None:
+    before = config({"name": "a"}, {"name": "b", "routes": [{"prefix": "/b"}]})
+    after = sharing(before, config({"name": "b", "routes": [{"prefix": "/b"}]}, {"name": "a", "salt": "x"}))
+    assert after.rollouts[0] is before.rollouts[1]
+    assert after.rollouts[1].salt == "x"
+
+
+async def test_what_has_changed_is_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    desk = Desk(tmp_path)
+    await desk.reloader.reload("SIGHUP")
+    assert caplog.messages[-1] == "reloaded: nothing has changed"
+    desk.path.write_text(TEXT + '[[rollouts]]\nname = "new"\n')
+    await desk.reloader.reload("SIGHUP")
+    assert caplog.messages[-1] == "reloaded: rollouts.new (new), rollouts.default (removed)"

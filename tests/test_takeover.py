@@ -1,0 +1,225 @@
+"""What a process and its successor say to each other; real processes are in tests/e2e."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, cast
+
+import orjson
+import pytest
+
+from proxy import takeover
+from proxy.errors import StartError
+from proxy.listening import Listeners
+from proxy.model import Path, RolloutState, State
+from proxy.takeover import Link, Predecessor, successor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+ONE = RolloutState("a", State.RUNNING, 30_000, "half", 4, 1.5, "why")
+TWO = RolloutState("a", State.ROLLED_BACK, 0, None, 5, 2.5, "too many")
+
+
+class End:
+    """One end of a line that is not there: the other end's words are a script."""
+
+    def __init__(self) -> None:
+        self.reader = asyncio.StreamReader()
+        self.said: list[dict[str, object]] = []
+        self.closed = False
+        self.link = Link(self.reader, cast("asyncio.StreamWriter", self))
+
+    def write(self, data: bytes) -> None:
+        self.said += [orjson.loads(line) for line in data.splitlines()]
+
+    def close(self) -> None:
+        self.closed = True
+
+    def hears(self, *documents: object) -> None:
+        for document in documents:
+            self.reader.feed_data(orjson.dumps(document) + b"\n")
+
+    def words(self) -> list[str]:
+        return [next(iter(document)) for document in self.said]
+
+
+async def test_a_successor_is_told_all_states_then_follows_then_decides() -> None:
+    end = End()
+    followed: list[RolloutState] = []
+    end.hears({"state": ONE}, {"complete": [["v2", "http://h:1"]]}, {"state": TWO}, {"yours": 1})
+    before = Predecessor(end.link)
+    assert await before.states() == [ONE]
+    assert before.unhealthy == [(Path.V2, "http://h:1")]
+    assert end.said == []
+    assert await before.relieve(followed.append) == [TWO]
+    assert followed == [TWO]
+    before.dismiss()
+    assert end.words() == ["ready", "up"]
+    before.close()
+    assert end.closed
+
+
+async def test_a_predecessor_that_dies_half_way_is_succeeded_all_the_same() -> None:
+    end = End()
+    end.hears({"state": ONE}, {"complete": 1}, {"state": TWO})
+    end.reader.feed_eof()
+    before = Predecessor(end.link)
+    assert await before.states() == [ONE]
+    assert await before.relieve(lambda state: None) == [TWO]
+
+
+async def test_a_predecessor_that_does_not_let_go_is_not_succeeded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(takeover, "UP_WITHIN_S", 0.001)
+    with pytest.raises(StartError, match="has not handed over"):
+        await Predecessor(End().link).states()
+
+
+class FakeOffice:
+    """What is handed over, with a transcript."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+        self.listener: Callable[[RolloutState], None] | None = None
+
+    def states(self) -> Sequence[RolloutState]:
+        return [ONE]
+
+    def unhealthy(self) -> Sequence[tuple[Path, str]]:
+        return [(Path.V2, "http://h:1")]
+
+    def relay(self, listener: Callable[[RolloutState], None] | None) -> None:
+        self.listener = listener
+
+    async def let_go(self) -> Sequence[RolloutState]:
+        self.heard.append("let go")
+        return [TWO]
+
+    async def take_up(self) -> None:
+        self.heard.append("take up")
+
+
+class FakeProcess:
+    """A successor that ends when told to, or only when killed."""
+
+    pid = 4711
+
+    def __init__(self, *, stubborn: bool = False) -> None:
+        self.stubborn = stubborn
+        self.heard: list[str] = []
+
+    def terminate(self) -> None:
+        self.heard.append("terminate")
+
+    def kill(self) -> None:
+        self.heard.append("kill")
+
+    def wait(self, timeout: float | None = None) -> int:
+        if timeout is not None and self.stubborn:
+            raise subprocess.TimeoutExpired("dualpath", timeout)
+        return 0
+
+
+class Stage:
+    """One attempt of a process to be succeeded."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, process: FakeProcess | None = None) -> None:
+        self.office, self.end, self.process = FakeOffice(), End(), process or FakeProcess()
+
+        async def over(sock: object) -> Link:
+            return self.end.link
+
+        monkeypatch.setattr(takeover, "_started", lambda listeners, environ: (None, self.process))
+        monkeypatch.setattr(takeover.Link, "over", over)
+
+    async def perform(self) -> int | None:
+        return await successor(self.office, Listeners("", ""), {})
+
+
+async def begun(stage: Stage) -> None:
+    """Until the successor has been told the first states."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert stage.end.words() == ["state", "complete"]
+
+
+async def test_who_is_succeeded_lets_go_and_is_dismissed(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage(monkeypatch)
+    stage.end.hears({"ready": 1}, {"up": 1})
+    assert await stage.perform() == 4711
+    assert stage.office.heard == ["let go"]
+    assert stage.end.words() == ["state", "complete", "state", "yours"]
+    assert {"complete": [["v2", "http://h:1"]]} in stage.end.said
+    assert [d["state"]["weight"] for d in stage.end.said if "state" in d] == [30_000, 0]  # type: ignore[index]
+    assert (stage.process.heard, stage.office.listener, stage.end.closed) == ([], None, True)
+
+
+async def test_a_successor_that_ends_before_it_is_ready_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    stage = Stage(monkeypatch)
+    stage.end.reader.feed_eof()
+    assert await stage.perform() is None
+    assert stage.office.heard == ["take up"]
+    assert "this one goes on" in caplog.text
+
+
+async def test_a_successor_that_fails_after_it_was_given_everything_is_ended_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stage = Stage(monkeypatch, FakeProcess(stubborn=True))
+    stage.end.hears({"ready": 1})
+    stage.end.reader.feed_eof()
+    assert await stage.perform() is None
+    assert stage.process.heard == ["terminate", "kill"]
+    assert stage.office.heard == ["let go", "take up"]
+
+
+async def test_a_successor_that_is_silent_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(takeover, "READY_WITHIN_S", 0.001)
+    stage = Stage(monkeypatch)
+    assert await stage.perform() is None
+    assert "not done in time" in caplog.text
+
+
+async def test_an_end_in_the_middle_ends_the_successor_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage(monkeypatch)
+    attempt = asyncio.create_task(stage.perform())
+    await begun(stage)
+    attempt.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await attempt
+    assert stage.process.heard == ["terminate"]
+    assert stage.end.closed
+
+
+async def test_states_that_come_into_force_meanwhile_are_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage(monkeypatch)
+    attempt = asyncio.create_task(stage.perform())
+    await begun(stage)
+    assert stage.office.listener is not None
+    stage.office.listener(TWO)
+    stage.end.hears({"ready": 1}, {"up": 1})
+    assert await attempt == 4711
+    assert stage.end.words() == ["state", "complete", "state", "state", "yours"]
+
+
+async def test_the_first_process_of_a_container_stays(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    assert await successor(FakeOffice(), Listeners("", ""), {}) is None
+    assert "first process" in caplog.text
+
+
+async def test_a_command_that_cannot_be_started_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    assert await successor(FakeOffice(), Listeners("", ""), {}) is None
+    assert "cannot start /nowhere/python" in caplog.text

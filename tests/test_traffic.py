@@ -1,0 +1,75 @@
+"""Traffic in this process: evidence keeps its meaning over reloads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from proxy.config.schema import Rollout
+from proxy.model import Path
+from proxy.traffic import LocalTraffic, SuccessiveEvidence
+from tests.dataplane.wire import SteadyRandom, settings
+from tests.fakes import FakeClock
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def plans(*names: str, **keys: Any) -> Sequence[Rollout]:
+    return [Rollout.read({"name": name, **keys}) for name in names]
+
+
+def assigned(evidence: SuccessiveEvidence) -> list[int]:
+    return [tally.assigned_v1 for tally in evidence.drain()]
+
+
+def test_what_is_written_late_counts_for_the_rollout_of_that_name() -> None:
+    evidence = SuccessiveEvidence(plans("a", "b"))
+    before = evidence.recorder
+    evidence.succeed(plans("b", "c", "a"))
+    before.assigned(0, Path.V1, overridden=False)
+    before.assigned(1, Path.V1, overridden=False)
+    before.assigned(1, Path.V1, overridden=False)
+    evidence.recorder.assigned(0, Path.V1, overridden=False)
+    assert assigned(evidence) == [3, 0, 1]
+    assert assigned(evidence) == [0, 0, 0]
+
+
+def test_what_is_written_late_for_a_table_that_has_changed_counts_for_none() -> None:
+    evidence = SuccessiveEvidence(plans("a"))
+    before = evidence.recorder
+    evidence.succeed(plans("a", salt="pepper"))
+    before.assigned(0, Path.V1, overridden=False)
+    assert assigned(evidence) == [0]
+
+
+def test_a_rollout_that_was_away_for_a_while_is_another_one() -> None:
+    evidence = SuccessiveEvidence(plans("a", "b"))
+    first = evidence.recorder
+    evidence.succeed(plans("b"))
+    evidence.succeed(plans("b", "a"))
+    first.assigned(0, Path.V1, overridden=False)
+    first.assigned(1, Path.V1, overridden=False)
+    assert assigned(evidence) == [1, 0]
+
+
+def test_only_so_many_configurations_are_listened_to() -> None:
+    evidence = SuccessiveEvidence(plans("a"))
+    first = evidence.recorder
+    for _ in range(8):
+        evidence.succeed(plans("a"))
+    first.assigned(0, Path.V1, overridden=False)
+    assert assigned(evidence) == [1]
+    evidence.succeed(plans("a"))
+    first.assigned(0, Path.V1, overridden=False)
+    assert assigned(evidence) == [0]
+    assert repr(evidence).endswith("8 older)")
+
+
+async def test_everything_that_the_control_plane_holds_on_to_stays_the_same_over_a_reload() -> None:
+    traffic = LocalTraffic(settings(), clock=FakeClock(), rng=SteadyRandom())
+    before = (traffic.evidence, list(traffic.sinks), traffic.endpoints, traffic.router)
+    await traffic.replace(settings(rollouts=[{"name": "x"}, {"name": "y", "routes": [{"prefix": "/y"}]}]))
+    assert (traffic.evidence, list(traffic.sinks), traffic.endpoints, traffic.router) == before
+    assert len(traffic.evidence.drain()) == 2
+    assert traffic.router.explain(key="k", host="", path="/y", method="GET").rollout == "y"
+    assert (traffic.workers_alive, traffic.missing()) == (1, ["listener"])
