@@ -28,7 +28,7 @@ test: $(INSTALLED)
 
 bench: $(INSTALLED) compiled
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,bench]'
-	$(BIN)/python -m benchmarks.proxy_cost
+	$(BIN)/python -m benchmarks.everything
 
 demo: $(INSTALLED)
 	$(BIN)/dualpath demo

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import tempfile
 import time
 from dataclasses import asdict, dataclass
@@ -19,14 +18,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.machine import machine
+from benchmarks import results
 from benchmarks.peers import Place, dualpath
 from benchmarks.processes import Child, cores, end_on_sigterm, free_port, started
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-RESULTS = Path(__file__).parent / "results" / "memory.json"
 MIB = 1 << 20
 PIECE = bytes(range(256)) * 256  # 64 KiB
 AT_ONCE = 100
@@ -70,7 +68,7 @@ def main(
     """Measures the growth of resident memory while large bodies pass."""
     end_on_sigterm()
     with tempfile.TemporaryDirectory(prefix="dualpath-bench-") as scratch:
-        readings = asyncio.run(_measure(Path(scratch), mebibytes * MIB, slow_rate * MIB))
+        version, readings = asyncio.run(_measure(Path(scratch), mebibytes * MIB, slow_rate * MIB))
     table = Table(title=f"{mebibytes} MiB through the proxy", title_justify="left")
     for column in ("case", "seconds", "growth MiB", "limit MiB"):
         table.add_column(column, justify="left" if column == "case" else "right")
@@ -84,14 +82,17 @@ def main(
             style="red" if failed else "",
         )
     Console().print(table)
-    RESULTS.parent.mkdir(exist_ok=True)
-    document = {"machine": machine(), "readings": [asdict(one) for one in readings]}
-    RESULTS.write_text(json.dumps(document, indent=1) + "\n")
+    results.write(
+        "memory",
+        versions={"dualpath": version},
+        options={"mebibytes": mebibytes, "slow_rate": slow_rate},
+        found={"readings": [asdict(one) for one in readings]},
+    )
     raise typer.Exit(any(one.growth_mib > one.limit_mib for one in readings))
 
 
-async def _measure(scratch: Path, length: int, slow: int) -> list[Reading]:
-    """Starts a backend in this process and the proxy beside it, and lets every case pass."""
+async def _measure(scratch: Path, length: int, slow: int) -> tuple[str, list[Reading]]:
+    """Starts a backend in this process and the proxy beside it; the proxy's version, and every case."""
     proxy_cores, _ = cores()
     open_connections: set[asyncio.Task[None]] = set()
 
@@ -123,7 +124,7 @@ async def _measure(scratch: Path, length: int, slow: int) -> list[Reading]:
             readings.append(await _one(child, case, length, limit_mib, run))
     backend.close()
     await asyncio.gather(*open_connections)  # the proxy has gone, and so have its connections
-    return readings
+    return launch.version, readings
 
 
 async def _one(

@@ -64,18 +64,18 @@ def dualpath(place: Place) -> Launch:
     """dualpath as the container image runs it, its hot modules compiled, where `make compiled` was run."""
     if not COMPILED_PYTHON.exists():
         return dualpath_plain(place)
-    command = [str(COMPILED_PYTHON), "-m", "proxy", "serve", "-c", str(_dualpath_file(place))]
+    command = [str(COMPILED_PYTHON), "-m", "proxy", "serve", "-c", str(dualpath_file(place))]
     return Launch(command, f"{_own_version(COMPILED_PYTHON)}, compiled", {"PYTHONPATH": ""})
 
 
 def dualpath_plain(place: Place) -> Launch:
     """dualpath as it stands in this tree, interpreted."""
-    command = [sys.executable, "-m", "proxy", "serve", "-c", str(_dualpath_file(place))]
+    command = [sys.executable, "-m", "proxy", "serve", "-c", str(dualpath_file(place))]
     environment = {"PYTHONPATH": str(REPOSITORY)}
     return Launch(command, f"{_own_version(Path(sys.executable))}, interpreted", environment)
 
 
-def _dualpath_file(place: Place) -> Path:
+def dualpath_file(place: Place) -> Path:
     """Half of the users to each path, both the same backend; everything that is on by default is on."""
     file = place.directory / "proxy.toml"
     endpoint = f'endpoints = ["http://127.0.0.1:{place.backend_port}"]'

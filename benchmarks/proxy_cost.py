@@ -9,11 +9,9 @@ reported. The proxies run on one core, wrk and the backend on another, where the
 
 from __future__ import annotations
 
-import json
 import shutil
 import statistics
 import tempfile
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
@@ -22,12 +20,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import peers, wrk
-from benchmarks.machine import machine
-from benchmarks.peers import PEERS, Launch, Place
-from benchmarks.processes import Child, cores, end_on_sigterm, free_port, started
+from benchmarks import results, wrk
+from benchmarks.lineup import chosen, standing
+from benchmarks.peers import PEERS
+from benchmarks.processes import Child, cores, end_on_sigterm
 
-RESULTS = Path(__file__).parent / "results" / "proxy_cost.json"
 BASE = "nginx"
 WARM_UP_S = 1
 
@@ -38,7 +35,6 @@ LOADS = [
     wrk.Load("POST 16 KiB", "/post", upload_bytes=16 << 10),
 ]
 LOAD_NAMES = [load.name for load in LOADS]
-SIZES = {"200B": 200, "16KiB": 16 << 10, "1MiB": 1 << 20}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,50 +60,38 @@ def main(
     """Measures CPU time per request, throughput and latency of each proxy under each load."""
     end_on_sigterm()
     console = Console()
-    names = _chosen(only, list(PEERS), "--only")
-    loads = [load for load in LOADS if load.name in _chosen(bodies, LOAD_NAMES, "--bodies")]
+    names = chosen(only, list(PEERS), "--only")
+    loads = [load for load in LOADS if load.name in chosen(bodies, LOAD_NAMES, "--bodies")]
     if shutil.which("wrk") is None:
         console.print("[red]wrk is not installed[/] (Debian: apt-get install wrk nginx haproxy)")
         raise typer.Exit(1)
     with tempfile.TemporaryDirectory(prefix="dualpath-bench-") as scratch:
-        launches, figures = _measure(console, Path(scratch), names, loads, rounds, seconds)
-    versions = {name: launch.version if launch else "not installed" for name, launch in launches.items()}
+        versions, figures = _measure(console, Path(scratch), names, loads, rounds, seconds)
     for load in loads:
         console.print(_table(load.name, names, figures, versions))
-    _write(figures, versions, {"rounds": rounds, "seconds": seconds, "connections": wrk.CONNECTIONS})
-    console.print(f"written to {RESULTS}")
+    options = {"rounds": rounds, "seconds": seconds, "connections": wrk.CONNECTIONS}
+    file = results.write("proxy_cost", versions=versions, options=options, found={"loads": _found(figures)})
+    console.print(f"written to {file}")
 
 
 def _measure(
     console: Console, scratch: Path, names: list[str], loads: list[wrk.Load], rounds: int, seconds: int
-) -> tuple[dict[str, Launch | None], Figures]:
-    """Starts everything, runs the rounds, ends everything."""
-    proxy_cores, load_cores = cores()
+) -> tuple[dict[str, str], Figures]:
+    """Starts everything, runs the rounds, ends everything; versions by name, and the figures."""
+    _, load_cores = cores()
     figures: Figures = {}
-    with ExitStack() as stack:
-        backend_port = _start_backend(stack, scratch, load_cores)
-        places = {name: Place(scratch / name, free_port(), backend_port) for name in names}
-        launches: dict[str, Launch | None] = {}
-        running: dict[str, Child] = {}
-        for name, place in places.items():
-            place.directory.mkdir()
-            launch = launches[name] = PEERS[name](place)
-            if launch is not None:
-                running[name] = stack.enter_context(
-                    started(name, launch.command, place.directory, proxy_cores, launch.environment)
-                )
-                running[name].wait_ready(place.port, "/200B")
+    with standing(scratch, {name: PEERS[name] for name in names}) as lineup:
         scripts = {load.name: wrk.script(load, scratch) for load in loads}
         for number in range(rounds):
             for load in loads:
-                for name in _rotated(list(running), number):
+                for name in lineup.turns(number):
                     console.print(f"round {number + 1}/{rounds}  {load.name:12} {name}", style="dim")
-                    port, lua = places[name].port, scripts[load.name]
+                    port, lua = lineup.ports[name], scripts[load.name]
                     if number == 0:
                         wrk.run(port, lua, WARM_UP_S, load_cores)
-                    figure = _one(running[name], port, lua, seconds, load_cores)
+                    figure = _one(lineup.running[name], port, lua, seconds, load_cores)
                     figures.setdefault((load.name, name), []).append(figure)
-    return launches, figures
+    return lineup.versions, figures
 
 
 def _one(child: Child, port: int, lua: Path, seconds: int, load_cores: set[int]) -> Figure:
@@ -122,21 +106,6 @@ def _one(child: Child, port: int, lua: Path, seconds: int, load_cores: set[int])
         p99_ms=reading.p99_ms,
         failed=reading.failed,
     )
-
-
-def _start_backend(stack: ExitStack, scratch: Path, load_cores: set[int]) -> int:
-    directory = scratch / "backend"
-    directory.mkdir()
-    scratch.chmod(0o755)  # nginx's worker drops to another user and has to read the files
-    port = free_port()
-    launch = peers.backend(directory, port, SIZES)
-    if launch is None:
-        raise typer.BadParameter(
-            "nginx is not installed, and it is the backend (Debian: apt-get install nginx)"
-        )
-    child = stack.enter_context(started("backend", launch.command, directory, load_cores))
-    child.wait_ready(port, "/200B")
-    return port
 
 
 def _table(load: str, names: list[str], figures: Figures, versions: dict[str, str]) -> Table:
@@ -183,7 +152,7 @@ def _ratio(figures: Figures, load: str, name: str) -> float | None:
     return statistics.median(row.cpu_us / other.cpu_us for row, other in pairs)
 
 
-def _write(figures: Figures, versions: dict[str, str], options: dict[str, int]) -> None:
+def _found(figures: Figures) -> dict[str, dict[str, object]]:
     loads: dict[str, dict[str, object]] = {}
     for (load, name), rows in figures.items():
         loads.setdefault(load, {})[name] = {
@@ -191,23 +160,7 @@ def _write(figures: Figures, versions: dict[str, str], options: dict[str, int]) 
             f"cpu_ratio_to_{BASE}": _ratio(figures, load, name),
             "rounds": [asdict(row) for row in rows],
         }
-    document = {"machine": machine(), "versions": versions, "options": options, "loads": loads}
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(document, indent=1) + "\n")
-
-
-def _chosen(text: str, known: list[str], option: str) -> list[str]:
-    wanted = [part.strip() for part in text.split(",") if part.strip()]
-    unknown = [name for name in wanted if name not in known]
-    if unknown or not wanted:
-        raise typer.BadParameter(f"{option} takes some of: {', '.join(known)}")
-    return wanted
-
-
-def _rotated(names: list[str], by: int) -> list[str]:
-    """Another one first in every round, so that no place in the order is anybody's advantage."""
-    shift = by % len(names) if names else 0
-    return names[shift:] + names[:shift]
+    return loads
 
 
 if __name__ == "__main__":
