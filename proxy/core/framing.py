@@ -19,7 +19,6 @@ UNTIL_CLOSE: Final = -2
 CONTRADICTORY: Final = -3
 """A response head that cannot be believed; its connection cannot be trusted any further."""
 
-_ORIGIN = re.compile(rb"/[!\"$-~]*")
 _ABSOLUTE = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?#]*)([!\"$-~]*)")
 _HOST = re.compile(
     rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})+)(?::[0-9]{0,5})?"
@@ -68,7 +67,10 @@ def check_host(value: bytes) -> None:
 
 def is_origin_form(target: bytes) -> bool:
     """Whether a target is a path with an optional query, in printable ASCII and without a fragment."""
-    return _ORIGIN.fullmatch(target) is not None
+    text = target.decode("latin-1")
+    return (
+        text.startswith("/") and text.isascii() and text.isprintable() and " " not in text and "#" not in text
+    )
 
 
 def resolve_target(method: bytes, target: bytes) -> tuple[bytes, bytes | None]:

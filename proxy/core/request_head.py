@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from proxy.core.field_line import LineReader
+from proxy.core.field_line import MAX_LINE_BYTES, LineReader, Memory
 from proxy.core.fields import connection_options, without_options
 from proxy.core.framing import CHUNKED, check_host, is_origin_form, request_length, resolve_target
 from proxy.errors import BadRequest
@@ -72,18 +72,20 @@ _TWINS: Final = frozenset(name.replace(b"-", b"_") for name in _KINDS if b"-" in
 """Spellings that a CGI-like backend cannot tell from a field of ours: refused."""
 
 
-def _kinds(private: Iterable[bytes]) -> Callable[[bytes, bytes], int]:
-    kinds = _KINDS | dict.fromkeys(private, _DROP)
+def _kinds(private: Iterable[bytes]) -> Callable[[bytes], int]:
+    kinds = _KINDS | {b"connection": -_CONNECTION} | dict.fromkeys(private, _DROP)
 
-    def kind_of(name: bytes, value: bytes) -> int:
+    def kind_of(name: bytes) -> int:
         kind = kinds.get(name, 0)
-        if kind == _CONNECTION and value.lower() == b"keep-alive":
-            return _DROP
         if kind == 0 and b"_" in name and name.replace(b"-", b"_") in _TWINS:
             return _TWIN
         return kind
 
     return kind_of
+
+
+def _refine(kind: int, value: bytes) -> int:
+    return _DROP if value.lower() == b"keep-alive" else kind  # of Connection: all that is usual
 
 
 _REQUEST_ID_FORM = re.compile(rb"[A-Za-z0-9\-_.:+/=@]{1,128}")
@@ -92,7 +94,6 @@ _WITH_BODY: Final = frozenset((b"POST", b"PUT", b"PATCH"))
 _METHODS: Final = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"))
 _VERSION: Final = b" HTTP/1.1"
 _MAX_STARTS: Final = 4096
-_MAX_START_BYTES: Final = 256
 
 
 class StartLine:
@@ -255,7 +256,7 @@ class RequestHead:
 
 def _start(method: bytes, target: bytes) -> bytes:
     """A head up to the value of Host."""
-    return b"%b %b HTTP/1.1\r\nHost: " % (method, target)
+    return b"".join((method, b" ", target, b" HTTP/1.1\r\nHost: "))
 
 
 class RequestLines:
@@ -265,8 +266,8 @@ class RequestLines:
     __slots__ = ("_fields", "_starts")
 
     def __init__(self, private: Iterable[bytes] = ()) -> None:
-        self._fields = LineReader(_kinds(private))
-        self._starts: dict[bytes, StartLine] = {}
+        self._fields = LineReader(_kinds(private), _refine)
+        self._starts: Memory[StartLine] = Memory(_MAX_STARTS)
 
     def field(self, name: bytes, value: bytes) -> FieldLine:
         """The field of a name and a value that a parser has told apart."""
@@ -280,7 +281,7 @@ class RequestLines:
         connection than to stay: Transfer-Encoding, Expect, and options of Connection other than keep-alive.
         """
         line, _, rest = block.partition(b"\r\n")
-        start = self._starts.get(line)
+        start = self._starts.seen.get(line)
         if start is None:
             start = self._read_start(line)
             if start is None:
@@ -301,11 +302,9 @@ class RequestLines:
         if not is_origin_form(target):
             return None
         start = StartLine(method, target)
-        if len(line) <= _MAX_START_BYTES and b"?" not in line:
-            if len(self._starts) >= _MAX_STARTS:
-                self._starts.clear()
-            self._starts[line] = start
+        if len(line) <= MAX_LINE_BYTES and b"?" not in line and self._starts.takes():
+            self._starts.keep(line, start)
         return start
 
     def __repr__(self) -> str:
-        return f"<RequestLines {len(self._starts)} start lines, {self._fields!r}>"
+        return f"<RequestLines {len(self._starts.seen)} start lines, {self._fields!r}>"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from proxy.core.field_line import SECRET, LineReader
+from proxy.core.field_line import MAX_LINE_BYTES, LineReader, Memory
 from proxy.core.fields import connection_options, without_options
 from proxy.core.framing import UNTIL_CLOSE, response_length
 
@@ -38,18 +38,21 @@ _KINDS: Final[dict[bytes, int]] = {
 }
 
 
-def _kind_of(name: bytes, value: bytes) -> int:
-    if name == b"content-type" and value.startswith(b"text/event-stream"):
-        return _EVENT_STREAM
-    return _KINDS.get(name, _PASS)
+def _kind_of(name: bytes) -> int:
+    return -_EVENT_STREAM if name == b"content-type" else _KINDS.get(name, _PASS)
+
+
+def _refine(kind: int, value: bytes) -> int:
+    return kind if value.startswith(b"text/event-stream") else _PASS  # of Content-Type
 
 
 _MAX_HEADS: Final = 512
 _MAX_HEAD_BYTES: Final = 1024
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.1 ([2-5][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?")
 
-_reader: Final = LineReader(_kind_of)
-_seen: Final[dict[bytes, ResponseHead]] = {}
+_reader: Final = LineReader(_kind_of, _refine)
+_statuses: Final[Memory[int]] = Memory(64)
+_heads: Final[Memory[ResponseHead]] = Memory(_MAX_HEADS)
 """Heads that came before, byte for byte: a backend sends the same ones all the time."""
 
 
@@ -119,22 +122,37 @@ def read_head(block: bytes, *, bodiless: bool) -> ResponseHead | None:
     """The final head that is written in `block`, without the empty line that ends it, if it is one to the
     letter in HTTP/1.1; None leaves it to the parser. `bodiless`: it answers HEAD."""
     if not bodiless:
-        known = _seen.get(block)
+        known = _heads.seen.get(block)
         if known is not None:
             return known
     start, crlf, rest = block.partition(b"\r\n")
-    match = _STATUS_LINE.fullmatch(start)
-    if match is None:
+    status = _statuses.seen.get(start, 0) or _read_status(start)
+    if not status:
         return None
     fields = _reader.read_all(rest) if crlf else []
     if fields is None or not _frames_plainly(fields):
         return None
-    head = _head_of(fields, int(match[1]), 1, bodiless=bodiless)
-    if not bodiless and len(block) <= _MAX_HEAD_BYTES and not any(field.name in SECRET for field in fields):
-        if len(_seen) >= _MAX_HEADS:
-            _seen.clear()
-        _seen[block] = head
+    head = _head_of(fields, status, 1, bodiless=bodiless)
+    if not bodiless and len(block) <= _MAX_HEAD_BYTES and _heads.takes() and not _has_secret(fields):
+        _heads.keep(block, head)
     return head
+
+
+def _read_status(start: bytes) -> int:
+    match = _STATUS_LINE.fullmatch(start)
+    if match is None:
+        return 0
+    status = int(match[1])
+    if len(start) <= MAX_LINE_BYTES:
+        _statuses.keep(start, status)
+    return status
+
+
+def _has_secret(fields: list[FieldLine]) -> bool:
+    for field in fields:  # noqa: SIM110 - compiled, a generator would cost more than the rest
+        if field.secret:
+            return True
+    return False
 
 
 def _frames_plainly(fields: list[FieldLine]) -> bool:

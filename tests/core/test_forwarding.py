@@ -60,7 +60,7 @@ def test_the_generator_is_asked_once_for_256() -> None:
 
 
 def fields(*pairs: tuple[bytes, bytes]) -> list[FieldLine]:
-    reader = LineReader(lambda name, value: 0)
+    reader = LineReader(lambda name: 0, lambda kind, value: kind)
     return [reader.field(name, value) for name, value in pairs]
 
 

@@ -16,7 +16,7 @@ Fields = list[tuple[bytes, bytes]]
 
 
 def read(sources: list[str], fields: Fields, client_ip: str = "192.0.2.1") -> bytes | None:
-    reader = LineReader(lambda name, value: 0)
+    reader = LineReader(lambda name: 0, lambda kind, value: kind)
     return KeyReader(sources).read([reader.field(name, value) for name, value in fields], client_ip)
 
 

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core import response_head
+from proxy.core.field_line import Memory
 from proxy.core.framing import CHUNKED, CONTRADICTORY, UNTIL_CLOSE
 from proxy.core.response_head import ResponseFields, ResponseHead, read_head
 
@@ -229,11 +230,14 @@ def test_what_is_not_plain_is_left_to_the_parser(block: bytes) -> None:
 
 
 def test_heads_are_remembered_within_bounds_and_without_cookies(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: dict[bytes, ResponseHead] = {}
-    monkeypatch.setattr(response_head, "_seen", seen)
+    heads: Memory[ResponseHead] = Memory(512)
+    monkeypatch.setattr(response_head, "_heads", heads)
     assert read_head(b"HTTP/1.1 200 OK\r\nSet-Cookie: a=secret", bodiless=False) is not None
     assert read_head(b"HTTP/1.1 200 OK\r\nX: " + b"y" * 2_000, bodiless=False) is not None
-    assert not seen
-    for number in range(513):
+    assert read_head(b"HTTP/1.1 200 " + b"y" * 2_000, bodiless=False) is not None
+    assert not heads.seen
+    most = 0
+    for number in range(3_000):
         assert read_head(b"HTTP/1.1 200 OK\r\nX: %d" % number, bodiless=False) is not None
-    assert len(seen) == 1
+        most = max(most, len(heads.seen))
+    assert most == 512
