@@ -10,6 +10,7 @@ closed, but for those that go on under the new one.
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING, Final, cast
 
 from proxy.dataplane.context import Context
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from proxy.ports import Clock, Random, Recorder
 
 _SWEEP_S: Final = 0.025
+_LATE_S: Final = 0.1
+"""A sweep that comes this late tells of a busy loop, not of slow backends."""
 _SLOW_SWEEP_EVERY: Final = 20
 _DRAIN_POLL_S: Final = 0.02
 _IDLE_GRACE_S: Final = 1.0
@@ -48,6 +51,7 @@ class DataPlane:
         self._servers: dict[socket.socket, asyncio.Server] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._sweeps = 0
+        self._sweep_due = math.inf
 
     def __repr__(self) -> str:
         return f"<DataPlane {self.context}>"
@@ -109,6 +113,12 @@ class DataPlane:
 
     def _sweep(self) -> None:
         now = self.context.monotonic()
+        loop = asyncio.get_running_loop()
+        if now > self._sweep_due + _LATE_S:
+            # What has arrived meanwhile, and nobody has read yet, is in time: hear it first.
+            self._sweep_due = math.inf
+            self._timer = loop.call_later(0, self._sweep)
+            return
         for context in (self.context, *self._retiring):
             context.now = now
             for exchange in [e for e in context.active if e.deadline <= now]:
@@ -116,7 +126,8 @@ class DataPlane:
         self._sweeps += 1
         if self._sweeps % _SLOW_SWEEP_EVERY == 0:
             self._slow_sweep(now)
-        self._timer = asyncio.get_running_loop().call_later(_SWEEP_S, self._sweep)
+        self._sweep_due = now + _SWEEP_S
+        self._timer = loop.call_later(_SWEEP_S, self._sweep)
 
     def _slow_sweep(self, now: float) -> None:
         for context in (self.context, *self._retiring):

@@ -101,3 +101,24 @@ async def test_draining_gives_up_after_its_time(open_world: Opener) -> None:
 async def test_after_the_stop_no_timer_is_left(world: World) -> None:
     await world.plane.stop()
     assert all(timer.cancelled for timer in world.timers)
+
+
+async def test_a_loop_that_was_busy_hears_what_has_come_before_it_calls_anybody_late(world: World) -> None:
+    client = world.client()
+    await client.sends(GET)
+    world.clock.advance(100.0)  # nothing ran meanwhile
+    [sweep] = world.timers
+    world.timers.clear()
+    sweep.call()
+    await world.v2.sends(OK)
+    assert client.message().body == b"ok"
+    assert world.heard()[-1] == "outcome good"
+    await world.passes(0.1)
+
+
+async def test_a_busy_loop_calls_late_who_has_said_nothing_until_then(world: World) -> None:
+    client = world.client()
+    await client.sends(GET)
+    world.clock.advance(100.0)
+    await world.passes(0.0)
+    assert world.v1.message().fields[b"x-dualpath-path"] == b"v1"
