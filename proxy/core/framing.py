@@ -19,7 +19,7 @@ UNTIL_CLOSE: Final = -2
 CONTRADICTORY: Final = -3
 """A response head that cannot be believed; its connection cannot be trusted any further."""
 
-_ABSOLUTE = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?#]*)([!\"$-~]*)")
+_ABSOLUTE = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?#]*)((?:[/?][!\"$-~]*)?)")
 _HOST = re.compile(
     rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})+)(?::[0-9]{0,5})?"
 )
@@ -102,8 +102,9 @@ def _is_chunked(values: list[bytes]) -> bool:
 
 
 def _is_length(values: list[bytes]) -> bool:
-    if len(values) != 1:
-        return False
-    # bytes.isdigit is ASCII only; 18 digits stay within 64 bits everywhere.
-    value = values[0]
-    return (value.isdigit() or value.rstrip(b" \t").isdigit()) and len(value) <= 18
+    return len(values) == 1 and is_number(values[0].rstrip(b" \t"))
+
+
+def is_number(value: bytes) -> bool:
+    """Whether it is a length: ASCII digits, and no more of them than stay within 64 bits everywhere."""
+    return value.isdigit() and len(value) <= 18

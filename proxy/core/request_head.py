@@ -24,15 +24,16 @@ _HOST: Final = 1
 _CONTENT_LENGTH: Final = 2
 _TRANSFER_ENCODING: Final = 3
 _CONNECTION: Final = 4
-_EXPECT: Final = 5
-_IDEMPOTENCY_KEY: Final = 6
-_REQUEST_ID: Final = 7
-_TRACEPARENT: Final = 8
-_TRACESTATE: Final = 9
-_VIA: Final = 10
-_FORWARDING: Final = 11
-_DROP: Final = 12
-_MAX_FORWARDS: Final = 13
+_PROXY_CONNECTION: Final = 5  # no field of any standard; the parser heeds it
+_EXPECT: Final = 6
+_IDEMPOTENCY_KEY: Final = 7
+_REQUEST_ID: Final = 8
+_TRACEPARENT: Final = 9
+_TRACESTATE: Final = 10
+_VIA: Final = 11
+_FORWARDING: Final = 12
+_DROP: Final = 13
+_MAX_FORWARDS: Final = 14
 
 _KINDS: Final[dict[bytes, int]] = {
     b"host": _HOST,
@@ -56,7 +57,7 @@ _KINDS: Final[dict[bytes, int]] = {
     b"max-forwards": _MAX_FORWARDS,
     b"upgrade": _DROP,
     b"keep-alive": _DROP,
-    b"proxy-connection": _DROP,
+    b"proxy-connection": _PROXY_CONNECTION,
     b"te": _DROP,
     b"trailer": _DROP,
     b"http2-settings": _DROP,
@@ -65,7 +66,7 @@ _KINDS: Final[dict[bytes, int]] = {
 }
 
 
-_TWIN: Final = 14
+_TWIN: Final = 15
 RESERVED: Final = frozenset(_KINDS)
 """Names of fields that have a meaning for us, in lower case."""
 _TWINS: Final = frozenset(name.replace(b"-", b"_") for name in _KINDS if b"-" in name)
@@ -73,7 +74,11 @@ _TWINS: Final = frozenset(name.replace(b"-", b"_") for name in _KINDS if b"-" in
 
 
 def _kinds(private: Iterable[bytes]) -> Callable[[bytes], int]:
-    kinds = _KINDS | {b"connection": -_CONNECTION} | dict.fromkeys(private, _DROP)
+    kinds = (
+        _KINDS
+        | {b"connection": -_CONNECTION, b"proxy-connection": -_PROXY_CONNECTION}
+        | dict.fromkeys(private, _DROP)
+    )
 
     def kind_of(name: bytes) -> int:
         kind = kinds.get(name, 0)
@@ -85,7 +90,7 @@ def _kinds(private: Iterable[bytes]) -> Callable[[bytes], int]:
 
 
 def _refine(kind: int, value: bytes) -> int:
-    return _DROP if value.lower() == b"keep-alive" else kind  # of Connection: all that is usual
+    return _DROP if value.lower() == b"keep-alive" else kind  # of Connection and its imitation
 
 
 _REQUEST_ID_FORM = re.compile(rb"[A-Za-z0-9\-_.:+/=@]{1,128}")
@@ -213,7 +218,7 @@ class RequestHead:
             self.lines.append(field.text)
         elif kind == _MAX_FORWARDS:
             self._take_max_forwards(field)
-        else:
+        elif kind == _TWIN:
             raise BadRequest(400, "a field name with underscores imitates another")
 
     def _take_max_forwards(self, field: FieldLine) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from proxy.core.field_line import MAX_LINE_BYTES, LineReader, Memory
 from proxy.core.fields import connection_options, without_options
-from proxy.core.framing import UNTIL_CLOSE, response_length
+from proxy.core.framing import CONTRADICTORY, UNTIL_CLOSE, is_number, response_length
 
 if TYPE_CHECKING:
     from proxy.core.field_line import FieldLine
@@ -98,10 +98,11 @@ class ResponseHead:
 class ResponseFields:
     """Collects the fields of one response after the other; `add` is the parser's callback."""
 
-    __slots__ = ("fields",)
+    __slots__ = ("_doubtful", "fields")
 
     def __init__(self) -> None:
         self.fields: list[FieldLine] = []
+        self._doubtful = False
 
     def clear(self) -> None:
         """Ready for the next response; also forgets trailers, which are dropped (RFC 9110 section 6.5.1)."""
@@ -110,12 +111,19 @@ class ResponseFields:
 
     def add(self, name: bytes, value: bytes) -> None:
         """The next field as parsed."""
-        self.fields.append(_reader.field(name, value))
+        field = _reader.field(name, value)
+        self.fields.append(field)
+        if field.kind == _TRANSFER_ENCODING and b"\t" in value:
+            self._doubtful = True  # a tab after the coding belongs to it for the parser, not for RFC 9110
 
     def finish(self, status: int, minor_version: int, *, bodiless: bool) -> ResponseHead:
         """The head of the response whose fields have been added. `bodiless`: it answers HEAD."""
         fields, self.fields = self.fields, []
-        return _head_of(fields, status, minor_version, bodiless=bodiless)
+        head = _head_of(fields, status, minor_version, bodiless=bodiless)
+        if self._doubtful:
+            self._doubtful = False
+            head.length = CONTRADICTORY
+        return head
 
 
 def read_head(block: bytes, *, bodiless: bool) -> ResponseHead | None:
@@ -162,7 +170,7 @@ def _frames_plainly(fields: list[FieldLine]) -> bool:
         return True
     value = framing[0].value
     return len(framing) == 1 and (
-        value.isdigit() if framing[0].kind == _CONTENT_LENGTH else value == b"chunked"
+        is_number(value) if framing[0].kind == _CONTENT_LENGTH else value == b"chunked"
     )
 
 

@@ -7,6 +7,7 @@ read.
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections import deque
 from typing import TYPE_CHECKING, Final, cast
@@ -18,8 +19,6 @@ from proxy.dataplane.sockets import reset, unsent_bytes
 from proxy.errors import BadRequest
 
 if TYPE_CHECKING:
-    import asyncio
-
     from proxy.dataplane.context import Context
     from proxy.dataplane.exchange import Exchange
 
@@ -27,6 +26,8 @@ _STASH_BYTES: Final = 64 << 10
 _LINGER_BYTES: Final = 64 << 10
 _LINGER_S: Final = 2.0
 _WRITE_HIGH: Final = 64 << 10
+_TURNS: Final = 256
+"""How many requests are answered on the spot before others have their turn on the loop."""
 
 # What is done with bytes that arrive. Lingering: the request is answered, the rest of it is read and dropped
 # (RFC 9112 section 9.6).
@@ -48,6 +49,7 @@ class Downstream:
         "_reading_paused",
         "_starting",
         "_stash",
+        "_stash_at",
         "_unsent_bytes",
         "deadline",
         "forwarding_cache",
@@ -65,6 +67,7 @@ class Downstream:
         self._current: Exchange | None = None
         self._queue: deque[Exchange | BadRequest] = deque()
         self._stash: list[bytes] = []
+        self._stash_at = 0  # what of its first piece has been read
         self._starting = False
         self._reading_paused = False
         self._mode = _OPEN
@@ -142,11 +145,13 @@ class Downstream:
     def go_over_to(self, context: Context) -> None:
         """From its next request on, the connection follows another configuration."""
         self._context = context
-        self._reader.context = context
+        self._reader.go_over_to(context)
 
     def has_waiting(self, context: Context) -> bool:
-        """Whether a request of that configuration waits for its turn."""
-        return any(not isinstance(turn, BadRequest) and turn.context is context for turn in self._queue)
+        """Whether a request of that configuration waits for its turn, or is being read."""
+        return self._reader.context is context or any(
+            not isinstance(turn, BadRequest) and turn.context is context for turn in self._queue
+        )
 
     # ... what exchanges ask for ...
 
@@ -212,16 +217,18 @@ class Downstream:
         else:
             self.transport.abort()
 
-    def _keep_for_later(self, data: bytes) -> None:
+    def _keep_for_later(self, data: bytes, at: int = 0) -> None:
         """A pipelined request waits, unparsed, until its predecessors are answered."""
+        if not self._stash:
+            self._stash_at = at
         self._stash.append(data)
-        if len(data) > _STASH_BYTES or sum(map(len, self._stash)) > _STASH_BYTES:
+        if sum(map(len, self._stash)) - self._stash_at > _STASH_BYTES:
             self.pause_reading()
 
-    def _consume(self, data: bytes) -> None:
-        rest = self._reader.consume(data)
-        if rest:
-            self._keep_for_later(rest)
+    def _consume(self, data: bytes, at: int = 0) -> None:
+        end = self._reader.consume(data, at)
+        if end < len(data):
+            self._keep_for_later(data, end)
 
     # ... told by the reader ...
 
@@ -250,7 +257,12 @@ class Downstream:
     # ... one exchange after the other ...
 
     def _advance(self) -> None:
+        turns = 0
         while self._current is None and self._mode == _OPEN and not self.write_paused:
+            turns += 1
+            if turns > _TURNS:
+                asyncio.get_running_loop().call_soon(self._advance)
+                return
             if self._queue:
                 turn = self._queue.popleft()
                 if isinstance(turn, BadRequest):
@@ -262,9 +274,9 @@ class Downstream:
                 turn.start()
                 self._starting = False
             elif self._stash:
-                data = b"".join(self._stash)
+                data = self._stash[0] if len(self._stash) == 1 else b"".join(self._stash)
                 self._stash = []
-                self._consume(data)
+                self._consume(data, self._stash_at)
                 if self._reader.receiving is not None or self._reader.head_bytes:
                     self.resume_reading()
                 if not self._queue:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _SLICE: Final = 16 << 10
 """How much is parsed at once where requests may begin, so that a flood of tiny ones cannot stall the loop."""
+_SMALL: Final = 4 << 10
+"""Reads up to this size are taken apart with one call; of a longer one nothing is copied but the head."""
 _AHEAD: Final = 1
 """How many requests may wait for their turn before no more of them are read."""
 
@@ -37,10 +39,13 @@ class RequestReader:
         "_counting",
         "_downstream",
         "_fields",
+        "_first_here",
         "_inside",
         "_left",
+        "_next_context",
         "_overhead",
         "_parser",
+        "_start",
         "_target",
         "context",
         "head_bytes",
@@ -56,9 +61,12 @@ class RequestReader:
         self._target = b""
         self._fields: list[FieldLine] = []
         self._chunk: bytes | memoryview = b""  # what is being parsed
+        self._first_here = True  # no request before has begun or gone on in the present chunk
         self._left = 0  # of a body of known length
         self._counting = False
         self._overhead = 0  # bytes of a chunked body since its last content
+        self._start = b""  # of an unfinished head: its bytes up to the first line's end, or more
+        self._next_context: Context | None = None
         self.head_bytes = 0
         self.receiving: Exchange | None = None
         self.refused = False
@@ -66,18 +74,27 @@ class RequestReader:
     def __repr__(self) -> str:
         return f"<RequestReader head_bytes={self.head_bytes} left={self._left} refused={self.refused}>"
 
-    def consume(self, data: bytes) -> bytes:
-        """Reads what has come; returns what has to wait until earlier requests have had their turn."""
-        at, size = 0, len(data)
+    def consume(self, data: bytes, at: int = 0) -> int:
+        """Reads what has come, from `at` on; returns where it stopped, because earlier requests have to have
+        their turn before what follows is looked at."""
+        size = len(data)
         while at < size and not self.refused:
             if self._counting:
                 at = self._count(data, at)
-                continue
-            end = 0 if self._inside else self._read_at_once(data, at)
-            at = end or self._parse(data, at)
+            else:
+                end = 0 if self._inside else self._read_at_once(data, at)
+                at = end or self._parse(data, at)
             if at < size and self.receiving is None and self._downstream.waiting > _AHEAD:
-                return data[at:]
-        return b""
+                return at
+        return size
+
+    def go_over_to(self, context: Context) -> None:
+        """Reads the next requests for another configuration; a head that has begun is still the present
+        one's."""
+        if self._inside:
+            self._next_context = context
+        else:
+            self.context = context
 
     def stop(self) -> None:
         """Reads nothing more; the request that is being received is given up."""
@@ -87,11 +104,21 @@ class RequestReader:
 
     def _read_at_once(self, data: bytes, at: int) -> int:
         """Where the head that begins at `at` ends, if it is all there and plain; else 0."""
-        block, empty, _ = (data[at:] if at else data).partition(b"\r\n\r\n")
-        read = self.context.lines.head(block) if empty else None
+        limit = self.context.listen.max_head_bytes
+        if at == 0 and len(data) <= _SMALL:
+            block = data.partition(b"\r\n\r\n")[0]
+            end = len(block)
+        else:
+            end = data.find(b"\r\n\r\n", at, at + limit + 4)
+            if end < 0:
+                return 0
+            block = data[at:end]
+        if len(block) > limit or end == len(data):
+            return 0
+        read = self.context.lines.head(block)
         if read is None:
             return 0
-        end = at + len(block) + len(empty)
+        end += 4
         self._admit(read[0], read[1], end - at)
         self._counting = self.receiving is not None
         return end
@@ -134,10 +161,13 @@ class RequestReader:
         chunk = data if at == 0 and len(data) <= _SLICE else memoryview(data)[at : at + _SLICE]
         end = at + len(chunk)
         self._chunk = chunk
-        if self.receiving is None:
-            self.head_bytes += len(chunk)
-        else:
+        self._first_here = True
+        if self.receiving is not None:
             self._overhead += len(chunk)
+        elif self._inside:
+            self.head_bytes += len(chunk)
+            if b"\n" not in self._start:
+                self._start += bytes(chunk)
         try:
             self._parser.feed_data(chunk)
         except httptools.HttpParserUpgrade as upgrade:
@@ -168,8 +198,11 @@ class RequestReader:
     # ... httptools callbacks ...
 
     def on_message_begin(self) -> None:
+        # Where in the chunk is not told: one that has a predecessor there is counted from its next bytes on.
         self._inside = True
-        self.head_bytes = self.head_bytes or 1  # in the same read as the end of its predecessor
+        self._start = bytes(self._chunk)
+        self.head_bytes = len(self._start) if self._first_here else 1
+        self._first_here = False
 
     def on_url(self, url: bytes) -> None:
         self._target += url
@@ -182,13 +215,14 @@ class RequestReader:
             return
         parser = self._parser
         version = parser.get_http_version()
-        size, self.head_bytes = self.head_bytes, 0
+        size, self.head_bytes = max(self.head_bytes, len(self._chunk)), 0
+        start, self._start = self._start, b""
         head = RequestHead(parser.get_method(), self._target, 0 if version == "1.0" else 1)
         head.keep_alive = parser.should_keep_alive()
         fields, self._fields, self._target = self._fields, [], b""
         if version != "1.1" and version != "1.0":
             self._downstream.refuse_input(BadRequest(505, "HTTP version is not supported"))
-        elif version == "1.0" and b" RTSP/1.0\r\n" in bytes(self._chunk):
+        elif version == "1.0" and b" RTSP/1.0\r\n" in start:
             # llhttp speaks RTSP too (RFC 9112 section 2.3).
             self._downstream.refuse_input(BadRequest(400, "this is not HTTP"))
         elif parser.should_upgrade() and any(field.name == b"transfer-encoding" for field in fields):
@@ -196,6 +230,8 @@ class RequestReader:
             self._downstream.refuse_input(BadRequest(400, "an upgrade with a chunked body is not supported"))
         else:
             self._admit(head, fields, size)
+        if self._next_context is not None:
+            self.context, self._next_context = self._next_context, None
 
     def on_body(self, piece: bytes) -> None:
         receiving = self.receiving

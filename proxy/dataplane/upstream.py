@@ -183,9 +183,11 @@ class Upstream:
         self._head_bytes = len(block) + len(empty)
         self._head = head
         if head.length == CHUNKED:
-            self._parser.feed_data(_CHUNKED_START)
+            problem = self._feed(_CHUNKED_START)
             self._fields.clear()
-            self._deliver(exchange, self._feed(body) if body else None, had_head=False)
+            if problem is None and body:
+                problem = self._feed(body)
+            self._deliver(exchange, problem, had_head=False)
             return True
         left = head.length - len(body)
         if left > 0:
@@ -349,7 +351,7 @@ class Upstream:
         self._head = head
         if self._bodiless:
             self._complete = True
-            self._renew = True
+            self._dirty = True  # what follows, the parser may take for the beginning of a body
 
     def on_body(self, piece: bytes) -> None:
         if self._complete or self._head is None:
@@ -366,6 +368,8 @@ class Upstream:
     def on_message_complete(self) -> None:
         if self._head is not None:
             self._complete = True
+            # It may heed what we do not, and then takes no more from this connection.
+            self._renew = self._renew or not self._parser.should_keep_alive()
             return
         if self.exchange is not None and self._interim <= MAX_INTERIM:
             status = self._parser.get_status_code()

@@ -239,3 +239,9 @@ def test_rfc9112_3_2_4_the_asterisk_is_for_options_alone() -> None:
 def test_rfc9112_3_2_4_options_of_an_authority_without_path_becomes_the_asterisk() -> None:
     assert resolve_target(b"OPTIONS", b"http://a:1") == (b"*", b"a:1")
     assert resolve_target(b"OPTIONS", b"http://a/") == (b"/", b"a")
+
+
+def test_a_long_authority_is_refused_in_linear_time() -> None:
+    # With a pattern that can share the bytes out in more than one way this takes minutes.
+    with pytest.raises(BadRequest):
+        resolve_target(b"GET", b"http://" + b"a" * 1_000_000 + b"/?#")

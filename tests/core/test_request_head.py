@@ -481,3 +481,12 @@ def test_request_lines_are_remembered_within_bounds_and_without_queries() -> Non
 
 def test_a_start_line_shows_itself() -> None:
     assert repr(StartLine(b"GET", b"/")) == "<StartLine b'GET' b'/'>"
+
+
+@pytest.mark.parametrize(("value", "plain"), [(b"keep-alive", True), (b"close", False)])
+def test_proxy_connection_stays_here_and_is_plain_only_where_the_parser_ignores_it(
+    value: bytes, plain: bool
+) -> None:
+    read = RequestLines().head(b"GET / HTTP/1.1\r\nHost: a\r\nProxy-Connection: " + value)
+    assert (read is not None) is plain
+    assert values(checked(HOST, (b"Proxy-Connection", value)), b"proxy-connection") == []

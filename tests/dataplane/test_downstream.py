@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.dataplane.wire import GET, GET_V1, OK, request
+from tests.dataplane.wire import GET, GET_V1, OK, TranscriptRecorder, request, settle
+from tests.dataplane.wire import settings as configured
 
 if TYPE_CHECKING:
     from tests.dataplane.conftest import Opener
@@ -280,11 +281,17 @@ async def test_a_flood_of_wishes_to_upgrade_does_not_dig_itself_in(world: World)
     client = world.client()
     wish = b"OPTIONS * HTTP/1.1\r\nHost:a\r\nMax-Forwards:0\r\nConnection:upgrade\r\nUpgrade:x\r\n\r\n"
     await client.sends(wish * 2_000)
+    await settle()
     assert len(client.messages()) == 2_000
 
 
 async def test_rfc9112_2_3_rtsp_is_not_http(world: World) -> None:
     assert await refused(world, b"OPTIONS /a RTSP/1.0\r\nHost: a\r\n\r\n") == 400
+
+
+async def test_rfc9112_2_3_rtsp_is_not_http_in_pieces_either(world: World) -> None:
+    data = b"OPTIONS /a RTSP/1.0\r\nHost: a\r\n\r\n"
+    assert await refused(world, *(data[at : at + 1] for at in range(len(data)))) == 400
 
 
 async def test_a_large_upload_behind_pipelined_requests_arrives_whole(world: World) -> None:
@@ -531,3 +538,49 @@ async def test_rfc9112_9_3_2_however_a_stream_of_requests_is_cut_the_answers_are
         await client.sends(STREAM[start:end])
     assert await answers_to(world, client, 10) == [b"HTTP/1.1 200 OK"] * 7
     await client.leaves()
+
+
+# ... the clock of an idle connection, and of the loop
+
+
+async def test_rfc9112_2_2_an_empty_line_before_a_request_begins_no_head(world: World) -> None:
+    client = world.client()
+    for _ in range(3):
+        await client.sends(b"\r\n")
+        await client.sends(GET)
+        await world.v2.sends(OK)
+        assert client.message().status == 200
+    [connection] = world.context.connections
+    assert connection.idle
+    await world.passes(world.context.listen.header_timeout_s + 1)
+    assert client.got() == b""
+    assert client.end == ""
+
+
+@pytest.mark.parametrize("line", [b"", b"Content-Length: 1\r\n"])
+async def test_a_long_read_of_tiny_requests_is_answered_in_portions(world: World, line: bytes) -> None:
+    client = world.client()
+    tiny = b"OPTIONS * HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\n" + line + b"\r\n" + b"x" * bool(line)
+    client.transport.protocol.data_received(tiny * 1_000)
+    assert 0 < len(client.got().split(b"HTTP/1.1 200")) - 1 < 300
+    await settle()
+    assert len(client.messages()) > 600
+
+
+async def test_a_head_over_the_limit_is_refused_however_much_of_it_is_white_space(world: World) -> None:
+    assert await refused(world, HEAD + b"X-A: a" + b" " * 100_000 + b"\r\n\r\n") == 431
+
+
+async def test_a_head_that_has_begun_is_still_the_old_configuration_s(world: World) -> None:
+    client = world.client()
+    await client.sends(b"GET / HTTP/1.1\r\nHost: a\r\nX-Go: v1\r\n")
+    before = world.context
+    world.plane.replace(
+        configured(override={"header": "X-Go", "networks": ["192.0.2.0/24"]}), TranscriptRecorder()
+    )
+    assert before.is_needed_by(world.plane.context.connections)
+    await client.sends(b"X-User: u\r\n\r\n")
+    assert world.v2.message().fields[b"x-go"] == b"v1"
+    await world.v2.sends(OK)
+    await client.sends(b"GET / HTTP/1.1\r\nHost: a\r\nX-User: u\r\nX-Go: v1\r\n\r\n")
+    assert b"x-go" not in world.v1.message().fields

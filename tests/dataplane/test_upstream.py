@@ -242,6 +242,46 @@ async def test_an_upstream_shows_where_it_stands(world: World) -> None:
     assert client.is_read()
 
 
+async def test_an_answer_that_the_parser_takes_for_the_last_spoils_none_that_follows(world: World) -> None:
+    client = world.client()
+    await client.sends(GET)
+    await world.v2.sends(b"HTTP/1.1 200 OK\r\nProxy-Connection: close\r\nContent-")
+    await world.v2.sends(b"Length: 2\r\n\r\nok")
+    assert client.message().body == b"ok"
+    await client.sends(GET)
+    await world.v2.sends(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n")
+    assert client.message().body == b"ok"
+    assert world.ports == [9002]
+
+
+async def test_rfc9112_6_1_a_coding_with_a_tab_is_not_believed_in_pieces(world: World) -> None:
+    client = world.client()
+    await client.sends(GET)
+    await world.v2.sends(b"HTTP/1.1 200 OK\r\nTransfer-")
+    await world.v2.sends(b"Encoding: chunked\t\r\n\r\n3\r\nabc\r\n0\r\n\r\n")
+    assert len(world.v1.messages()) == 1
+    await world.v1.sends(OK)
+    assert client.message().body == b"ok"
+
+
+async def test_rfc9112_9_2_an_answer_to_head_that_came_in_pieces_ends_its_connection(world: World) -> None:
+    client = world.client()
+    await client.sends(request("HEAD"))
+    await world.v2.sends(b"HTTP/1.1 200 OK\r\nTransfer-")
+    await world.v2.sends(b"Encoding: chunked\r\n\r\nabc")
+    assert client.message(bodiless=True).status == 200
+    assert world.v2.end == "aborted"
+
+
+async def test_rfc9110_8_6_a_304_with_an_absurd_length_is_not_believed(world: World) -> None:
+    client = world.client()
+    await client.sends(GET)
+    await world.v2.sends(b"HTTP/1.1 304 Not Modified\r\nContent-Length: %b\r\n\r\n" % (b"9" * 20))
+    assert len(world.v1.messages()) == 1
+    await world.v1.sends(OK)
+    assert client.message().status == 200
+
+
 # ... the short way and the parser's
 
 
@@ -317,8 +357,9 @@ def test_where_a_read_of_an_answer_ends_changes_nothing(data: bytes, cut: int, b
     expected = told((data[at : at + 1] for at in range(len(data))), bodiless=bodiless)
     whole = told([data], bodiless=bodiless)
     halves = told([data[:cut], data[cut:]], bodiless=bodiless)
-    if expected[-1]:
-        # More may follow a whole answer in the same read; then the connection is not used again.
+    if expected[-1] or bodiless:
+        # More may follow a whole answer in the same read; then the connection is not used again. Nor is it
+        # after an answer to HEAD that came in pieces.
         assert whole[:-1] == halves[:-1] == expected[:-1]
     else:
         assert whole == halves == expected
