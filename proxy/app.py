@@ -74,7 +74,7 @@ class Proxy:
             loaded=lambda: self.loaded(),
         )
         self.steering = Steering(config, self.traffic, around)
-        self._serves = False
+        self._accepts = False
         self._predecessor: Predecessor | None = None
         self._rendezvous: Rendezvous | None = None
         self._running = AsyncExitStack()
@@ -111,7 +111,7 @@ class Proxy:
                 await self._start_after(Predecessor(await Link.over(came.link)))
             await self._accept_visitors()
         except BaseException:
-            if self._serves:  # beside a process that goes on: whoever has come here is served to the end
+            if self._accepts:  # beside a process that goes on: whoever has come here is served to the end
                 await self.drain()
             await self.stop()
             raise
@@ -126,7 +126,8 @@ class Proxy:
     async def _start_after(self, before: Predecessor) -> None:
         """Serve first, by what the process before has in force; decide only once it has let go."""
         self._running.callback(before.close)
-        await self.steering.open(await before.states())
+        self.traffic.on_trial()
+        await self.steering.open_beside(await before.states())
         for path, url in before.unhealthy:
             if self.config.backends.of(path).health is not None:
                 self.traffic.endpoints.set_health(path, url, healthy=False)
@@ -140,8 +141,10 @@ class Proxy:
         self._predecessor = before
 
     def dismiss_predecessor(self) -> None:
-        """Tell the process before, if there is one, that it may go."""
+        """Tell the process before, if there is one, that it may go. Until then it may have to end this one,
+        and then nothing of it may stay."""
         if self._predecessor is not None:
+            self.traffic.confirm()
             self._predecessor.dismiss()
 
     async def _be_found(self) -> None:
@@ -161,8 +164,8 @@ class Proxy:
 
     async def _serve(self) -> None:
         self._running.push_async_callback(self.traffic.stop)
+        self._accepts = True  # a part of it may, even if it cannot start as a whole
         await self.traffic.start([sock.dup() for sock in self.listeners.serving])
-        self._serves = True
         self.listen_address = self.listeners.serving[0].getsockname()[:2]
         self.admin_address = self.listeners.administering[0].getsockname()[:2]
 

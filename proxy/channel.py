@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 Frame = dict[str, Any]
 
-MOST_BYTES: Final = 64 << 20
-"""The largest frame: a configuration with a million pinned keys fits."""
+MOST_BYTES: Final = 256 << 20
+"""The largest frame: a configuration with a million long pinned keys fits. Who sends what people have written
+asks `size_of` first."""
 
 _HEADER: Final = 4
 
@@ -90,8 +91,16 @@ def framed(frame: Frame) -> bytes:
     return len(content).to_bytes(_HEADER, "big") + content
 
 
+def size_of(frame: Frame) -> int:
+    """How many bytes a frame has. Raises `WireError` for one that no peer takes."""
+    size = len(framed(frame))
+    if size > MOST_BYTES:
+        raise WireError(f"{size} bytes, of which {MOST_BYTES} are allowed")
+    return size
+
+
 class Outbox:
-    """What is still to be sent over a channel: the newest frame of each topic, oldest topic first."""
+    """What is still to be sent over a channel: the newest frame of each topic, in the order of these."""
 
     def __init__(self) -> None:
         self._waiting: dict[str, Frame] = {}
@@ -99,7 +108,9 @@ class Outbox:
 
     def put(self, frame: Frame, topic: str = "") -> None:
         """Send `frame` as soon as the peer takes it, in place of one of the same topic (by default: kind)."""
-        self._waiting[topic or frame["kind"]] = frame
+        topic = topic or frame["kind"]
+        self._waiting.pop(topic, None)  # it goes to the end: a configuration in between holds older states
+        self._waiting[topic] = frame
         self._filled.set()
 
     async def empty_into(self, channel: Channel) -> None:

@@ -85,8 +85,15 @@ class CrewView:
         self._states = {state.name: state for state in self.states_under(config)}
         for state in self._states.values():
             self._routes.publish(state)
-        known = {(path, url) for path in Path for url in config.backends.of(path).endpoints}
-        self._unhealthy &= known
+        probed = {
+            (path, url)
+            for path in Path
+            if config.backends.of(path).health is not None  # else nobody would ever find it well again
+            for url in config.backends.of(path).endpoints
+        }
+        if not self._unhealthy <= probed:
+            self._unhealthy &= probed
+            self._tell(health_frame(self._unhealthy), "health")
 
     # ... what a worker that begins must know
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 import os
 import signal
 import socket
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from proxy.channel import Channel, Outbox
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncGenerator, Sequence
 
     from proxy.channel import Frame
 
@@ -32,13 +31,15 @@ class Hand:
         self.outbox = Outbox()
         self.is_ready = False
         self.is_silent = False
-        self.heard_at = math.inf  # once it is ready; by whose clock, its holder knows
+        self.heard_at = 0.0  # last, or when it was started; by whose clock, its holder knows
+        self.ready_at = 0.0  # by the same clock
         self.source = ""
         self.farewell: asyncio.Task[None] | None = None
         self._process = process
         self._channel = channel
         self._sending = asyncio.create_task(self.outbox.empty_into(channel))
         self._questions: list[asyncio.Future[Frame | None]] = []
+        self._asked = 0
 
     def __repr__(self) -> str:
         return f"<worker process {self._process.pid}>"
@@ -48,7 +49,7 @@ class Hand:
         """Whether clients that come to it are served, as far as we know."""
         return self.is_ready and not self.is_silent
 
-    async def frames(self) -> AsyncIterator[Frame]:
+    async def frames(self) -> AsyncGenerator[Frame]:
         """What it says, until it is gone. Raises `WireError`."""
         try:
             while (frame := await self._channel.receive()) is not None:
@@ -62,7 +63,8 @@ class Hand:
         """Tell it something that it answers. None if it does not, within so many seconds."""
         question = asyncio.get_running_loop().create_future()
         self._questions.append(question)
-        self.outbox.put(frame)
+        self._asked += 1
+        self.outbox.put(frame, f"question {self._asked}")  # each has an answer, so none is left out
         try:
             async with asyncio.timeout(within_s):
                 answer: Frame | None = await question

@@ -14,8 +14,10 @@ import errno
 import json
 import os
 import socket
-from contextlib import ExitStack
+import struct
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from proxy.config.fields import split_host_port
@@ -31,6 +33,7 @@ INHERITED: Final = "DUALPATH_INHERITED"
 
 _SYSTEMD_FIRST: Final = 3  # sd_listen_fds(3)
 _ADMIN_BACKLOG: Final = 128
+_PEER: Final = struct.Struct("3i")  # pid, user, group
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +52,14 @@ class Inherited:
 def inherited(environ: MutableMapping[str, str], *, pid: int, parent: int) -> Inherited:
     """What has been passed on to the process `pid` of `parent`; the variables that say so are taken out.
 
-    Those meant for another process are ignored: descendants of descendants see them too.
+    Those meant for another process are ignored: descendants of descendants see them too. A parent that has
+    died meanwhile is known by the line, whose other end the kernel remembers as its own.
     """
     told = environ.pop(INHERITED, "")
     if told:
         try:
             document = json.loads(told)
-            if document["parent"] == parent:
+            if document["parent"] == parent or _peer_of(document["link"]) == document["parent"]:
                 return _passed_on(document)
         except (ValueError, LookupError, TypeError, OSError) as error:
             raise StartError(f"{INHERITED} is for a restart to set, not for people: {error}") from error
@@ -77,9 +81,23 @@ def _passed_on(document: dict[str, Any]) -> Inherited:
     )
 
 
+def _peer_of(fd: int) -> int:
+    """Who made the socket pair of which `fd` is an end; 0 if it is none, or the system does not tell."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        return 0
+    try:
+        with socket.socket(fileno=os.dup(fd)) as line:
+            pid: int = _PEER.unpack(line.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))[0]
+            return pid
+    except OSError:
+        return 0
+
+
 @dataclass(slots=True)
 class Listeners:
-    """The sockets of one process. They listen: what connects waits until somebody accepts."""
+    """The sockets of one process. The first of each address listens: what connects waits until somebody
+    accepts. The others of a group are bound, and listen when their worker does: a client whom the kernel
+    deals to a socket that nobody reads yet would wait, while others are served."""
 
     listen: str
     admin: str
@@ -165,7 +183,7 @@ class _Binding:
         except OSError as error:
             host, port = self._target[0], self._target[1]
             if error.errno != errno.EADDRINUSE or not orphaned((str(host), int(port))):
-                raise self._error(error) from error
+                raise self._error(error, _held(host, port)) from error
         try:
             return self._bound(self._target, shared=True)
         except OSError as error:
@@ -187,15 +205,30 @@ class _Binding:
             if shared:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             sock.bind(target)
-            sock.listen(self._backlog)
+            if not shared:  # else two that share nothing could be bound at once
+                sock.listen(self._backlog)
             sock.setblocking(False)
         except BaseException:
             sock.close()
             raise
         return sock
 
-    def _error(self, error: OSError) -> StartError:
-        return StartError(f"{self._complaint} {self._address}: {error.strerror or error}")
+    def _error(self, error: OSError, more: str = "") -> StartError:
+        return StartError(f"{self._complaint} {self._address}: {error.strerror or error}{more}")
+
+
+def _held(host: object, port: object) -> str:
+    """A hint at workers on this address, whose supervisor may have been killed."""
+    ending = f"\0serves {host}:{port}\0".encode()
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if entry.read_bytes().endswith(ending):
+                found.append(entry.parent.name)
+    if not found:
+        return ""
+    processes = ", ".join(sorted(found, key=int))
+    return f"; dualpath workers serve it (processes {processes}): end them if their `serve` was killed"
 
 
 def _adopted(fd: int) -> socket.socket:

@@ -63,7 +63,8 @@ class ConfigSource:
 
 
 class Reloader:
-    """Reads `file` again and has `apply` put it in force. `config` is what is in force."""
+    """Reads `file` again and has `apply` put it in force. `config` is what is in force, and `seen` the mark
+    of the file from before it was read: what is written while it is read is a change too."""
 
     def __init__(
         self,
@@ -72,6 +73,7 @@ class Reloader:
         apply: Callable[[Config], Awaitable[None]],
         *,
         wall: Callable[[], float],
+        seen: Mark | None,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.config = config
@@ -80,7 +82,7 @@ class Reloader:
         self._apply = apply
         self._wall = wall
         self._pause = pause
-        self._seen = file.mark()
+        self._seen = seen
 
     def __repr__(self) -> str:
         return f"<Reloader {self._file!r} {self.loaded}>"

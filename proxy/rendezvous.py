@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
 from proxy.channel import Channel, framed
+from proxy.errors import WireError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -153,7 +154,7 @@ async def sent_home(path: Path, pause: Callable[[], float]) -> None:
     """Until somebody is in charge at `path` and sends us home; `pause` gives seconds between two looks."""
     while True:
         await asyncio.sleep(pause())
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, WireError):  # whoever talks nonsense is not in charge
             sock = _connected(path)
             if not is_ours(sock):
                 sock.close()

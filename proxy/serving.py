@@ -11,6 +11,7 @@ told in `reload` and `takeover`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import os
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from proxy.config.schema import Config
     from proxy.listening import Inherited
-    from proxy.reload import ConfigSource
+    from proxy.reload import ConfigSource, Mark
 
 log = logging.getLogger("dualpath")
 
@@ -40,17 +41,18 @@ async def serve(file: ConfigSource) -> int:
     """Serves by what `file` says until it is told to end or has a successor, drains, and returns the exit
     code. Raises `DualpathError` if it cannot start, or if it is in vain to go on."""
     came = inherited(os.environ, pid=os.getpid(), parent=os.getppid())
-    return await _Serving(file, file.read()).until_its_end(came)
+    seen = file.mark()
+    return await _Serving(file, file.read(), seen).until_its_end(came)
 
 
 class _Serving:
     """One process. What is wished for while it serves is carried out one after the other."""
 
-    def __init__(self, file: ConfigSource, config: Config) -> None:
+    def __init__(self, file: ConfigSource, config: Config, seen: Mark | None) -> None:
         logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
         _log_as(config)
         self._proxy = Proxy(config)
-        self._reloader = Reloader(file, config, self._apply, wall=SystemClock.wall)
+        self._reloader = Reloader(file, config, self._apply, wall=SystemClock.wall, seen=seen)
         self._proxy.loaded = lambda: self._reloader.loaded
         self._ended = asyncio.Event()
         self._wishes: asyncio.Queue[str] = asyncio.Queue()
@@ -59,20 +61,25 @@ class _Serving:
         self._heed_signals()
         await _first_of(self._proxy.start(came), self._ended.wait())
         try:
-            if not self._ended.is_set():
-                self._tell_that_it_is_ready()
-                await _first_of(
-                    self._ended.wait(),
-                    self._carry_out_wishes(),
-                    self._reloader.watch(self._wishes.put_nowait),
-                    self._proxy.traffic.failed(),
-                )
-            log.info("draining: nothing new is accepted here, running requests finish")
-            self._ended.clear()
-            await _first_of(self._proxy.drain(), self._ended.wait())
+            try:
+                if not self._ended.is_set():
+                    self._tell_that_it_is_ready()
+                    await self._until_it_is_enough()
+            finally:  # if it is in vain to go on, too: what runs where all is well is not cut
+                log.info("draining: nothing new is accepted here, running requests finish")
+                self._ended.clear()
+                await _first_of(self._proxy.drain(), self._ended.wait())
         finally:
             await self._proxy.stop()
         return 0
+
+    async def _until_it_is_enough(self) -> None:
+        await _first_of(
+            self._ended.wait(),
+            self._carry_out_wishes(),
+            self._reloader.watch(self._wishes.put_nowait),
+            self._proxy.traffic.failed(),
+        )
 
     def _heed_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -87,10 +94,7 @@ class _Serving:
         gc.collect()
         gc.freeze()
         proxy = self._proxy
-        sys.stdout.write(
-            f"dualpath: ready listen={_text(proxy.listen_address)} admin={_text(proxy.admin_address)}\n"
-        )
-        sys.stdout.flush()
+        _print(f"dualpath: ready listen={_text(proxy.listen_address)} admin={_text(proxy.admin_address)}\n")
         notify("READY=1", os.environ)
         proxy.dismiss_predecessor()
 
@@ -110,6 +114,13 @@ class _Serving:
     async def _apply(self, config: Config) -> None:
         await self._proxy.steering.replace(config)
         _log_as(config)
+
+
+def _print(line: str) -> None:
+    """To whoever reads it; nobody may. Past the buffer, which at the end would fail once more."""
+    if sys.stdout is not None:
+        with contextlib.suppress(OSError, ValueError):
+            os.write(sys.stdout.fileno(), line.encode())
 
 
 def _log_as(config: Config) -> None:

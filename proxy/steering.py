@@ -81,9 +81,14 @@ class Steering:
     def __repr__(self) -> str:
         return f"<Steering {self.controller!r} {self._admin!r} {self._ticker!r}>"
 
-    async def open(self, handed: Iterable[RolloutState] = ()) -> None:
+    async def open(self) -> None:
         """The stored weights are in force from here on; nothing is decided yet. Raises as the store does."""
-        await self.controller.open(handed)
+        await self.controller.open()
+        self.is_open = True
+
+    async def open_beside(self, handed: Iterable[RolloutState]) -> None:
+        """As `open`, by what is in force in the process that still decides, and nothing is written."""
+        await self.controller.open_beside(handed)
         self.is_open = True
 
     async def receive(self, sock: socket.socket) -> None:

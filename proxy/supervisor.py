@@ -14,17 +14,19 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, Final
 
-from proxy.core.delta import read
-from proxy.core.restarts import Restarts
+from proxy.channel import size_of
+from proxy.core.delta import read, readable
+from proxy.core.restarts import PROVEN_S, Restarts
 from proxy.crew_view import CrewView
 from proxy.errors import StartError, WireError
 from proxy.hand import Hand, hired
+from proxy.model import Path
 from proxy.orders import replace_frame, serve_frame
 from proxy.rendezvous import Rendezvous
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Sequence
+    from collections.abc import Coroutine, Sequence
 
     from proxy.config.schema import Config
     from proxy.orders import Frame
@@ -33,7 +35,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("dualpath")
 
 _START_S: Final = 60.0
-_ANSWER_S: Final = 10.0  # what a worker that has started does within milliseconds
+_ANSWER_S: Final = 1.5  # what a worker that has started does within milliseconds
+_BYTES_PER_S: Final = 4 << 20  # but lists of a million users: it reads them six times as fast
 _GRACE_S: Final = 2.0
 _LOOK_S: Final = 1.0
 _SILENT_S: Final = 3.0  # a dozen reports
@@ -49,6 +52,9 @@ class Crew:
         self._view = CrewView(config, self._tell)
         self._present: list[Hand | None] = [None] * workers
         self._leaving: set[Hand] = set()
+        self._stood_in: set[int] = set()  # places whose sockets the siblings accept on
+        self._asking: set[asyncio.Task[None]] = set()
+        self._is_on_trial = False
         self._sockets: list[socket.socket] = []
         self._rendezvous: Rendezvous | None = None
         self._keeping: list[asyncio.Task[None]] = []
@@ -103,6 +109,7 @@ class Crew:
         """
         if len(sockets) < len(self._present):
             raise StartError(f"{len(self._present)} workers need as many sockets, not {len(sockets)}")
+        self._check(self._config)
         self._sockets = list(sockets)
         self._rendezvous = Rendezvous(sockets[0].getsockname()[:2])
         await self._rendezvous.open()
@@ -120,6 +127,15 @@ class Crew:
         if self._in_vain:
             raise StartError(self._in_vain)
         self._rendezvous.release()
+
+    def on_trial(self) -> None:
+        """Before `start`: somebody else still decides, and serves. Workers end with us until `confirm`."""
+        self._is_on_trial = True
+
+    def confirm(self) -> None:
+        """We decide from now on: the workers outlive us."""
+        self._is_on_trial = False
+        self._tell({"kind": "confirm"}, "confirm")
 
     async def failed(self) -> None:
         """Never returns. Raises `StartError` once a worker cannot be kept running."""
@@ -141,7 +157,8 @@ class Crew:
                 up_s, end = await self._one_life(place)
                 if self._ending.is_set() or end is None:
                     continue
-                wait_s = restarts.crashed(self._clock.monotonic(), up_s)
+                now = self._clock.monotonic()
+                wait_s = restarts.crashed(now, up_s, others_run=self._has_proven(now))
                 if wait_s is None:
                     return self._give_up(f"worker {place} does not stay up; the last time it {end}")
                 log.error("worker %d %s; starting it again in %.1f s", place, end, wait_s)
@@ -150,6 +167,10 @@ class Crew:
             log.exception("worker %d", place)
             self._give_up(f"worker {place} cannot be kept")
 
+    def _has_proven(self, now: float) -> bool:
+        """Whether any worker runs well."""
+        return any(hand and hand.accepts and now - hand.ready_at >= PROVEN_S for hand in self._present)
+
     async def _one_life(self, place: int) -> tuple[float, str | None]:
         """A worker from start to end: for how many seconds it accepted, and how it ended if not by order."""
         try:
@@ -157,15 +178,15 @@ class Crew:
         except OSError as error:
             return 0.0, f"could not be started: {error}"
         self._present[place] = hand
-        hand.outbox.put(self._first_order(place))
-        accepting_at = 0.0
+        hand.heard_at = self._clock.monotonic()
+        self._instruct(hand, place)
         try:
             async for frame in hand.frames():
                 match frame["kind"]:
                     case "ready":
                         hand.is_ready = True
                         self._news.set()
-                        accepting_at = self._clock.monotonic()
+                        hand.ready_at = hand.heard_at = self._clock.monotonic()
                         self._stand_in(place, "release")
                     case "leaving":
                         # It drains by itself; its successor starts now.
@@ -178,7 +199,7 @@ class Crew:
         except (WireError, KeyError) as error:
             log.error("worker %d is not understood and is ended: %s", place, error)
             hand.kill()
-        up_s = self._clock.monotonic() - accepting_at if hand.is_ready else 0.0
+        up_s = self._clock.monotonic() - hand.ready_at if hand.is_ready else 0.0
         hand.is_ready = False
         if not self._ending.is_set():
             self._stand_in(place, "adopt")
@@ -189,10 +210,17 @@ class Crew:
             self._present[place] = None
         return up_s, end
 
+    def _instruct(self, hand: Hand, place: int) -> None:
+        """What a worker that begins must know."""
+        hand.outbox.put(self._first_order(place))
+        for other in sorted(self._stood_in - {place}):
+            hand.outbox.put({"kind": "adopt", "sockets": self._owned(other)}, f"place {other}")
+
     def _first_order(self, place: int) -> Frame:
         config, view = self._config, self._view
         return {
             **serve_frame(config, len(self._present), view.states_under(config), view.unhealthy),
+            "on_trial": self._is_on_trial,
             "place": place,
             "own": self._owned(place),
             "sockets": [sock.fileno() for sock in self._sockets],
@@ -200,23 +228,39 @@ class Crew:
         }
 
     async def _notice_silence(self) -> None:
-        """A worker that stands still, stopped or starved, stays; its siblings accept for it meanwhile."""
+        """A worker that stands still, stopped or starved, stays; its siblings accept for it meanwhile. One
+        that does so before it accepts is of no use to anybody."""
         while True:
+            looked_at = self._clock.monotonic()
             await asyncio.sleep(_LOOK_S)
+            if self._clock.monotonic() - looked_at > 2 * _LOOK_S:
+                continue  # it was us who stood still: what they have said meanwhile is still to be heard
             for place, hand in enumerate(self._present):
-                if hand is None:
-                    continue
-                silent = self._clock.monotonic() - hand.heard_at > _SILENT_S
-                if silent is not hand.is_silent:
-                    hand.is_silent = silent
-                    log.warning("worker %d %s", place, "is silent" if silent else "reports again")
-                    self._stand_in(place, "adopt" if silent else "release")
+                if hand is not None:
+                    self._look_at(place, hand)
+
+    def _look_at(self, place: int, hand: Hand) -> None:
+        unheard_s = self._clock.monotonic() - hand.heard_at
+        if not hand.is_ready:
+            if unheard_s > _START_S:
+                log.error("worker %d does not accept after %g s: it is ended", place, _START_S)
+                hand.kill()
+            return
+        silent = unheard_s > _SILENT_S
+        if silent is not hand.is_silent:
+            hand.is_silent = silent
+            log.warning("worker %d %s", place, "is silent" if silent else "reports again")
+            self._stand_in(place, "adopt" if silent else "release")
 
     def _owned(self, place: int) -> list[int]:
         return list(range(place, len(self._sockets), len(self._present)))
 
     def _stand_in(self, place: int, kind: str) -> None:
         """Have the siblings `adopt` the sockets of a place, or `release` them."""
+        if kind == "adopt":
+            self._stood_in.add(place)
+        else:
+            self._stood_in.discard(place)
         frame = {"kind": kind, "sockets": self._owned(place)}
         for hand in self._hands:
             if hand is not self._present[place]:
@@ -260,14 +304,49 @@ class Crew:
             hand.outbox.put(frame, topic)
 
     async def replace(self, config: Config) -> None:
-        """A new configuration in every worker; one that does not take it in time is started anew with it."""
+        """A new configuration in every worker; one that does not take it in time is started anew with it.
+
+        Nobody waits for those that are silent, nor for those that only begin. Raises `StartError` for one
+        that no worker can be told, and has then changed nothing.
+        """
+        size = self._check(config)
         self._config = config
         frame = replace_frame(config, len(self._present), self._view.states_under(config))
-        await asyncio.gather(*(self._replace_one(hand, frame) for hand in self._hands))
+        within_s = _ANSWER_S + size / _BYTES_PER_S
+        waiting = []
+        for hand in self._hands:
+            if hand in self._leaving:
+                hand.outbox.put(frame)
+            elif hand.is_silent:
+                log.error("%s is silent: it is ended, and started anew with the new configuration", hand)
+                hand.kill()
+            elif hand.is_ready:
+                waiting.append(self._replace_one(hand, frame, within_s))
+            else:
+                self._ask_aside(self._replace_one(hand, frame, _START_S))
+        await asyncio.gather(*waiting)
         self._view.replace(config)
 
-    async def _replace_one(self, hand: Hand, frame: Frame) -> None:
-        answer = await hand.ask(frame, _ANSWER_S)
+    def _check(self, config: Config) -> int:
+        """How many bytes the first order is. Raises `StartError` if workers do not take it, or if we would
+        not take their reports."""
+        states, ill = self._view.states_under(config), self._view.unhealthy
+        try:
+            readable(
+                [rollout.name for rollout in config.rollouts],
+                [(path, url) for path in Path for url in config.backends.of(path).endpoints],
+            )
+            return size_of(serve_frame(config, len(self._present), states, ill))
+        except WireError as error:
+            raise StartError(f"the configuration is too large for workers: {error}") from error
+
+    def _ask_aside(self, asking: Coroutine[object, object, None]) -> None:
+        task = asyncio.create_task(asking)
+        self._asking.add(task)
+        task.add_done_callback(self._asking.discard)
+
+    async def _replace_one(self, hand: Hand, frame: Frame, within_s: float) -> None:
+        answer = await hand.ask(frame, within_s)
         if answer is None or answer["kind"] == "refused":
             log.error("%s does not take the new configuration: it is ended", hand)
             hand.kill()
@@ -293,9 +372,10 @@ class Crew:
         if self._rendezvous is not None:
             await self._rendezvous.close()
         self._close_sockets()
-        for task in self._keeping:
+        tasks = [*self._keeping, *self._asking]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._keeping, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.gather(*(hand.dismissed() for hand in self._hands))
         self._present = [None] * len(self._present)
         self._leaving.clear()

@@ -62,7 +62,8 @@ class Link:
 
     def say(self, document: Document) -> None:
         """Send; to one who has gone, nothing."""
-        self._writer.write(orjson.dumps(document) + b"\n")
+        if not self._writer.is_closing():
+            self._writer.write(orjson.dumps(document) + b"\n")
 
     def tell(self, state: RolloutState) -> None:
         """Send a state."""
@@ -98,27 +99,26 @@ class Predecessor:
     def __init__(self, link: Link) -> None:
         self.unhealthy: list[tuple[Path, str]] = []
         self._link = link
+        self._last: dict[str, RolloutState] = {}
 
     async def states(self) -> list[RolloutState]:
         """What is in force there. Raises `StartError` if it does not tell."""
-        told: dict[str, RolloutState] = {}
-        ill = await self._hears("complete", lambda state: told.update({state.name: state}))
+        ill = await self._hears("complete", lambda state: self._last.update({state.name: state}))
         if isinstance(ill, list):
             self.unhealthy = [(Path(path), str(url)) for path, url in ill]
-        return list(told.values())
+        return list(self._last.values())
 
     async def relieve(self, follow: Callable[[RolloutState], None]) -> list[RolloutState]:
         """Say that requests are served here; `follow` gets what is decided there until it lets go. Returns
-        the last states of those that were told. If it has died, so be it. Raises `StartError`."""
-        last: dict[str, RolloutState] = {}
+        the last states of all that were told. If it has died, so be it. Raises `StartError`."""
 
         def heard(state: RolloutState) -> None:
-            last[state.name] = state
+            self._last[state.name] = state
             follow(state)
 
         self._link.say({"ready": 1})
         await self._hears("yours", heard)
-        return list(last.values())
+        return list(self._last.values())
 
     def dismiss(self) -> None:
         """Say that everything is taken over."""

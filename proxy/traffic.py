@@ -50,11 +50,21 @@ class Seen(Protocol):
         """How many processes serve requests."""
 
 
-class Traffic(Seen, Protocol):
+class Trial(Protocol):
+    """Serving beside a process that may go on after all."""
+
+    def on_trial(self) -> None:
+        """Call it before `start`: whatever serves ends if this process dies."""
+
+    def confirm(self) -> None:
+        """The other process is over: from now on workers outlive this one, as they do without a trial."""
+
+
+class Traffic(Seen, Trial, Protocol):
     """Accepts on sockets that somebody else has bound, and serves what arrives."""
 
     async def start(self, sockets: Sequence[socket.socket]) -> None:
-        """Accept. `sockets` listen already, one per worker, and are the traffic's to close from now on.
+        """Listen and accept. `sockets` are bound, one per worker, and the traffic's to close from now on.
 
         Raises `StartError`; what was begun is ended by `stop`."""
 
@@ -111,6 +121,12 @@ class LocalTraffic:
         await self.plane.start(sockets[0])
         for sock in sockets[1:]:
             await self.plane.listen(sock)
+
+    def on_trial(self) -> None:
+        """Nothing here outlives the process."""
+
+    def confirm(self) -> None:
+        """Nothing here outlives the process."""
 
     async def failed(self) -> None:
         """Nothing here can fail apart from the process itself: waits for ever."""

@@ -2,8 +2,9 @@
 
 `python -m proxy.worker FD` is started by `supervisor.Crew` and by nobody else. Owns the life of that process:
 it obeys frames, reports what it has counted, and goes on serving if the supervisor is gone, under the last
-states that it was told, until it is told to end by a signal or by a supervisor's successor. It must never
-judge, and imports neither the control plane nor the admin.
+states that it was told, until it is told to end by a signal or by a supervisor's successor. Only if that
+supervisor was never in charge, because it died while it took over, does the worker end with it: others serve.
+It must never judge, and imports neither the control plane nor the admin.
 """
 
 from __future__ import annotations
@@ -68,6 +69,7 @@ class Worker:
         self._own = [self._sockets.pop(index) for index in order["own"]]
         self._adopted: dict[int, socket.socket] = {}
         self._rendezvous: str = order["rendezvous"]
+        self._is_on_trial: bool = order["on_trial"]
         self._every_s: float = order["every_s"]
         self._source = f"{socket.gethostname()}/{os.getpid()}"
         self._number = 0
@@ -133,6 +135,8 @@ class Worker:
                 self._release(frame["sockets"])
             case "replace":
                 await self._replace(frame)
+            case "confirm":
+                self._is_on_trial = False
             case "alone":
                 self._let_go()
                 self._channel.send({"kind": "alone"})
@@ -229,6 +233,10 @@ class Worker:
     # ... without a supervisor
 
     async def _go_on_alone(self) -> None:
+        if self._is_on_trial:
+            log.warning("worker %d: the supervisor is gone and was never in charge; draining", self._place)
+            self.ending.set()
+            return
         log.warning("worker %d: the supervisor is gone; serving under the last states", self._place)
         self._let_go()
         await sent_home(Path(self._rendezvous), lambda: _LOOK_S * (0.5 + random.random()))  # noqa: S311

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import orjson
 import pytest
 
-from proxy.channel import Channel, Outbox
+from proxy.channel import Channel, Outbox, size_of
 from proxy.errors import WireError
 
 if TYPE_CHECKING:
@@ -103,6 +103,14 @@ async def test_a_frame_that_is_too_large_is_refused_before_it_is_read() -> None:
         await receiver.receive()
 
 
+def test_what_no_peer_takes_is_noticed_before_it_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = {"kind": "x" * 100}
+    assert size_of(frame) == len(orjson.dumps(frame)) + 4
+    monkeypatch.setattr("proxy.channel.MOST_BYTES", 100)
+    with pytest.raises(WireError, match="115 bytes, of which 100 are allowed"):
+        size_of(frame)
+
+
 async def test_to_nobody_nothing_is_sent() -> None:
     sender, writer = channel()
     writer.gone = True
@@ -162,6 +170,16 @@ async def test_only_the_newest_of_a_topic_waits_for_a_peer_that_does_not_read() 
     assert [frame["n"] for frame in sent(writer)] == [999, -999]
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_what_replaces_an_older_frame_comes_after_all_that_was_said_since() -> None:
+    outbox = Outbox()
+    sender, writer = channel()
+    outbox.put({"kind": "state", "n": 1})
+    outbox.put({"kind": "replace", "n": 1})
+    outbox.put({"kind": "state", "n": 2})
+    await emptied(outbox, sender, lambda: len(sent(writer)) == 2)
+    assert [(frame["kind"], frame["n"]) for frame in sent(writer)] == [("replace", 1), ("state", 2)]
 
 
 async def test_it_ends_with_its_peer() -> None:

@@ -25,6 +25,7 @@ routes = [{ prefix = "/blog" }]
 breaker = { enabled = false }
 """
 )
+PROBED = TWO.replace("[[rollouts]]", '[backends.v2.health]\npath = "/up"\n[[rollouts]]', 1)
 SHOP, BLOG = "shop", "blog"
 Told = list[tuple[dict[str, object], str]]
 
@@ -184,12 +185,24 @@ def test_what_probes_find_is_told_to_all() -> None:
 
 
 def test_endpoints_that_a_reload_removes_are_forgotten() -> None:
-    crew, _ = view()
+    crew, told = view(PROBED)
     crew.set_health(Path.V2, "http://b:1", healthy=False)
     crew.set_health(Path.V2, "http://c:1", healthy=False)
-    crew.replace(parse(TWO.replace('"http://c:1"', '"http://d:1"'), {}))
+    crew.replace(parse(PROBED.replace('"http://c:1"', '"http://d:1"'), {}))
     assert crew.unhealthy == {(Path.V2, "http://b:1")}
     assert crew.health(Path.V2) == 0.5
+    assert told[-1][0] == {"kind": "health", "unhealthy": [["v2", "http://b:1"]]}
+
+
+def test_what_is_no_longer_probed_is_well_again_and_workers_are_told() -> None:
+    crew, told = view(PROBED)
+    crew.set_health(Path.V2, "http://b:1", healthy=False)
+    told.clear()
+    crew.replace(parse(PROBED.replace("[[rollouts]]", "[[rollouts]]\ntimeout = '5s'", 1), {}))
+    assert (crew.health(Path.V2), told) == (0.5, [])
+    crew.replace(parse(TWO, {}))
+    assert (crew.health(Path.V2), crew.unhealthy) == (1.0, set())
+    assert told == [({"kind": "health", "unhealthy": []}, "health")]
 
 
 # ... breakers

@@ -28,7 +28,7 @@ endpoints = ["http://127.0.0.1:9002"]
 class Desk:
     """A reloader over a real file, and what it has had put in force. `pause` runs the next of `steps`."""
 
-    def __init__(self, directory: Path, **environ: str) -> None:
+    def __init__(self, directory: Path, meanwhile: str = "", **environ: str) -> None:
         self.path = directory / "proxy.toml"
         self.path.write_text(TEXT)
         self.clock = FakeClock()
@@ -36,7 +36,11 @@ class Desk:
         self.failure: Exception | None = None
         self.steps: list[str] = []
         file = ConfigSource(str(self.path), environ)
-        self.reloader = Reloader(file, file.read(), self.apply, wall=self.clock.wall, pause=self.pause)
+        seen = file.mark()
+        config = file.read()
+        if meanwhile:
+            self.path.write_text(TEXT + meanwhile)
+        self.reloader = Reloader(file, config, self.apply, wall=self.clock.wall, seen=seen, pause=self.pause)
 
     async def apply(self, config: Config) -> None:
         if self.failure is not None:
@@ -120,6 +124,11 @@ async def test_a_file_that_has_changed_and_stands_still_is_noticed_once(tmp_path
     desk = Desk(tmp_path)
     assert await desk.watched("", "", "") == []
     assert await desk.watched("#1\n", "", "", "") == ["the file has changed"]
+
+
+async def test_an_edit_while_the_file_is_read_at_the_start_is_noticed(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, "#1\n")
+    assert await desk.watched("", "", "") == ["the file has changed"]
 
 
 async def test_a_file_that_is_being_written_is_let_be(tmp_path: Path) -> None:

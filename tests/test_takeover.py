@@ -39,6 +39,9 @@ class End:
     def close(self) -> None:
         self.closed = True
 
+    def is_closing(self) -> bool:
+        return self.closed
+
     def hears(self, *documents: object) -> None:
         for document in documents:
             self.reader.feed_data(orjson.dumps(document) + b"\n")
@@ -70,6 +73,18 @@ async def test_a_predecessor_that_dies_half_way_is_succeeded_all_the_same() -> N
     before = Predecessor(end.link)
     assert await before.states() == [ONE]
     assert await before.relieve(lambda state: None) == [TWO]
+
+
+async def test_a_predecessor_that_dies_while_it_is_succeeded_hears_nothing_more() -> None:
+    end = End()
+    end.hears({"state": ONE}, {"complete": []})
+    end.reader.feed_eof()
+    before = Predecessor(end.link)
+    await before.states()
+    end.close()
+    assert await before.relieve(lambda state: None) == [ONE]
+    before.dismiss()
+    assert end.said == []
 
 
 async def test_a_predecessor_that_does_not_let_go_is_not_succeeded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,18 +3,19 @@
 Owns the road that judgments and commands share: decide, then put in force and write, in the order that is
 safe (`ledger`). Must never know HTTP, a request or how a state is stored.
 
-Deciding never waits, and what tightens is in force before the first `await`: neither a slow store nor another
-command can delay a rollback. Writing is done by one at a time.
+Deciding never waits, and what tightens is in force before the first `await`: neither a slow store, another
+command nor a reload can delay a rollback. Writing is done by one at a time.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from proxy.controlplane.ledger import Ledger, tightens
-from proxy.controlplane.reconciling import reconciled, reload_events, unwritten
+from proxy.controlplane.reconciling import foreseen, reconciled, reload_events, unwritten
 from proxy.controlplane.rollout_view import RolloutView
 from proxy.controlplane.watch import RolloutWatch, succeeding
 from proxy.core.rollout import command_transition, step
@@ -22,7 +23,7 @@ from proxy.errors import ControlError, StoreUnavailable, UnknownRollout
 from proxy.model import Judgment, Path, RolloutReport
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 
     from proxy.config.schema import Config, Rollout
     from proxy.model import Command, Event, Explanation, RolloutState, Transition
@@ -63,25 +64,45 @@ class Controller:
         self._ledger = Ledger(store, self._put_in_force, clock, store_timeout_s)
         self._writing = asyncio.Lock()
         self._handed_over = False
+        self._replacing = False
 
     # ... opening: what the store holds wins
 
-    async def open(self, handed: Iterable[RolloutState] = ()) -> None:
+    async def open(self) -> None:
         """Open the store, bring it in line with the configuration, put every rollout's state in force.
 
-        `handed` are the states that were in force in a process that has just stopped deciding. They count
-        where the store has none, or one that gives v2 more: it may not have been reachable at a rollback.
         Raises `StoreUnavailable` or `StoreCorrupt`; the store is closed then and nothing is in force.
         """
+        async with self._opening():
+            await self.catch_up()
+
+    async def open_beside(self, handed: Iterable[RolloutState]) -> None:
+        """Open the store and put in force what was `handed` by a process that still decides; a rollout that
+        it does not know begins as `open` has it. Nothing is written before `catch_up`: that process may go
+        on after all. Raises as `open` does.
+        """
+        told = {state.name: state for state in handed}
+        plans = [watch.plan for watch in self._watches.values()]
+        async with self._opening():
+            for state in await foreseen(self._store, plans, self._clock.wall()):
+                self._enter(told.get(state.name, state))
+
+    @asynccontextmanager
+    async def _opening(self) -> AsyncIterator[None]:
         await self._store.open()
         try:
-            await self.catch_up(handed)
+            yield
         except BaseException:
             await self._store.close()
             raise
 
     async def catch_up(self, handed: Iterable[RolloutState] = ()) -> None:
-        """Put in force what the store holds by now, as `open` does. Raises as `open` does."""
+        """Put in force what the store holds by now, as `open` does.
+
+        `handed` are the states that were in force in a process that has just stopped deciding. They count
+        where the store has none, or one that gives v2 more: it may not have been reachable at a rollback.
+        Raises as `open` does.
+        """
         plans = [watch.plan for watch in self._watches.values()]
         told = {state.name: state for state in handed}
         for state in await reconciled(self._store, plans, self._clock.wall(), told):
@@ -136,25 +157,35 @@ class Controller:
         alone, in the store too. Raises as the store or `swap` does, and has then changed nothing in force.
         """
         async with self._writing:
-            added = [plan for plan in config.rollouts if plan.name not in self._watches]
-            states = await self._known(added) if added else []
-            self._gather()
-            await swap(config)
-            # No await from here on: the evidence comes in the new order now.
-            before, now = self._watches, self._clock.monotonic()
-            self._watches = {
-                plan.name: succeeding(before.get(plan.name), plan, now) for plan in config.rollouts
-            }
-            for state in [
-                *states,
-                *(self._view.state(plan.name) for plan in config.rollouts if plan.name in before),
-            ]:
-                self._enter(state)
-            for transition in reload_events(before, self._watches, self._view.state, self._clock.wall()):
-                if transition.changes_state:
-                    self._put_in_force(transition.after)
-                self._ledger.defer(transition)
+            self._replacing = True  # ticks and commands go on meanwhile; what they decide is written below
+            try:
+                added = [plan for plan in config.rollouts if plan.name not in self._watches]
+                stored = await self._known_last(added) if added else []
+                self._gather()
+                await swap(config)
+                # No await from here on: the evidence comes in the new order now.
+                self._succeed(config, stored)
+            finally:
+                self._replacing = False
             await self._ledger.flush()
+
+    def _succeed(self, config: Config, stored: Iterable[RolloutState]) -> None:
+        before, now = self._watches, self._clock.monotonic()
+        self._watches = {plan.name: succeeding(before.get(plan.name), plan, now) for plan in config.rollouts}
+        kept = [self._view.state(plan.name) for plan in config.rollouts if plan.name in before]
+        # A rollout that comes back may have left with a rollback that the store has not taken yet.
+        for state in [*map(self._ledger.on_top_of, stored), *kept]:
+            self._enter(state)
+        for transition in reload_events(before, self._watches, self._view.state, self._clock.wall()):
+            if transition.changes_state:
+                self._put_in_force(transition.after)
+            self._ledger.defer(transition)
+
+    async def _known_last(self, plans: Sequence[Rollout]) -> list[RolloutState]:
+        """What the store knows of them once it has been asked to take what waits, and what it may have taken
+        unasked is settled."""
+        await self._ledger.flush()
+        return await self._known(plans)
 
     async def _known(self, plans: Sequence[Rollout]) -> list[RolloutState]:
         try:
@@ -244,7 +275,10 @@ class Controller:
         log.warning("%s", _line(transition))
 
     async def _write(self, promotions: Sequence[tuple[RolloutWatch, Transition]] = ()) -> None:
-        """Write all that waits, then the promotions whose state still stands."""
+        """Write all that waits, then the promotions whose state still stands. While a reload is carried out
+        nothing is written and nobody waits for it: it writes at its end."""
+        if self._replacing:
+            return
         failures = self._ledger.failures
         async with self._writing:
             if self._ledger.failures != failures:

@@ -87,6 +87,11 @@ class Ledger:
             return
         self._waiting.append(transition)
 
+    def on_top_of(self, stored: RolloutState) -> RolloutState:
+        """Put what waits for a rollout on top of `stored`, as the store has it now. Returns what is to be in
+        force."""
+        return self._rebase(stored)
+
     async def flush(self) -> None:
         """Write all that waits, in order, until the store fails. Never raises for the store's sake."""
         written = conflicts = 0
@@ -150,6 +155,9 @@ class Ledger:
         for transition in self._waiting:
             if transition.after.name != base.name:
                 moved.append(transition)
+            elif transition.before == base:  # as it stands, and the same object: it may be `_unanswered`
+                moved.append(transition)
+                base = transition.after
             elif (onto := _onto(base, transition)) is not None:
                 moved.append(onto)
                 base = onto.after

@@ -47,6 +47,13 @@ async def reconciled(
     return states
 
 
+async def foreseen(store: Store, plans: Iterable[Rollout], at: float) -> list[RolloutState]:
+    """The state of every plan as the store has it, else as configured, with nothing written. Raises as the
+    store does."""
+    stored = await store.load()
+    return [stored.get(plan.name) or first_transition(plan, at).after for plan in plans]
+
+
 def unwritten(stored: RolloutState, last: RolloutState, at: float) -> Transition | None:
     """The move from what is stored to what was in force `last` in the process before, if that is tighter and
     the store has not moved on since: then it was a rollback that could not be written."""

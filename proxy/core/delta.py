@@ -22,7 +22,7 @@ from proxy.errors import WireError
 from proxy.model import EndpointStatus, Path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 VERSION: Final = 1
 """Grows when an older reader would misread a report. Readers ignore keys that they do not know."""
@@ -144,6 +144,13 @@ def _path(side: PathTally) -> Document:
         "total_us": side.latency.total_us,
         "latency": sparse,
     }
+
+
+def readable(names: Iterable[str], endpoints: Iterable[tuple[Path, str]]) -> None:
+    """Whether reports on these rollouts and endpoints (path, URL) can be read: raises `WireError` if not."""
+    rollouts = tuple(RolloutDelta(name, 0, DISABLED, Tally()) for name in names)
+    statuses = tuple(EndpointStatus(path, url, True, False, 0, 0) for path, url in endpoints)
+    read(written(Delta("any", 1, rollouts, statuses)))
 
 
 # ... reading

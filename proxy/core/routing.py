@@ -139,7 +139,7 @@ def _specs(rollouts: Sequence[Rollout]) -> Iterator[RouteSpec]:
 
 
 class Split:
-    """One rollout's split of keys between v1 and v2; `apply` is the only thing that changes it.
+    """One rollout's split of keys between v1 and v2; only `apply` and `weight` change it.
 
     `weight` is in buckets. `pins` are the keys that the lists decide. `suspended` (after a rollback or an
     abort) ignores pins to v2: whoever takes v2 out of service means everybody.
@@ -148,13 +148,13 @@ class Split:
     told from the configuration's own sets.
     """
 
-    __slots__ = ("_below", "_lists", "index", "name", "pins", "salt", "suspended", "weight")
+    __slots__ = ("_below", "_lists", "_weight", "index", "name", "pins", "salt", "suspended")
 
     def __init__(self, index: int, name: str, salt: bytes, weight: int = 0) -> None:
         self.index = index
         self.name = name
         self.salt = salt + b":"  # with the separator, so that deciding joins two strings, not three
-        self.weight = weight
+        self._weight = weight
         self._below = _first_hash_beyond(weight)
         self.suspended = False
         self.pins: dict[bytes, Path] = {}
@@ -177,22 +177,31 @@ class Split:
         )
         return split
 
+    @property
+    def weight(self) -> int:
+        """The share of v2, in buckets."""
+        return self._weight
+
+    @weight.setter
+    def weight(self, weight: int) -> None:
+        self._weight = weight
+        self._below = _first_hash_beyond(weight)
+
     def apply(self, state: RolloutState) -> None:
         """Take over a published state: the next decision follows it."""
         self.suspended = state.state in _SUSPENDING
         self.weight = state.weight
-        self._below = _first_hash_beyond(state.weight)
 
     def decide(self, key: bytes | None) -> Path:
         """The path of `key`: lists first, then bucket < weight. Without a key: v1, until v2 has
         everything."""
         if key is None:
-            return _V2 if self.weight >= BUCKETS else _V1
+            return _V2 if self._weight >= BUCKETS else _V1
         if self.pins:
             pinned = self.pins.get(key)
             if pinned is not None and not (self.suspended and pinned is _V2):
                 return pinned
-        if self.weight and _hash(self.salt + key) < self._below:
+        if self._below and _hash(self.salt + key) < self._below:
             return _V2
         return _V1
 

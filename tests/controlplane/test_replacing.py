@@ -136,6 +136,69 @@ async def test_a_rollback_that_waits_for_the_store_survives_that_its_rollout_is_
     assert rig.controller.waiting == 0
 
 
+@pytest.mark.parametrize("fails", ["reading too", "writing only"])
+async def test_a_rollback_that_waits_is_in_force_again_when_its_rollout_comes_back(fails: str) -> None:
+    rig = await Rig.opened(A, B)
+    rig.store.failure = StoreUnavailable("down")
+    await rig.ask(Verb.ROLLBACK, rollout="b")
+    await reload(rig, A)
+    rig.store.failure = None
+    if fails == "writing only":
+        rig.store.before_commit = refuse_to_write
+    published = len(rig.sink.published)
+    await reload(rig, A, B)
+    assert {state.weight for state in rig.sink.published[published:] if state.name == "b"} == {0}
+    assert (rig.state("b").state, rig.sink.weight("b")) == (State.ROLLED_BACK, 0)
+    rig.store.before_commit = lambda: None
+    await rig.second()
+    assert (rig.controller.waiting, await rig.stored("b")) == (0, rig.state("b"))
+    assert await rig.causes("b") == ["config", "command:rollback", "config"]
+
+
+def refuse_to_write() -> None:
+    raise StoreUnavailable("read only")
+
+
+async def test_neither_a_guard_nor_a_rollback_waits_for_a_reload() -> None:
+    guarded = {**A, "guards": [ROLLBACK_GUARD]}
+    rig = await Rig.opened(guarded, B)
+    goes_on = asyncio.Event()
+
+    async def slow(after: Config) -> None:
+        await goes_on.wait()
+        rig.evidence.become(len(after.rollouts))
+
+    changed = config({**guarded, "timeout": "9s"}, B)
+    reloading = asyncio.create_task(rig.controller.replace(changed, slow))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):  # none of these waits
+        await rig.second(traffic(20, v2=20, v2_errors=20))
+        assert rig.state("a").state is State.ROLLED_BACK
+        await rig.second()
+        assert (await rig.ask(Verb.ROLLBACK, rollout="b")).state is State.ROLLED_BACK
+    assert rig.controller.waiting == 2
+    goes_on.set()
+    await reloading
+    for name in ("a", "b"):
+        assert rig.state(name).state is State.ROLLED_BACK
+        assert await rig.stored(name) == rig.state(name)
+
+
+async def test_a_reload_that_fails_leaves_what_was_decided_meanwhile_to_the_next_tick() -> None:
+    rig = await Rig.opened(A)
+
+    async def fail(after: Config) -> None:
+        async with asyncio.timeout(5):  # it does not wait
+            await rig.ask(Verb.ROLLBACK, rollout="a")
+        raise StartError("a worker does not take it")
+
+    with pytest.raises(StartError):
+        await rig.controller.replace(config(A), fail)
+    assert (rig.state("a").weight, rig.controller.waiting) == (0, 1)
+    await rig.second()
+    assert await rig.stored("a") == rig.state("a")
+
+
 # ... from one process to another
 
 
@@ -143,7 +206,8 @@ async def test_a_successor_goes_on_where_its_predecessor_was_even_if_nothing_was
     rig = await Rig.opened({"percentage": 30})
     await rig.ask(Verb.SET, 60_000)
     heir = Rig(rig.config, FakeStore(), rig.clock)
-    await heir.controller.open(await rig.controller.hand_over())
+    await heir.controller.open_beside(rig.controller.states())
+    await heir.controller.catch_up(await rig.controller.hand_over())
     assert (heir.state().weight, heir.state().state, heir.state().revision) == (60_000, State.RUNNING, 1)
     assert await heir.causes() == ["restart"]
 
@@ -151,7 +215,7 @@ async def test_a_successor_goes_on_where_its_predecessor_was_even_if_nothing_was
 async def test_a_successor_follows_what_its_predecessor_decides_until_it_lets_go() -> None:
     rig = await Rig.opened({"percentage": 30})
     heir = rig.restarted()
-    await heir.controller.open(rig.controller.states())
+    await heir.controller.open_beside(rig.controller.states())
     await rig.ask(Verb.ROLLBACK)
     heir.controller.follow(rig.state())
     heir.controller.follow(replace(rig.state(), name="stranger"))
@@ -168,7 +232,10 @@ async def test_a_rollback_that_could_not_be_stored_is_not_lost_in_the_handover()
     states = await rig.controller.hand_over()
     rig.store.failure = None
     heir = rig.restarted()
-    await heir.controller.open(states)
+    await heir.controller.open_beside(states)
+    assert heir.sink.weight() == 0
+    assert await heir.causes() == ["config"]
+    await heir.controller.catch_up(states)
     assert (heir.state().state, heir.state().weight) == (State.ROLLED_BACK, 0)
     assert await heir.stored() == heir.state()
     await rig.controller.close()  # what it has handed over it does not write a second time
@@ -181,8 +248,35 @@ async def test_what_the_store_has_seen_since_wins_over_what_was_handed() -> None
     states = await rig.controller.hand_over()
     await rig.another_process_sets(40_000)
     heir = rig.restarted()
-    await heir.controller.open(states)
+    await heir.controller.open_beside(states)
+    await heir.controller.catch_up(states)
     assert heir.state().weight == 40_000
+
+
+async def test_a_successor_writes_nothing_before_its_predecessor_has_let_go() -> None:
+    rig = await Rig.opened({"phases": [CANARY, HALF], "autostart": True})
+    heir = rig.restarted({"phases": [HALF]}, B)
+    await heir.controller.open_beside(rig.controller.states())
+    assert [(heir.state(name).weight, heir.sink.weight(name)) for name in ("default", "b")] == [
+        (1_000, 1_000),
+        (20_000, 20_000),
+    ]
+    assert [await rig.causes(name) for name in ("default", "b")] == [["config"], []]
+    await heir.controller.catch_up(await rig.controller.hand_over())
+    assert [await rig.causes(name) for name in ("default", "b")] == [["config", "config"], ["config"]]
+    assert heir.state().phase is None
+
+
+async def test_a_successor_whose_store_fails_leaves_it_closed() -> None:
+    rig = await Rig.opened(A)
+    heir = rig.restarted()
+    rig.store.stalled, opening = True, asyncio.create_task(heir.controller.open_beside([]))
+    await asyncio.sleep(0)
+    opening.cancel()
+    rig.store.stalled = False
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    assert not rig.store.is_open
 
 
 async def test_who_takes_back_sees_what_the_other_has_decided_meanwhile() -> None:

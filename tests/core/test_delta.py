@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.core.delta import MOST, Delta, Load, RolloutDelta, Sequences, read, written
+from proxy.core.delta import MOST, Delta, Load, RolloutDelta, Sequences, read, readable, written
 from proxy.core.histogram import BUCKET_COUNT
 from proxy.core.tally import ERROR_INDEX, FALLBACK_INDEX, Tally
 from proxy.errors import WireError
@@ -235,3 +235,14 @@ def test_what_was_left_out_is_known_and_stays_out() -> None:
     assert sequences.lost == 3
     assert not sequences.is_next("a", 2)
     assert repr(sequences) == "Sequences(1 sources, 3 lost)"
+
+
+def test_it_says_beforehand_what_could_not_be_reported() -> None:
+    well = [(Path.V1, "http://a:1"), (Path.V2, "http://b:1")]
+    readable(["shop", "blog"], well)
+    with pytest.raises(WireError, match=r"endpoints.1: must be text"):
+        readable(["shop"], [well[0], (Path.V2, "http://b/" + "x" * 2048)])
+    with pytest.raises(WireError, match=r"rollouts.0.name: must be text"):
+        readable(["x" * 2049], well)
+    with pytest.raises(WireError, match=r"rollouts: must be a list of at most 10000"):
+        readable(["shop"] * 10_001, well)

@@ -40,6 +40,13 @@ def test_one_that_never_stays_up_is_given_up() -> None:
     assert found[-1] is None
 
 
+def test_it_is_not_given_up_while_others_run() -> None:
+    restarts = Restarts(FakeRandom(1.0))
+    found = [restarts.crashed(float(at), 0.0, others_run=True) for at in range(9)]
+    assert found == pytest.approx([0, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10, 10])
+    assert restarts.crashed(9.0, 0.0) is None
+
+
 def test_crashes_that_lie_far_apart_are_no_loop() -> None:
     apart_s = WITHIN_S / (CRASHES - 1) + 0.1
     assert None not in waits(*[(at * apart_s, 0.0) for at in range(3 * CRASHES)])

@@ -202,6 +202,14 @@ def test_keys_that_no_list_names_follow_their_bucket() -> None:
     assert split.decide(b"other") is Path.V2
 
 
+def test_a_weight_that_is_set_decides_at_once() -> None:
+    split = split_at(BUCKETS)
+    split.weight = 0
+    assert {split.decide(b"%d" % user) for user in range(100)} == {Path.V1}
+    split.weight = BUCKETS
+    assert {split.decide(b"%d" % user) for user in range(100)} == {Path.V2}
+
+
 def test_a_key_that_is_no_text_can_be_explained() -> None:
     assert split_at(0).explain(b"\xff").key == "\\xff"
 

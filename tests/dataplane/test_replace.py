@@ -109,7 +109,15 @@ async def test_breaker_and_weight_of_a_rollout_that_is_the_same_go_on() -> None:
     assert (again.breaker, again.split) == (live.breaker, live.split)
     assert (again.index, live.index) == (1, 0)
     assert rest.split.weight == 0  # until it is published
+    assert {rest.split.decide(b"%d" % user) for user in range(100)} == {Path.V1}
     assert world.plane.explain(key="a", host="", path="/rest", method="GET").rollout == "rest"
+
+
+async def test_users_stay_where_they_are_when_their_rollout_changes(world: World) -> None:
+    world.plane.publish(RolloutState("default", State.RUNNING, 50_000))
+    before = [world.plane.routes.rollouts[0].split.decide(b"%d" % user) for user in range(100)]
+    replaced(world, rollouts=[{**ROLLOUT, "timeout": "9s", "salt": "default"}])
+    assert [world.plane.routes.rollouts[0].split.decide(b"%d" % user) for user in range(100)] == before
 
 
 async def test_a_rollout_that_changed_keeps_its_weight_and_begins_with_a_closed_breaker() -> None:

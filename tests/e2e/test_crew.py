@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from proxy.app import SystemClock
 from proxy.config import parse
 from proxy.errors import StartError
+from proxy.hand import hired
 from proxy.model import Path, RolloutState, State
 from proxy.supervisor import Crew
 from tests.e2e.proxy_process import config, toml
@@ -21,6 +23,7 @@ from tests.e2e.waiting import eventually
 if TYPE_CHECKING:
     from pathlib import Path as FilePath
 
+    from proxy.hand import Hand
     from tests.e2e.raw_backend import RawBackend
 
 USERS = [(b"X-User-Id", b"user-%d" % number) for number in range(24)]
@@ -100,6 +103,34 @@ async def test_what_the_probes_find_reaches_every_worker(v1: RawBackend, v2: Raw
         await crew.stop()
 
 
+@pytest.mark.parametrize("is_confirmed", [False, True])
+async def test_a_worker_on_trial_ends_with_its_supervisor(
+    v1: RawBackend, v2: RawBackend, is_confirmed: bool
+) -> None:
+    crew = crew_of(1, v1, v2)
+    crew.on_trial()
+    crew._sockets = bound(1)
+    address = crew._sockets[0].getsockname()
+    hand = await hired(crew._sockets, address)
+    try:
+        hand.outbox.put(crew._first_order(0))
+        await says(hand, "ready")
+        if is_confirmed:
+            hand.outbox.put({"kind": "confirm"})
+        hand.outbox.put({"kind": "alone"})
+        await says(hand, "alone")  # what came before has been read, too
+        await hand._channel.close()  # as a supervisor that is killed
+        if is_confirmed:
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(hand.gone(), 0.5)
+            assert (await fetch(address, fields=(USERS[0],))).status == 200
+        else:
+            await asyncio.wait_for(hand.gone(), 5)
+    finally:
+        await hand.dismissed()
+        crew._close_sockets()
+
+
 async def test_workers_need_a_socket_each(v1: RawBackend, v2: RawBackend) -> None:
     sockets = bound(1)
     with sockets[0], pytest.raises(StartError, match="2 workers need as many sockets, not 1"):
@@ -130,3 +161,11 @@ async def backends(address: tuple[str, int]) -> set[bytes | None]:
     """Who answers."""
     seen = await asyncio.gather(*(fetch(address, fields=(user,)) for user in USERS))
     return {answer.backend for answer in seen}
+
+
+async def says(hand: Hand, kind: str) -> None:
+    """Until the worker has said that."""
+    async with aclosing(hand.frames()) as frames:
+        async for frame in frames:
+            if frame["kind"] == kind:
+                return

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -62,6 +64,12 @@ def test_what_connects_waits_for_whoever_accepts(opened: list[Listeners]) -> Non
         socket.create_connection(opened[0].administering[0].getsockname()),
     ):
         pass
+
+
+def test_only_the_first_of_a_group_listens_before_its_worker_does(opened: list[Listeners]) -> None:
+    opened.append(bound(count=3))
+    listening = [sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) for sock in opened[0].serving]
+    assert listening == [1, 0, 0]
 
 
 def test_workers_that_a_killed_process_has_left_are_joined_and_nobody_else_is(
@@ -150,6 +158,26 @@ def test_another_address_is_bound_anew_and_the_old_one_is_let_go(opened: list[Li
     opened[0].close()
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(old)
+
+
+def test_a_parent_that_has_died_meanwhile_is_known_by_the_line(opened: list[Listeners]) -> None:
+    opened.append(bound())
+    environ, ours = passed_on(opened[0], parent=os.getpid())
+    came = inherited(environ, pid=1, parent=1)
+    assert came.link is not None
+    with ours, came.link:
+        opened.append(bound(came=came))
+    assert opened[1].serving == list(came.serving)
+
+
+def test_workers_on_an_address_that_is_taken_are_named(opened: list[Listeners]) -> None:
+    opened.append(bound())
+    address = address_of(opened[0])
+    worker = [sys.executable, "-c", "input()", f"serves {address}"]
+    with subprocess.Popen(worker, stdin=subprocess.PIPE) as process:
+        with pytest.raises(StartError, match=rf"Address already in use; .*processes {process.pid}\)"):
+            bound(address)
+        process.kill()
 
 
 def test_what_was_meant_for_another_process_is_ignored(opened: list[Listeners]) -> None:

@@ -68,6 +68,27 @@ async def test_an_orphan_goes_on_looking_when_its_host_leaves() -> None:
     await second.close()
 
 
+async def test_an_orphan_that_hears_nonsense_goes_on_looking() -> None:
+    told = asyncio.Event()
+
+    async def babble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"\xff" * 64)
+        told.set()
+        writer.close()
+
+    server = await asyncio.start_unix_server(babble, str(path_of(ADDRESS)))
+    orphan = asyncio.create_task(sent_home(path_of(ADDRESS), at_once))
+    await asyncio.wait_for(told.wait(), 5)
+    await asyncio.sleep(0.05)
+    server.close()
+    assert not orphan.done()
+    place = Rendezvous(ADDRESS)
+    await place.open()
+    place.release()
+    await asyncio.wait_for(orphan, 5)
+    await place.close()
+
+
 async def test_a_successor_takes_the_place_and_keeps_it() -> None:
     older, newer = Rendezvous(ADDRESS), Rendezvous(ADDRESS)
     await older.open()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
 from tests.e2e import answers
@@ -201,6 +203,26 @@ async def test_sigterm_during_the_handover_ends_both(v1: RawBackend, v2: RawBack
         line.signal(signal.SIGTERM)
         await line.gone(line.present)
         await line.gone(heir)
+
+
+async def test_nothing_of_a_successor_that_was_half_way_stays_when_its_predecessor_ends_too(
+    v1: RawBackend, v2: RawBackend, tmp_path: Path
+) -> None:
+    document = config(v1.url, v2.url, listen={"workers": 2})
+    async with dynasty(await start_proxy(document, tmp_path)) as line:
+        line.signal(signal.SIGUSR2)
+        heir = await line.heir()
+        await eventually(lambda: len(heir.children()) == 2, 20)
+        workers = heir.children()
+        heir.kill()
+        line.signal(signal.SIGTERM)
+        try:
+            await line.gone(line.present)
+            await eventually(lambda: not any(worker.is_running() for worker in workers), 20)
+        finally:
+            for worker in workers:
+                with contextlib.suppress(psutil.Error):
+                    worker.kill()
 
 
 async def test_a_long_answer_ends_in_the_process_in_which_it_began(
