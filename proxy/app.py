@@ -9,11 +9,11 @@ from __future__ import annotations
 import logging
 import random
 import socket
-import time
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from proxy.admin.application import Loaded, Surroundings
+from proxy.clock import SystemClock
 from proxy.config.workers import resolved
 from proxy.listening import Inherited, Listeners, listeners
 from proxy.rendezvous import Rendezvous, path_of, supervised
@@ -32,15 +32,6 @@ if TYPE_CHECKING:
     from proxy.traffic import Traffic
 
 log = logging.getLogger("dualpath")
-
-
-class SystemClock:
-    """The machine's clocks: `monotonic` seconds only go forward, `wall` seconds are since the Unix epoch."""
-
-    __slots__ = ()
-
-    monotonic = staticmethod(time.monotonic)
-    wall = staticmethod(time.time)
 
 
 class Proxy:

@@ -19,7 +19,8 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
-from proxy.app import Proxy, SystemClock
+from proxy.app import Proxy
+from proxy.clock import SystemClock
 from proxy.listening import inherited
 from proxy.reload import Reloader
 from proxy.systemd import notify

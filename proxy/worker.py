@@ -17,7 +17,6 @@ import random
 import signal
 import socket
 import sys
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -25,6 +24,7 @@ from typing import TYPE_CHECKING, Final
 import uvloop
 
 from proxy.channel import Channel
+from proxy.clock import SystemClock
 from proxy.config.schema import Config
 from proxy.core.delta import Delta, Load, RolloutDelta, written
 from proxy.errors import DualpathError, StartError
@@ -44,15 +44,6 @@ _FAREWELL_S: Final = 5.0
 """How long the last report may take: a supervisor that is stopped does not read it."""
 _LOOK_S: Final = 0.5
 """About how often an orphan looks for a supervisor."""
-
-
-class SystemClock:
-    """The machine's clocks."""
-
-    __slots__ = ()
-
-    monotonic = staticmethod(time.monotonic)
-    wall = staticmethod(time.time)
 
 
 class Worker:

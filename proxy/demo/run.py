@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 
-from proxy.app import Proxy, SystemClock
+from proxy.app import Proxy
+from proxy.clock import SystemClock
 from proxy.config.units import weight_of
 from proxy.demo.backend import CONTROL_PATH
 from proxy.demo.clients import ClientTally

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from proxy.app import SystemClock
+from proxy.clock import SystemClock
 from proxy.config import parse
 from proxy.errors import StartError
 from proxy.hand import hired
