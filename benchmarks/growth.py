@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from benchmarks.peers import QUIET_GUARDS
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -125,14 +127,7 @@ routes = [{_routes(number, size)}]
 key = ["header:X-User-Id", "client_ip"]
 percentage = 50
 allow = {{ v2 = [{listed}] }}
-[[rollouts.guards]]
-metric = "fallback_rate"
-above = 0.25
-[[rollouts.guards]]
-metric = "latency_ratio_p95"
-above = 100
-action = "alert"
-"""
+{QUIET_GUARDS}"""
 
 
 def _routes(number: int, size: Size) -> str:

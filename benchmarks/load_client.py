@@ -15,6 +15,7 @@ import aiohttp
 
 from benchmarks.load_figures import Figures, Reply
 from benchmarks.load_plan import user_name
+from proxy.demo.traffic import AnswerBroken, only_once
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -130,7 +131,7 @@ async def sender(target: Target) -> AsyncIterator[Callable[[str, str], Awaitable
         timeout=aiohttp.ClientTimeout(total=target.timeout_s),
         headers=target.headers,
         auto_decompress=False,
-        middlewares=(_only_once,),
+        middlewares=(only_once,),
     ) as session:
 
         async def send(method: str, user: str) -> Reply:
@@ -149,22 +150,6 @@ async def sender(target: Target) -> AsyncIterator[Callable[[str, str], Awaitable
         yield send
 
 
-class AnswerBrokenError(aiohttp.ClientError):
-    """The connection ended before the answer did."""
-
-
-async def _only_once(
-    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
-) -> aiohttp.ClientResponse:
-    """aiohttp repeats idempotent requests after these two by itself, which would hide failures."""
-    try:
-        return await handler(request)
-    except aiohttp.ClientConnectorError:
-        raise
-    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-        raise AnswerBrokenError(str(error)) from error
-
-
 def error_kind(error: Exception) -> str:
     """One or two words for what went wrong."""
     if isinstance(error, TimeoutError):
@@ -175,6 +160,6 @@ def error_kind(error: Exception) -> str:
         return "tls"
     if isinstance(error, aiohttp.ClientConnectorError):
         return "refused" if isinstance(error.os_error, ConnectionRefusedError) else "no connection"
-    if isinstance(error, AnswerBrokenError | aiohttp.ClientOSError | aiohttp.ServerDisconnectedError):
+    if isinstance(error, AnswerBroken | aiohttp.ClientOSError | aiohttp.ServerDisconnectedError):
         return "connection lost"
     return "broken answer" if isinstance(error, aiohttp.ClientPayloadError) else "other"

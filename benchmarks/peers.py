@@ -23,6 +23,16 @@ COMPILED_PYTHON = REPOSITORY / ".venv-compiled" / "bin" / "python"
 
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
 
+QUIET_GUARDS = """[[rollouts.guards]]
+metric = "fallback_rate"
+above = 0.25
+[[rollouts.guards]]
+metric = "latency_ratio_p95"
+above = 100
+action = "alert"
+"""
+"""Two guards that are read every second and never fire."""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -96,14 +106,7 @@ level = "warning"
 name = "default"
 key = ["header:X-User-Id", "client_ip"]
 percentage = 50
-[[rollouts.guards]]
-metric = "fallback_rate"
-above = 0.25
-[[rollouts.guards]]
-metric = "latency_ratio_p95"
-above = 100
-action = "alert"
-""")
+{QUIET_GUARDS}""")
     return file
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from proxy.core.balance import available_share
 from proxy.core.breaker import BreakerState
 from proxy.core.delta import DISABLED, Sequences
 from proxy.core.tally import Tally
@@ -169,8 +170,7 @@ class CrewView:
 
     def health(self, path: Path) -> float:
         """Share of the path's endpoints that may take traffic, 0..1."""
-        statuses = [status for status in self.statuses() if status.path is path]
-        return sum(status.healthy and not status.ejected for status in statuses) / len(statuses)
+        return available_share([status for status in self.statuses() if status.path is path])
 
     def breaker(self, rollout: str) -> str:
         """The worst state that any worker's breaker is in; the configured one while none has reported."""

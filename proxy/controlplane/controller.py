@@ -37,6 +37,8 @@ _STORE_TIMEOUT_S = 2.0
 class Controller:
     """All rollouts of `config`. `open` it, `tick` it once a second, `close` it.
 
+    Its parameters are the ports, one each, which only the composition root fills in.
+
     Every method that changes something raises `ControlError`s and has then changed nothing. `store_timeout_s`
     bounds each wait for the store.
     """

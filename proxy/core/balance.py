@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from proxy.config.schema import Ejection
+    from proxy.model import EndpointStatus
     from proxy.ports import Random
 
 _LONGEST = 10  # times the configured duration, for an endpoint that is ejected again and again
@@ -44,6 +45,11 @@ def choose(candidates: Sequence[C], rng: Random) -> C:
         second += 1
     one, other = candidates[first], candidates[second]
     return one if one.outstanding <= other.outstanding else other
+
+
+def available_share(statuses: Sequence[EndpointStatus]) -> float:
+    """Share of the endpoints that may take traffic, 0..1; there is at least one."""
+    return sum(status.healthy and not status.ejected for status in statuses) / len(statuses)
 
 
 class Ejector:

@@ -10,7 +10,7 @@ import orjson
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 _REASONS: Final = {int(status): status.phrase for status in HTTPStatus}
-STATUS_LINES: Final = {
+_STATUS_LINES: Final = {
     status: b"HTTP/1.1 %d %b\r\n" % (status, phrase.encode()) for status, phrase in _REASONS.items()
 }
 """Start lines of ours for the registered statuses; always our own HTTP version (RFC 9112 section 2.3)."""
@@ -18,7 +18,7 @@ STATUS_LINES: Final = {
 
 def status_line(status: int) -> bytes:
     """The start line for any status; an unregistered one has no reason phrase."""
-    return STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
+    return _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
 
 
 def problem(status: int, detail: str, *, date: bytes, extra: bytes = b"", bodiless: bool = False) -> bytes:

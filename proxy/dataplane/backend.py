@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from proxy.core.balance import Ejector, choose
+from proxy.core.balance import Ejector, available_share, choose
 from proxy.dataplane.endpoint import Endpoint
 from proxy.model import EndpointStatus
 
@@ -111,5 +111,4 @@ class BackendPool:
 
     def health(self, now: float) -> float:
         """Share of the endpoints that may take traffic, 0..1."""
-        statuses = self.statuses(now)
-        return sum(status.healthy and not status.ejected for status in statuses) / len(statuses)
+        return available_share(self.statuses(now))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from proxy.dataplane.answers import STATUS_LINES, empty, problem, status_line
+from proxy.dataplane.answers import empty, problem, status_line
 from proxy.dataplane.body import LAST_CHUNK
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def _start(head: ResponseHead) -> bytes:
     """The part that all answers with this head have in common; kept, because a head may serve many."""
     status, declared = head.status, head.declared or b"0"
     head.start = b"%b%bContent-Length: %b\r\n" % (
-        STATUS_LINES.get(status) or status_line(status),
+        status_line(status),
         head.text,
         declared,
     )
@@ -67,7 +67,7 @@ def _unusual_opening(exchange: Exchange, head: ResponseHead) -> bytes:
     elif request.minor_version == 0:
         ours += b"Connection: keep-alive\r\n"
     ours += _path_line(exchange, head) + exchange.extra_lines
-    return (STATUS_LINES.get(status) or status_line(status)) + head.text + ours + b"\r\n"
+    return (status_line(status)) + head.text + ours + b"\r\n"
 
 
 def _path_line(exchange: Exchange, head: ResponseHead) -> bytes:

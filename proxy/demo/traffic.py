@@ -109,7 +109,7 @@ class HttpSender:
             connector=aiohttp.TCPConnector(limit=0),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=GIVE_UP_S),
-            middlewares=(_only_once,),
+            middlewares=(only_once,),
         )
 
     async def __aenter__(self) -> Self:
@@ -141,7 +141,7 @@ class AnswerBroken(aiohttp.ClientError):
     """The connection ended before the answer did."""
 
 
-async def _only_once(
+async def only_once(
     request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
 ) -> aiohttp.ClientResponse:
     """aiohttp repeats idempotent requests after these two by itself, which would hide failures."""

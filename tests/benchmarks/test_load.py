@@ -16,9 +16,10 @@ from typer.testing import CliRunner
 from yarl import URL
 
 from benchmarks import load, load_tables
-from benchmarks.load_client import AnswerBrokenError, OpenLoop, Target, chooser, error_kind
+from benchmarks.load_client import OpenLoop, Target, chooser, error_kind
 from benchmarks.load_figures import Reply
 from benchmarks.load_plan import Schedule, is_loopback, parse_mix
+from proxy.demo.traffic import AnswerBroken
 from tests.fakes import FakeClock
 
 OK = Reply(200, "v1")
@@ -111,7 +112,7 @@ def test_the_chooser_draws_method_and_user() -> None:
     [
         (TimeoutError(), "timeout"),
         (aiohttp.ServerTimeoutError(), "timeout"),
-        (AnswerBrokenError(), "connection lost"),
+        (AnswerBroken(), "connection lost"),
         (aiohttp.ServerDisconnectedError(), "connection lost"),
         (aiohttp.ClientPayloadError(), "broken answer"),
         (aiohttp.ClientError(), "other"),

@@ -76,7 +76,7 @@ async def test_pauses_shorter_than_the_idle_time_out_are_no_fault(
     async def in_steps(exchange: Exchange) -> None:
         await exchange.send(b"HTTP/1.1 200 OK\r\nX-Backend: v2\r\nContent-Length: 4\r\n\r\n")
         for _ in range(4):
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.2)  # the idle time-out is for one pause, not for all of them
             await exchange.send(b"x")
 
     v2.answer = in_steps

@@ -47,7 +47,7 @@ async def test_an_orphan_is_sent_home_once_others_serve() -> None:
     await asyncio.sleep(0.05)  # it looks for somebody meanwhile
     place = Rendezvous(ADDRESS)
     await place.open()
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0.05)  # it looks on meanwhile; that it stays is the claim
     assert not orphan.done()
     place.release()
     await asyncio.wait_for(orphan, 5)
@@ -79,7 +79,7 @@ async def test_an_orphan_that_hears_nonsense_goes_on_looking() -> None:
     server = await asyncio.start_unix_server(babble, str(path_of(ADDRESS)))
     orphan = asyncio.create_task(sent_home(path_of(ADDRESS), at_once))
     await asyncio.wait_for(told.wait(), 5)
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0.05)  # it looks on meanwhile; that it stays is the claim
     server.close()
     assert not orphan.done()
     place = Rendezvous(ADDRESS)

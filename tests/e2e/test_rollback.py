@@ -97,4 +97,4 @@ class Traffic:
             while not self._stopping:
                 user = f"{connection}-{len(self.answers)}".encode()
                 self.answers.append(await client.ask("GET", "/", ((b"X-User-Id", user),)))
-                await asyncio.sleep(0.002)
+                await asyncio.sleep(0.002)  # the pace of the load

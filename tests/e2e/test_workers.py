@@ -252,7 +252,7 @@ async def test_workers_that_cannot_run_end_it_with_a_reason(
         while crew.process.returncode is None:
             for worker in psutil.Process(crew.process.pid).children():
                 worker.kill()
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)  # between looks at who is there
     assert await asyncio.wait_for(crew.process.wait(), 10) == 1
     log = crew.log.read_text()
     assert "does not stay up; the last time it ended with SIGKILL" in log.splitlines()[-1]
@@ -412,7 +412,7 @@ async def settled(crew: ProxyProcess) -> Table:
     async def still() -> bool:
         nonlocal last
         before, last = last, (await crew.status())["client"]["requests"]
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.3)  # longer than a worker takes to report
         return bool(before == last)
 
     await eventually(still)
