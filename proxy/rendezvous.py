@@ -87,7 +87,9 @@ class Rendezvous:
         sock, self._path = _bound(path_of(self.address))
         self._mark = _mark(self._path)
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_unix_server(lambda: _Guest(self), sock=sock)
+        # In two steps: cancelled in the second, it is already ours to close.
+        self._server = await loop.create_unix_server(lambda: _Guest(self), sock=sock, start_serving=False)
+        await self._server.start_serving()
 
     def _leave(self) -> None:
         if self._server is not None:

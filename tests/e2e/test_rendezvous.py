@@ -5,15 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from proxy.rendezvous import Rendezvous, is_ours, path_of, sent_home, supervised
 from tests.e2e.waiting import eventually
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 ADDRESS = ("127.0.0.1", 1)
 
@@ -23,6 +20,11 @@ def runtime(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """The runtime directory of this test alone."""
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     return tmp_path
+
+
+def open_unix_sockets() -> str:
+    """All of this system, as it tells them."""
+    return Path("/proc/net/unix").read_text()
 
 
 def at_once() -> float:
@@ -109,6 +111,17 @@ async def test_the_place_is_taken_again_when_a_successor_comes_to_nothing() -> N
     await eventually(lambda: supervised(ADDRESS))
     await older.close()
     assert not path_of(ADDRESS).exists()
+
+
+async def test_closed_while_it_is_being_taken_it_keeps_nothing_open(runtime: Path) -> None:
+    place = Rendezvous(ADDRESS)
+    taking = asyncio.create_task(place.open())
+    await asyncio.sleep(0)  # it runs as far as it can
+    assert path_of(ADDRESS).exists()
+    taking.cancel()
+    await asyncio.gather(taking, return_exceptions=True)
+    await place.close()
+    assert str(runtime) not in open_unix_sockets()
 
 
 async def test_what_a_killed_process_leaves_is_nobody_and_no_obstacle() -> None:
