@@ -88,7 +88,7 @@ class Figures:
 
     def _end_second(self) -> None:
         paths = {
-            row: (one.count, one.quantile(0.5) * 1e3, one.quantile(0.99) * 1e3)
+            row: (one.count, one.reading().p50 * 1e3, one.reading().p99 * 1e3)
             for row, one in self._now_paths.items()
         }
         answers = sum(count for row, (count, _, _) in paths.items() if row != UNANSWERED)
@@ -125,7 +125,7 @@ class Figures:
 
     def lag_s(self, q: float) -> float:
         """A quantile of the generator's own lag."""
-        return self._lag.quantile(q)
+        return self._lag.reading().quantile(q)
 
     def observed_share(self) -> float | None:
         """Share of v2 in the answers that tell their path; None if none does."""
@@ -146,4 +146,4 @@ def merge(into: dict[str, Histogram], part: dict[str, Histogram]) -> None:
 
 def quantiles_ms(one: Histogram) -> dict[str, float]:
     """The percentiles that are shown, in milliseconds."""
-    return {name: one.quantile(q) * 1e3 for name, q in QUANTILES.items()}
+    return {name: one.reading().quantile(q) * 1e3 for name, q in QUANTILES.items()}

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Protocol
 
 BUCKETS = 100_000
 """Number of buckets that keys hash into; a weight of `BUCKETS` is 100 %."""
@@ -101,9 +102,26 @@ class Metric(StrEnum):
     HEALTH = "health"
 
 
+class Latencies(Protocol):
+    """Latency of one path over one window, in seconds; all zero when there was no sample."""
+
+    @property
+    def mean(self) -> float: ...
+    @property
+    def p50(self) -> float: ...
+    @property
+    def p90(self) -> float: ...
+    @property
+    def p95(self) -> float: ...
+    @property
+    def p99(self) -> float: ...
+    @property
+    def max(self) -> float: ...
+
+
 @dataclass(frozen=True, slots=True)
 class LatencySummary:
-    """Latency of one path over one window, in seconds; all zero when there was no sample."""
+    """`Latencies` as plain values."""
 
     mean: float = 0.0
     p50: float = 0.0
@@ -124,7 +142,7 @@ class PathSummary:
     requests: int = 0
     errors: int = 0
     errors_by_class: tuple[tuple[ErrorClass, int], ...] = ()
-    latency: LatencySummary = LatencySummary()
+    latency: Latencies = LatencySummary()
 
     @property
     def error_rate(self) -> float:

@@ -29,7 +29,7 @@ class RolloutWatch:
         self.plan = plan
         self.judgment = Judgment(reasons=("no judgment yet",))
         self._judge = Judge(plan)
-        self._total = Tally()
+        self._before = Tally()  # all that is no evidence of the present phase
         self._recent = Window(RECENT_S)
         self._health = (1.0, 1.0)
         self._started = now
@@ -43,14 +43,14 @@ class RolloutWatch:
     def observe(self, now: float, tally: Tally, health_v1: float, health_v2: float) -> None:
         """Take in what was drained at `now`; `tally` must not change afterwards."""
         self._health = (health_v1, health_v2)
-        self._total.add(tally)
         self._recent.push(now, tally)
-        self._judge.observe(now, tally, health_v1, health_v2)
+        if not self._judge.observe(now, tally, health_v1, health_v2):
+            self._before.add(tally)
 
     def observe_late(self, now: float, tally: Tally) -> None:
         """Take in what was counted before the present state came into force, as processes report it
         afterwards."""
-        self._total.add(tally)
+        self._before.add(tally)
         self._recent.push(now, tally)
 
     def decide(self, state: RolloutState, now: float) -> Judgment:
@@ -85,6 +85,7 @@ class RolloutWatch:
         if place != self._place or state.state is not self._condition:
             self._phase_began = now - in_phase_s
         if place != self._place:
+            self._before.add(self._judge.evidence)
             self._judge.restart(now)
         self._place, self._condition = place, state.state
 
@@ -92,7 +93,10 @@ class RolloutWatch:
 
     def total(self, now: float) -> Snapshot:
         """Everything since the watch began."""
-        return self._total.snapshot(now - self._started, *self._health)
+        total = Tally()
+        total.add(self._before)
+        total.add(self._judge.evidence)
+        return total.snapshot(now - self._started, *self._health)
 
     def recent(self, now: float) -> Snapshot:
         """The last `RECENT_S` seconds, or since the watch began if that is shorter."""

@@ -32,13 +32,6 @@ def missing(phase: Phase, snapshot: Snapshot, in_phase_s: float) -> list[str]:
     return found + _unmet(phase.require, snapshot)
 
 
-def reads_latencies(phase: Phase) -> bool:
-    """Whether any criterion is about latencies."""
-    require = phase.require
-    limits = (require.latency_p50_below_s, require.latency_p95_below_s, require.latency_p99_below_s)
-    return any(limit is not None for limit in limits)
-
-
 def _unmet(require: Criteria, snapshot: Snapshot) -> list[str]:
     upper = {
         Metric.ERROR_RATE: require.error_rate_below,

@@ -12,7 +12,6 @@ never know how it travels, nor what the figures mean to a judge.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import compress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from proxy.core.breaker import BreakerState
@@ -22,7 +21,7 @@ from proxy.errors import WireError
 from proxy.model import EndpointStatus, Path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 VERSION: Final = 1
 """Grows when an older reader would misread a report. Readers ignore keys that they do not know."""
@@ -34,6 +33,7 @@ DISABLED: Final = "disabled"
 _BREAKERS: Final = frozenset({DISABLED, *BreakerState})
 _PATHS: Final = ("v1", "v2")
 _LONGEST_TEXT: Final = 2048
+_MOST_REASONS: Final = 64
 _MOST_ENTRIES: Final = 10_000
 _COUNTERS: Final = (
     *("assigned_v1", "assigned_v2", "overridden", "fallback_errors"),
@@ -73,6 +73,7 @@ class Delta:
     rollouts: tuple[RolloutDelta, ...] = ()
     endpoints: tuple[EndpointStatus, ...] = ()
     load: Load = field(default_factory=Load)
+    refused: Mapping[str, int] = field(default_factory=dict)  # by reason, see `core.refusals`
 
 
 class Sequences:
@@ -117,6 +118,7 @@ def written(delta: Delta) -> Document:
             for e in delta.endpoints
         ],
         "load": [load.connections, load.requests, load.lag_s, load.rss_bytes],
+        "refused": dict(delta.refused),
     }
 
 
@@ -136,8 +138,7 @@ def _rollout(rollout: RolloutDelta) -> Document:
 
 
 def _path(side: PathTally) -> Document:
-    counts = side.latency.counts
-    sparse = [number for index in compress(range(BUCKET_COUNT), counts) for number in (index, counts[index])]
+    sparse = [number for bucket in side.latency.buckets() for number in bucket]
     return {
         "requests": side.requests,
         "errors": list(side.errors),
@@ -174,7 +175,16 @@ def read(document: object) -> Delta:
             _seconds(lag_s, "load"),
             _count(rss_bytes, "load"),
         ),
+        refused=_read_refused(table.get("refused", {})),
     )
+
+
+def _read_refused(document: object) -> dict[str, int]:
+    """By reason; one that this version does not know is nobody's affair here."""
+    table = _table(document, "refused")
+    if len(table) > _MOST_REASONS:
+        raise WireError(f"refused: must have at most {_MOST_REASONS} reasons")
+    return {_text(reason, "refused"): _count(count, "refused") for reason, count in table.items()}
 
 
 def _read_rollout(document: object, at: str) -> RolloutDelta:
@@ -202,22 +212,21 @@ def _read_path(document: object, at: str) -> PathTally:
     table = _table(document, at)
     requests = _count(table.get("requests"), f"{at}.requests")
     errors = _counts(table.get("errors"), len(ERROR_CLASSES), f"{at}.errors")
-    latency = _read_histogram(table.get("latency"), f"{at}.latency")
-    latency.total_us = _count(table.get("total_us"), f"{at}.total_us", most=requests * MAX_US)
+    total_us = _count(table.get("total_us"), f"{at}.total_us", most=requests * MAX_US)
+    latency = _read_histogram(table.get("latency"), f"{at}.latency", total_us)
     # Each attempt is one request and one latency; a sum that is off would make every quantile wrong for good.
     if latency.count != requests or sum(errors) > requests:
         raise WireError(f"{at}: its counts contradict each other")
     return PathTally(requests, errors, latency)
 
 
-def _read_histogram(value: object, at: str) -> Histogram:
-    histogram = Histogram()
+def _read_histogram(value: object, at: str, total_us: int) -> Histogram:
     entries = _list(value, at)
     if len(entries) % 2 or len(entries) > 2 * BUCKET_COUNT:
         raise WireError(f"{at}: must be pairs of bucket and count")
-    for index, count in zip(entries[::2], entries[1::2], strict=True):
-        histogram.counts[_count(index, at, most=BUCKET_COUNT - 1)] += _count(count, at)
-    return histogram
+    pairs = zip(entries[::2], entries[1::2], strict=True)
+    buckets = [(_count(index, at, most=BUCKET_COUNT - 1), _count(count, at)) for index, count in pairs]
+    return Histogram.of(buckets, total_us)
 
 
 def _read_endpoint(document: object, at: str) -> EndpointStatus:

@@ -39,17 +39,19 @@ class Gauge:
 class GuardTracker:
     """One guard over time: remembers since when its limit has been crossed at every tick."""
 
-    __slots__ = ("_crossed_since", "guard", "name")
+    __slots__ = ("_crossed_since", "_gauge", "_needed", "guard", "name")
 
     def __init__(self, guard: Guard, name: str) -> None:
         self.guard = guard
         self.name = name
+        self._gauge = GAUGES[guard.metric]
+        self._needed = guard.min_requests if self._is_windowed() else 0
         self._crossed_since: float | None = None
 
     def read(self, now: float, snapshot: Snapshot) -> GuardReading:
         """Read the guard at monotonic `now` from the snapshot of its window; call it at every tick."""
-        guard, gauge = self.guard, GAUGES[self.guard.metric]
-        sample, needed = gauge.sample(snapshot), self._needed()
+        guard, gauge, needed = self.guard, self._gauge, self._needed
+        sample = gauge.sample(snapshot)
         value = gauge.value(snapshot) if sample >= needed else None
         crossed = value is not None and self._crosses(value)
         if not crossed:
@@ -78,12 +80,9 @@ class GuardTracker:
 
     def explain(self, reading: GuardReading, snapshot: Snapshot) -> str:
         """The reading in words: "guard error_rate above 0.1: 0.315 over 60 s (63 of 200 requests to v2)"."""
-        gauge, value = GAUGES[self.guard.metric], reading.value or 0.0
+        gauge, value = self._gauge, reading.value or 0.0
         over = f" over {self.guard.window_s:g} s" if self._is_windowed() else ""
         return f"guard {self.name}: {value:.3g}{gauge.unit}{over} ({gauge.words(snapshot)})"
-
-    def _needed(self) -> int:
-        return self.guard.min_requests if self._is_windowed() else 0
 
     def _is_windowed(self) -> bool:
         return self.guard.metric is not Metric.HEALTH

@@ -11,19 +11,21 @@ subtracting restores exactly what was there, which a kept maximum or a sum of fl
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from dataclasses import dataclass, field
-from itertools import accumulate, compress
+from itertools import compress
 from math import ceil
-from typing import TypeAlias
+from typing import TYPE_CHECKING
 
 from proxy.model import LatencySummary
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 MAX_US = (1 << 30) - 1
 """The longest latency, 17.9 minutes; longer ones count as this long. CPython's largest one-digit integer."""
 
 _LINEAR = 64  # latencies below have a bucket each
 _SPLIT_BITS = 5  # above, 2^5 buckets per octave
+_OCTAVE = 1 << _SPLIT_BITS
 
 
 def bucket_index(us: int) -> int:
@@ -45,100 +47,176 @@ def bucket_bounds_us(index: int) -> tuple[int, int]:
 BUCKET_COUNT = bucket_index(MAX_US) + 1
 """Number of buckets: 832."""
 
-_INDICES = tuple(range(BUCKET_COUNT))
-_MIDDLES_S = tuple(sum(bucket_bounds_us(index)) * 0.5e-6 for index in _INDICES)
+_MIDDLES_S = tuple(sum(bucket_bounds_us(index)) * 0.5e-6 for index in range(BUCKET_COUNT))
 
 
 def _empty() -> list[int]:
     return [0] * BUCKET_COUNT
 
 
-_Filled: TypeAlias = "tuple[tuple[int, ...], tuple[int, ...]]"
-"""The buckets that are not empty, ascending, and the count of each."""
-
-
-@dataclass(slots=True, repr=False)
 class Histogram:
     """Latencies of one path: `counts` per bucket, and their sum `total_us`.
 
-    `counts` is for reading: only the methods write it. They remember which buckets are filled, because one
-    second's histogram is merged into several sums and later taken out of them, and a sum is read every
-    second, though it has hardly any latencies outside a few octaves. What they remember holds for one value
-    of `total_us`: `record`, which is on the hot path, voids it merely by adding to that.
+    `counts` is for reading: only the methods write it. One second's histogram is merged into several sums and
+    later taken out of them, though it has hardly any latencies outside a few octaves. So `record` notes which
+    buckets it is the first to fill, and a sum knows outside which two all are empty.
     """
 
-    counts: list[int] = field(default_factory=_empty)
-    total_us: int = 0
-    _known_us: int = field(default=-1, init=False, compare=False)  # the `total_us` that the next two are of
-    _span: tuple[int, int] = field(default=(0, 0), init=False, compare=False)  # outside, buckets are empty
-    _filled: _Filled | None = field(default=None, init=False, compare=False)
+    __slots__ = ("_filled", "_high", "_is_sum", "_low", "_spanned", "counts", "total_us")
+
+    def __init__(self) -> None:
+        self.counts = _empty()
+        self.total_us = 0
+        self._is_sum = False
+        self._filled: list[int] = []  # by `record`; unless it is a sum, no others
+        self._spanned = 0  # how many of these lie between the next two
+        self._low, self._high = BUCKET_COUNT, 0
+
+    @classmethod
+    def of(cls, counts: Iterable[tuple[int, int]], total_us: int) -> Histogram:
+        """From pairs of a bucket and how many latencies are in it, and the sum of all of them."""
+        made = cls()
+        for index, n in counts:
+            made.counts[index] += n
+        made._filled = list(compress(range(BUCKET_COUNT), made.counts))
+        made.total_us = total_us
+        return made
 
     def record(self, latency_s: float) -> None:
         """Count one latency in seconds. On the hot path: `bucket_index` for the usual range, written out."""
         us = int(latency_s * 1e6)
         if 63 < us <= 1073741823:
             shift = us.bit_length() - 6
-            self.counts[(shift << 5) + (us >> shift)] += 1
+            index = (shift << 5) + (us >> shift)
         else:
             us = min(max(us, 0), MAX_US)
-            self.counts[bucket_index(us)] += 1
-            self._known_us = -1  # 0 µs would leave the sum as it is
+            index = bucket_index(us)
+        n = self.counts[index]
+        if n == 0:
+            self._filled.append(index)
+        self.counts[index] = n + 1
         self.total_us += us
 
     def add(self, other: Histogram) -> None:
         """Merge `other` in."""
-        indices, more = other._filling()
-        if indices:
-            low, high = self._spanning()
-            counts = self.counts
-            for index, n in zip(indices, more, strict=True):
-                counts[index] += n
-            self._span = (min(low, indices[0]), max(high, indices[-1] + 1))
-            self._changed_by(other.total_us)
+        self._become_sum()
+        counts, more = self.counts, other.counts
+        for index in other._indices():
+            counts[index] += more[index]
+        self.total_us += other.total_us
+        low, high = other._span()
+        self._low, self._high = min(self._low, low), max(self._high, high)
 
     def subtract(self, other: Histogram) -> None:
         """Take `other`, which was added before, out again."""
-        indices, fewer = other._filling()
-        if indices:
-            self._spanning()
-            counts = self.counts
-            for index, n in zip(indices, fewer, strict=True):
-                counts[index] -= n
-            self._changed_by(-other.total_us)
+        self._become_sum()
+        counts, fewer = self.counts, other.counts
+        for index in other._indices():
+            counts[index] -= fewer[index]
+        self.total_us -= other.total_us
 
-    def _changed_by(self, us: int) -> None:
-        self.total_us = self._known_us = self.total_us + us
-        self._filled = None
+    def _become_sum(self) -> None:
+        self._span()
+        self._filled = []
+        self._spanned = 0
+        self._is_sum = True
 
-    def _spanning(self) -> tuple[int, int]:
-        if self._known_us != self.total_us:
-            self._filling()
-        return self._span
-
-    def _filling(self) -> _Filled:
+    def _span(self) -> tuple[int, int]:
+        """The first bucket that may be filled, and the first beyond the last one."""
         filled = self._filled
-        if filled is None or self._known_us != self.total_us:
-            counts = self.counts
-            indices = tuple(compress(_INDICES, counts))
-            filled = self._filled = indices, tuple([counts[index] for index in indices])
-            self._span = (indices[0], indices[-1] + 1) if indices else (BUCKET_COUNT, 0)
-            self._known_us = self.total_us
-        return filled
+        if self._spanned != len(filled):
+            self._low, self._high = min(self._low, *filled), max(self._high, max(filled) + 1)
+            self._spanned = len(filled)
+        return self._low, self._high
+
+    def _indices(self) -> list[int]:
+        """The buckets that are not empty, in any order."""
+        if not self._is_sum:
+            return self._filled
+        low, high = self._span()
+        return list(compress(range(low, high), self.counts[low:high]))
+
+    def buckets(self) -> list[tuple[int, int]]:
+        """The buckets that are not empty, ascending, and the count of each."""
+        return [(index, self.counts[index]) for index in sorted(self._indices())]
 
     @property
     def count(self) -> int:
         """Number of latencies."""
-        low, high = self._spanning()
-        return sum(self.counts[low:high])
+        return self.reading().count
 
     @property
     def total_s(self) -> float:
         """Sum of all latencies in seconds."""
         return self.total_us * 1e-6
 
+    def reading(self) -> Reading:
+        """What is in it now, frozen."""
+        low, high = self._span()
+        return Reading(low, self.counts[low:high], self.total_us)
+
+    def summary(self) -> LatencySummary:
+        """All figures of a reading."""
+        return LatencySummary(*self.reading().figures())
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Histogram):
+            return NotImplemented
+        return self.total_us == other.total_us and self.counts == other.counts
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        read = self.reading()
+        return f"Histogram({read.count} latencies, {self.total_s:.6f} s in all, at most {read.max:.6f} s)"
+
+
+class Reading:
+    """The latencies of one moment, in seconds. Implements `model.Latencies`.
+
+    A figure is found when it is asked for: a judge asks for one or two of them, a person for all.
+    """
+
+    __slots__ = ("_counts", "_low", "_total_us")
+
+    def __init__(self, low: int, counts: list[int], total_us: int) -> None:
+        self._low = low  # the bucket of the first count
+        self._counts = counts
+        self._total_us = total_us
+
     @property
-    def max_s(self) -> float:
-        """The longest latency in seconds, within 1.6 %; 0 when empty."""
+    def count(self) -> int:
+        """Number of latencies."""
+        return sum(self._counts)
+
+    @property
+    def mean(self) -> float:
+        """The mean; 0 when empty, as all figures."""
+        return self._total_us * 1e-6 / max(self.count, 1)
+
+    @property
+    def p50(self) -> float:
+        """The median."""
+        return self.quantile(0.5)
+
+    @property
+    def p90(self) -> float:
+        """The 90th percentile."""
+        return self.quantile(0.9)
+
+    @property
+    def p95(self) -> float:
+        """The 95th percentile."""
+        return self.quantile(0.95)
+
+    @property
+    def p99(self) -> float:
+        """The 99th percentile."""
+        return self.quantile(0.99)
+
+    @property
+    def max(self) -> float:
+        """The longest latency."""
         return self.quantile(1.0)
 
     def quantile(self, q: float) -> float:
@@ -149,23 +227,31 @@ class Histogram:
         """
         if not 0.0 <= q <= 1.0:
             raise ValueError(f"a quantile lies between 0 and 1, not {q}")
-        _, quantiles = self._quantiles((q,))
-        return quantiles[0]
-
-    def summary(self) -> LatencySummary:
-        """Mean, quantiles and maximum in seconds, in one pass over the buckets that may be filled."""
-        count, (p50, p90, p95, p99, longest) = self._quantiles((0.5, 0.9, 0.95, 0.99, 1.0))
-        mean = self.total_us * 1e-6 / max(count, 1)
-        return LatencySummary(mean=mean, p50=p50, p90=p90, p95=p95, p99=p99, max=longest)
-
-    def _quantiles(self, wanted: tuple[float, ...]) -> tuple[int, list[float]]:
-        """How many latencies there are, and a quantile for each that is wanted; 0 when empty."""
-        low, high = self._spanning()
-        up_to = list(accumulate(self.counts[low:high]))
-        count = up_to[-1] if up_to else 0
+        counts, count = self._counts, self.count
         if not count:
-            return 0, [0.0] * len(wanted)
-        return count, [_MIDDLES_S[low + bisect_left(up_to, max(ceil(q * count), 1))] for q in wanted]
+            return 0.0
+        longer = count - (ceil(q * count) or 1)  # how many latencies are longer; from the top, by octaves
+        high = len(counts)
+        n = sum(counts[max(high - _OCTAVE, 0) : high])
+        while n <= longer:
+            longer -= n
+            high -= _OCTAVE
+            n = sum(counts[max(high - _OCTAVE, 0) : high])
+        while counts[high - 1] <= longer:
+            longer -= counts[high - 1]
+            high -= 1
+        return _MIDDLES_S[self._low + high - 1]
+
+    def figures(self) -> tuple[float, ...]:
+        """All of them, in the order of `LatencySummary`."""
+        return self.mean, self.p50, self.p90, self.p95, self.p99, self.max
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Reading):
+            return self.figures() == other.figures()
+        return LatencySummary(*self.figures()) == other
+
+    __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        return f"Histogram({self.count} latencies, {self.total_s:.6f} s in all, at most {self.max_s:.6f} s)"
+        return f"Reading({self.count} latencies, p50 {self.p50:.6f} s, p95 {self.p95:.6f} s)"

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from proxy.config.units import weight_of
-from proxy.core.criteria import missing, reads_latencies
+from proxy.core.criteria import missing
 from proxy.core.guards import GuardTracker, takes_latency
 from proxy.core.rollout import phase_index
 from proxy.core.tally import Tally
@@ -52,15 +52,15 @@ class _Finding:
 class Judge:
     """Judges one rollout: every tick `observe`, then `judge`; `restart` after a new weight or phase."""
 
-    __slots__ = ("_evidence", "_health", "_mixed", "_observed_at", "_plan", "_timed", "_trackers", "_windows")
+    __slots__ = ("_evidence", "_health", "_mixed", "_observed_at", "_plan", "_trackers", "_windows")
 
     def __init__(self, rollout: Rollout) -> None:
         self._plan = rollout
         self._trackers = tuple(_trackers(rollout.guards))
         # Which windows some guard reads latencies from: summing them up is most of a tick.
-        self._timed = frozenset(guard.window_s for guard in rollout.guards if takes_latency(guard.metric))
+        timed = {guard.window_s for guard in rollout.guards if takes_latency(guard.metric)}
         self._windows = {
-            guard.window_s: Window(guard.window_s, latencies=guard.window_s in self._timed)
+            guard.window_s: Window(guard.window_s, latencies=guard.window_s in timed)
             for guard in rollout.guards
         }
         self._evidence = Tally()  # since the phase began
@@ -68,8 +68,14 @@ class Judge:
         self._observed_at: float | None = None
         self._mixed = False
 
-    def observe(self, now: float, tally: Tally, health_v1: float = 1.0, health_v2: float = 1.0) -> None:
-        """Take in what was drained at monotonic `now`, and the share 0..1 of healthy endpoints of each path.
+    @property
+    def evidence(self) -> Tally:
+        """Everything observed since the phase began. It belongs to the judge: valid until the next call."""
+        return self._evidence
+
+    def observe(self, now: float, tally: Tally, health_v1: float = 1.0, health_v2: float = 1.0) -> bool:
+        """Take in what was drained at monotonic `now`, and the share 0..1 of healthy endpoints of each path;
+        False if it is no evidence, because part of it is from before.
 
         `tally` must not change afterwards.
         """
@@ -77,10 +83,11 @@ class Judge:
         self._observed_at = now
         if self._mixed:
             self._mixed = False
-            return
+            return False
         self._evidence.add(tally)
         for window in self._windows.values():
             window.push(now, tally)
+        return True
 
     def judge(self, state: RolloutState, now: float, in_phase_s: float) -> Judgment:
         """The verdict on `state` at monotonic `now`, `in_phase_s` seconds after the phase began."""
@@ -116,10 +123,7 @@ class Judge:
     # ... guards
 
     def _read_windows(self, now: float) -> dict[float, Snapshot]:
-        return {
-            s: window.tally(now).snapshot(s, *self._health, latencies=s in self._timed)
-            for s, window in self._windows.items()
-        }
+        return {s: window.tally(now).snapshot(s, *self._health) for s, window in self._windows.items()}
 
     def _read_guards(self, now: float, snapshots: dict[float, Snapshot]) -> tuple[GuardReading, ...]:
         if snapshots:
@@ -159,7 +163,7 @@ class Judge:
         cause = f"phase:{phase.name}"
         if not self._plan.judge.enabled:
             return [_Finding(Verdict.HOLD, f"phase {phase.name}: the judge is off", cause)]
-        seen = self._evidence.snapshot(in_phase_s, *self._health, latencies=reads_latencies(phase))
+        seen = self._evidence.snapshot(in_phase_s, *self._health)
         wanting = missing(phase, seen, in_phase_s)
         if wanting:
             return [_Finding(Verdict.HOLD, f"phase {phase.name}: {what}", cause) for what in wanting]

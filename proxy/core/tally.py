@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from proxy.core.histogram import Histogram
-from proxy.model import ErrorClass, FallbackReason, LatencySummary, Path, PathSummary, Snapshot
+from proxy.model import ErrorClass, FallbackReason, Path, PathSummary, Snapshot
 
 ERROR_CLASSES = tuple(ErrorClass)
 ERROR_INDEX = {kind: index for index, kind in enumerate(ERROR_CLASSES)}
@@ -20,8 +20,6 @@ FALLBACK_INDEX = {reason: index for index, reason in enumerate(FALLBACK_REASONS)
 """Position of each reason in `Tally.fallbacks` and `Tally.over_budget`."""
 
 _NOT_ASKED = (FALLBACK_INDEX[FallbackReason.BREAKER], FALLBACK_INDEX[FallbackReason.UNAVAILABLE])
-
-_UNREAD = LatencySummary()
 
 
 def _no_errors() -> list[int]:
@@ -54,16 +52,15 @@ class PathTally:
         if latencies:
             self.latency.subtract(other.latency)
 
-    def summary(self, *, latencies: bool = True) -> PathSummary:
-        """The frozen reading, `latencies` left at 0 unless wanted. Error classes without an error are left
-        out."""
+    def summary(self) -> PathSummary:
+        """The frozen reading. Error classes without an error are left out."""
         errors = sum(self.errors)
         by_class = zip(ERROR_CLASSES, self.errors, strict=True) if errors else ()
         return PathSummary(
             requests=self.requests,
             errors=errors,
             errors_by_class=tuple([(kind, n) for kind, n in by_class if n]),
-            latency=self.latency.summary() if latencies else _UNREAD,
+            latency=self.latency.reading(),
         )
 
 
@@ -116,18 +113,18 @@ class Tally:
         self.client_aborts -= other.client_aborts
 
     def snapshot(
-        self, window_s: float, health_v1: float = 1.0, health_v2: float = 1.0, *, latencies: bool = True
+        self,
+        window_s: float,
+        health_v1: float = 1.0,
+        health_v2: float = 1.0,
     ) -> Snapshot:
-        """The frozen reading of what was counted over `window_s` seconds; health is a share 0..1.
-
-        Latencies are most of the work; who reads none of them may do without.
-        """
+        """The frozen reading of what was counted over `window_s` seconds; health is a share 0..1."""
         fallbacks = sum(self.fallbacks)
         by_reason = zip(FALLBACK_REASONS, self.fallbacks, strict=True) if fallbacks else ()
         return Snapshot(
             window_s=window_s,
-            v1=self.v1.summary(latencies=latencies),
-            v2=self.v2.summary(latencies=latencies),
+            v1=self.v1.summary(),
+            v2=self.v2.summary(),
             assigned_v1=self.assigned_v1,
             assigned_v2=self.assigned_v2,
             overridden=self.overridden,

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from itertools import islice
 
 from proxy.core.tally import Tally
 
@@ -30,23 +29,25 @@ class Window:
     """The tallies of the last `length_s` seconds, without their `latencies` if nobody reads those. `now` is
     monotonic seconds and never goes back."""
 
-    __slots__ = ("_entries", "_latencies", "_sum", "_summed", "length_s")
+    __slots__ = ("_entries", "_latencies", "_sum", "_unsummed", "length_s")
 
     def __init__(self, length_s: float, *, latencies: bool = True) -> None:
         self.length_s = length_s
         self._latencies = latencies
         self._entries: deque[_Entry] = deque()
         self._sum = Tally()
-        self._summed = 0  # how many entries, from the oldest on, are in the sum
+        self._unsummed: list[_Entry] = []  # the newest entries, which are not in the sum yet
 
     def push(self, now: float, tally: Tally) -> None:
         """Take in what was drained at `now`. `tally` must not change afterwards; windows share it."""
         self._expire(now)
         last = self._entries[-1] if self._entries else None
         if last is None or now - last.at >= self.length_s / _ENTRIES:
-            self._entries.append(_Entry(now, tally, owned=False))
+            entry = _Entry(now, tally, owned=False)
+            self._entries.append(entry)
+            self._unsummed.append(entry)
             return
-        if self._summed == len(self._entries):
+        if not self._unsummed:
             self._sum.add(tally, latencies=self._latencies)
         if not last.owned:
             shared, last.tally, last.owned = last.tally, Tally(), True
@@ -56,23 +57,24 @@ class Window:
     def tally(self, now: float) -> Tally:
         """The sum over the window that ends at `now`. It belongs to the window: valid until the next call."""
         self._expire(now)
-        for entry in islice(self._entries, self._summed, None):
+        for entry in self._unsummed:
             self._sum.add(entry.tally, latencies=self._latencies)
-        self._summed = len(self._entries)
+        self._unsummed.clear()
         return self._sum
 
     def clear(self) -> None:
         """Forget everything."""
         self._entries.clear()
         self._sum = Tally()
-        self._summed = 0
+        self._unsummed.clear()
 
     def _expire(self, now: float) -> None:
         while self._entries and now - self._entries[0].at >= self.length_s:
             gone = self._entries.popleft()
-            if self._summed:
+            if len(self._entries) < len(self._unsummed):
+                self._unsummed.pop(0)
+            else:
                 self._sum.subtract(gone.tally, latencies=self._latencies)
-                self._summed -= 1
 
     def __repr__(self) -> str:
         return f"Window({self.length_s:g} s, {len(self._entries)} entries)"

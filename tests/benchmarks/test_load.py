@@ -67,7 +67,7 @@ async def test_a_server_that_stands_still_is_charged_for_what_was_due_meanwhile(
     loop = open_loop(clock, Server(clock, took_s=0.5), Schedule(rate=100, duration_s=0.1))
     await loop.run()
     assert loop.figures.count == 10
-    assert loop.figures.latencies()["all"].max_s > 4.5
+    assert loop.figures.latencies()["all"].reading().max > 4.5
 
 
 async def test_a_pace_that_oversleeps_says_so() -> None:

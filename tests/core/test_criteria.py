@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.core.criteria import missing, reads_latencies
+from proxy.core.criteria import missing
 from proxy.core.tally import Tally
 from tests.core.plans import plan, second
 
@@ -66,18 +66,3 @@ def test_a_criterion_without_data_is_not_met() -> None:
         "latency_p95 unknown, must be below 1 s",
         "success_rate unknown, must be above 0.9",
     ]
-
-
-@pytest.mark.parametrize(
-    ("require", "reads"),
-    [
-        ({}, False),
-        ({"error_rate_below": 0.02, "success_rate_above": 0.9, "fallback_rate_below": 0.1}, False),
-        ({"latency_p50_below": "1s"}, True),
-        ({"latency_p95_below": "1s"}, True),
-        ({"latency_p99_below": "1s"}, True),
-    ],
-)
-def test_a_phase_says_whether_it_reads_latencies(require: dict[str, object], reads: bool) -> None:
-    phase = plan(phases=[{"name": "canary", "percentage": 1, "require": require}]).phases[0]
-    assert reads_latencies(phase) is reads

@@ -76,18 +76,18 @@ def test_the_middle_of_a_bucket_is_within_a_64th_of_all_in_it(us: int) -> None:
 def test_record_agrees_with_bucket_index(latency_s: float) -> None:
     recorded = histogram([latency_s])
     us = int(latency_s * 1e6)
-    assert recorded.counts[bucket_index(us)] == 1
+    assert recorded.buckets() == [(bucket_index(us), 1)]
     assert recorded.count == 1
     assert recorded.total_us == min(max(us, 0), MAX_US)
 
 
 def test_a_latency_beyond_the_last_bucket_counts_as_the_longest() -> None:
-    assert histogram([3_600.0]).max_s == pytest.approx(MAX_US * 1e-6, rel=1 / 64)
+    assert histogram([3_600.0]).reading().max == pytest.approx(MAX_US * 1e-6, rel=1 / 64)
 
 
 def test_a_clock_that_goes_back_counts_as_zero() -> None:
     recorded = histogram([-0.5])
-    assert recorded.counts[0] == 1
+    assert recorded.buckets() == [(0, 1)]
     assert recorded.total_s == 0.0
 
 
@@ -97,12 +97,12 @@ def test_a_clock_that_goes_back_counts_as_zero() -> None:
 def test_an_empty_histogram_reads_as_zeros() -> None:
     empty = Histogram()
     assert empty.summary() == LatencySummary()
-    assert empty.quantile(0.5) == empty.max_s == empty.count == 0
+    assert empty.reading().max == empty.count == 0
 
 
 @given(st.lists(latencies_s, min_size=1, max_size=200), st.floats(min_value=0.0, max_value=1.0))
 def test_quantiles_are_within_three_percent_of_the_exact_ones(values: list[float], q: float) -> None:
-    assert histogram(values).quantile(q) == pytest.approx(exact_quantile(values, q), rel=0.03)
+    assert histogram(values).reading().quantile(q) == pytest.approx(exact_quantile(values, q), rel=0.03)
 
 
 @given(st.lists(latencies_s, min_size=1, max_size=100))
@@ -110,16 +110,15 @@ def test_the_summary_agrees_with_quantiles_and_mean(values: list[float]) -> None
     recorded = histogram(values)
     summary = recorded.summary()
     read = (summary.p50, summary.p90, summary.p95, summary.p99, summary.max)
-    assert read == tuple(recorded.quantile(q) for q in (0.5, 0.9, 0.95, 0.99, 1.0))
+    assert read == tuple(recorded.reading().quantile(q) for q in (0.5, 0.9, 0.95, 0.99, 1.0))
     assert list(read) == sorted(read)
     assert summary.mean == pytest.approx(sum(values) / len(values), abs=1e-6)
-    assert summary.max == recorded.max_s
 
 
 @pytest.mark.parametrize("q", [-0.1, 1.1, math.nan])
 def test_a_quantile_outside_0_to_1_is_refused(q: float) -> None:
     with pytest.raises(ValueError, match="between 0 and 1"):
-        Histogram().quantile(q)
+        Histogram().reading().quantile(q)
 
 
 def test_repr_shows_what_is_in_it() -> None:
@@ -181,3 +180,18 @@ def test_what_is_remembered_between_readings_is_never_stale(history: list[tuple[
     assert subject == histogram(held)
     assert subject.count == len(held)
     assert subject.summary() == histogram(held).summary()
+    assert Histogram.of(subject.buckets(), subject.total_us) == subject
+
+
+def test_a_reading_stays_as_it_was() -> None:
+    recorded = histogram([0.25])
+    before = recorded.reading()
+    recorded.record(0.5)
+    assert before == histogram([0.25]).reading()
+    assert before != recorded.reading()
+    assert repr(before) == "Reading(1 latencies, p50 0.251904 s, p95 0.251904 s)"
+
+
+def test_a_histogram_equals_no_other_thing() -> None:
+    assert Histogram() != 0
+    assert Histogram().reading() != 0

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core.tally import ERROR_INDEX, FALLBACK_INDEX, PathTally, Tally
-from proxy.model import ErrorClass, FallbackReason, LatencySummary, Path, PathSummary, Snapshot
+from proxy.model import ErrorClass, FallbackReason, Path, PathSummary, Snapshot
 
 counts = st.integers(min_value=0, max_value=1 << 40)
 
@@ -114,12 +114,3 @@ def test_a_snapshot_shows_every_counter() -> None:
         health_v1=0.9,
         health_v2=0.5,
     )
-
-
-def test_latencies_are_left_out_where_nobody_reads_them() -> None:
-    tally = Tally()
-    tally.v2.requests = 1
-    tally.v2.latency.record(0.25)
-    assert tally.snapshot(10.0, latencies=False).v2.latency == LatencySummary()
-    assert tally.snapshot(10.0, latencies=False).v2.requests == 1
-    assert tally.snapshot(10.0).v2.latency.max > 0.0
