@@ -48,7 +48,7 @@ class Size:
 
 
 def sizes(users: int = MANY_USERS, connections: int = MANY_CONNECTIONS) -> dict[str, list[Size]]:
-    """By axis; the first of each is what the others are compared with."""
+    """By axis, from the smallest on."""
     plain = requests([f"/items/{number}" for number in range(10)])
     return {
         "routes": [
@@ -60,8 +60,8 @@ def sizes(users: int = MANY_USERS, connections: int = MANY_CONNECTIONS) -> dict[
             Size("overridden users", f"{users:,}", requests(["/items"], every=users // ASKING), users=users),
         ],
         "connections": [
-            Size("connections", f"{BUSY}", plain),
             Size("connections", "1", plain, connections=1, turns=1),
+            Size("connections", f"{BUSY}", plain),
             Size("connections", f"{connections:,} idle", plain, connections=connections),
             Size(
                 "connections", f"{connections:,} in turn", plain, connections=connections, turns=connections

@@ -186,7 +186,7 @@ def _pictures(documents: Mapping[str, Document]) -> dict[str, Picture]:
         axes: dict[str, dict[str, float]] = {}
         for one in documents["scale"]["growth"]:
             axes.setdefault(one["axis"], {})[one["size"]] = one["ratio"]
-        found["scale"] = ("CPU time per request as it grows", "smallest = 1", axes)
+        found["scale"] = ("CPU time per request as it grows", "cheapest smaller size = 1", axes)
     return found
 
 

@@ -24,8 +24,8 @@ def test_every_size_has_a_configuration_that_is_valid(size: Size) -> None:
     assert len(config.backends.v1.endpoints) == len(config.backends.v2.endpoints) == size.endpoints
 
 
-def test_the_first_of_an_axis_is_the_one_to_compare_with() -> None:
-    assert [axis[0].label for axis in AXES.values()] == ["1", "0", "64", "1", "1"]
+def test_an_axis_begins_with_its_smallest_size() -> None:
+    assert [axis[0].label for axis in AXES.values()] == ["1", "0", "1", "1", "1"]
 
 
 def test_requests_reach_all_rollouts_and_listed_users() -> None:
@@ -44,12 +44,18 @@ def test_requests_reach_all_rollouts_and_listed_users() -> None:
 
 
 def test_only_what_is_asked_may_differ_for_one_proxy_to_serve_two_sizes() -> None:
-    _, one, idle, turns = AXES["connections"]
+    one, _, idle, turns = AXES["connections"]
     assert idle.stands_as(turns)
     assert not one.stands_as(idle)
 
 
+def costs(*cpu_us: float) -> list[Round]:
+    return [Round(one, 1, 0) for one in cpu_us]
+
+
 def test_a_ratio_compares_within_a_round() -> None:
-    rounds = [Round(20.0, 1, 0), Round(60.0, 1, 0), Round(100.0, 1, 0)]
-    base = [Round(10.0, 1, 0), Round(60.0, 1, 0), Round(10.0, 1, 0)]
-    assert median_ratio(rounds, base) == 2.0
+    assert median_ratio(costs(20.0, 60.0, 100.0), [costs(10.0, 60.0, 10.0)]) == 2.0
+
+
+def test_a_ratio_compares_with_the_cheapest_of_the_smaller_sizes() -> None:
+    assert median_ratio(costs(30.0, 30.0), [costs(60.0, 10.0), costs(20.0, 20.0)]) == 2.25
