@@ -68,7 +68,7 @@ class Histogram:
         self.counts = _empty()
         self.total_us = 0
         self._is_sum = False
-        self._filled: list[int] = []  # by `record`; unless it is a sum, no others
+        self._filled: list[int] = []  # by `record`; unless it is a sum, there are no others
         self._spanned = 0  # how many of these lie between the next two
         self._low, self._high = BUCKET_COUNT, 0
 
@@ -99,27 +99,24 @@ class Histogram:
 
     def add(self, other: Histogram) -> None:
         """Merge `other` in."""
-        self._become_sum()
+        self._is_sum = True
         counts, more = self.counts, other.counts
         for index in other._indices():
             counts[index] += more[index]
         self.total_us += other.total_us
         low, high = other._span()
-        self._low, self._high = min(self._low, low), max(self._high, high)
+        if low < self._low:
+            self._low = low
+        if high > self._high:
+            self._high = high
 
     def subtract(self, other: Histogram) -> None:
         """Take `other`, which was added before, out again."""
-        self._become_sum()
+        self._is_sum = True
         counts, fewer = self.counts, other.counts
         for index in other._indices():
             counts[index] -= fewer[index]
         self.total_us -= other.total_us
-
-    def _become_sum(self) -> None:
-        self._span()
-        self._filled = []
-        self._spanned = 0
-        self._is_sum = True
 
     def _span(self) -> tuple[int, int]:
         """The first bucket that may be filled, and the first beyond the last one."""
