@@ -6,7 +6,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 COMPILED := .venv-compiled/.installed
 
-.PHONY: install fmt check test bench demo compiled constraints
+.PHONY: install fmt check test bench demo fuzz soak compiled constraints
 .DELETE_ON_ERROR:
 
 install: $(INSTALLED)
@@ -33,6 +33,17 @@ bench: $(INSTALLED) compiled
 demo: $(INSTALLED)
 	$(BIN)/dualpath demo
 
+# Coverage-guided fuzzing of all that reads what others have written, each target for FUZZ_SECONDS; findings stay in .fuzz.
+FUZZ_SECONDS ?= 60
+fuzz: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,fuzz]'
+	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
+
+# The real thing under mixed traffic, faults, kills, reloads and restarts for SOAK_SECONDS: fails on one wrong answer.
+SOAK_SECONDS ?= 600
+soak: $(INSTALLED)
+	$(BIN)/python -m benchmarks.soak --seconds $(SOAK_SECONDS)
+
 # dualpath with its hot modules compiled by mypyc, in an environment of its own: what the benchmarks measure and what
 # the container image runs. Built from a source distribution, so that no compiled file lands beside its source.
 compiled: $(COMPILED)
@@ -48,7 +59,7 @@ $(COMPILED): pyproject.toml constraints.txt $(shell find proxy -name '*.py') | $
 constraints:
 	rm -rf .venv-constraints
 	$(MAKE) .venv-constraints/bin/python
-	.venv-constraints/bin/python -m pip install --upgrade -e '.[dev,bench]' hatch-mypyc
+	.venv-constraints/bin/python -m pip install --upgrade -e '.[dev,bench,fuzz]' hatch-mypyc
 	{ sed '/^[^#]/d' constraints.txt; .venv-constraints/bin/python -m pip freeze --exclude-editable; } > constraints.new
 	mv constraints.new constraints.txt
 	rm -rf .venv-constraints

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -17,7 +18,10 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait
 from yarl import URL
 
 from proxy import __version__
-from proxy.errors import DualpathError
+from proxy.config.fields import parse_admin_address, socket_path
+from proxy.config.tls import ClientTls
+from proxy.errors import ConfigError, DualpathError
+from proxy.tls import client_context
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -49,12 +53,38 @@ class AdminApi(Protocol):
         """The rollout as it is after the verb."""
 
 
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """PEM files for https://: the authorities that are believed, if not the system's, and our own certificate
+    with its key, for an admin that asks for one."""
+
+    authorities: str | None = None
+    certificate: str | None = None
+
+
 @asynccontextmanager
-async def open_admin(url: str, token: str | None) -> AsyncIterator[AdminApi]:
-    """A client of the admin API at `url`, as `parse_admin_url` returned it."""
+async def open_admin(url: str, token: str | None, tls: TlsFiles) -> AsyncIterator[AdminApi]:
+    """A client of the admin API at `url`, as `parse_admin_url` returned it. Raises `AdminApiError`."""
     timeout = aiohttp.ClientTimeout(total=TOTAL_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
-    async with aiohttp.ClientSession(headers=request_headers(token), timeout=timeout) as session:
+    connector = _connector(url, tls)
+    async with aiohttp.ClientSession(
+        headers=request_headers(token), timeout=timeout, connector=connector
+    ) as session:
         yield AdminClient(url, session)
+
+
+def _connector(url: str, tls: TlsFiles) -> aiohttp.BaseConnector:
+    path = socket_path(url)
+    if path is not None:
+        return aiohttp.UnixConnector(path)
+    resolver = aiohttp.ThreadedResolver()  # as the system looks names up, whatever libraries are installed
+    if not url.startswith("https:"):
+        return aiohttp.TCPConnector(resolver=resolver)
+    table = ClientTls(ca_file=tls.authorities, certificate=tls.certificate, key=tls.certificate)
+    try:
+        return aiohttp.TCPConnector(resolver=resolver, ssl=client_context(table))
+    except ConfigError as error:
+        raise AdminApiError("; ".join(message for _, message in error.problems)) from error
 
 
 def request_headers(token: str | None) -> dict[str, str]:
@@ -66,7 +96,12 @@ def request_headers(token: str | None) -> dict[str, str]:
 
 
 def parse_admin_url(value: str) -> str:
-    """ "http://host:port" or "host:port", without a slash at the end. Raises ValueError for anything else."""
+    """ "http://host:port", "https://host:port" or "host:port", without a slash at the end, or "unix:/path".
+
+    Raises ValueError for anything else.
+    """
+    if socket_path(value) is not None:
+        return parse_admin_address(value)
     url = value if "://" in value else f"http://{value}"
     try:
         parts = urlsplit(url)
@@ -94,6 +129,8 @@ class AdminClient:
         self, url: str, session: aiohttp.ClientSession, *, retry_wait_s: float = _RETRY_WAIT_S
     ) -> None:
         self._url = url
+        # The name in Host is one that the admin takes for its own.
+        self._base = url if socket_path(url) is None else "http://localhost"
         self._session = session
         self._retry_wait_s = retry_wait_s
 
@@ -164,6 +201,10 @@ class AdminClient:
     def _unreachable(self, error: Exception) -> str:
         if isinstance(error, TimeoutError):
             return f"the admin API at {self._url} did not answer in time"
+        if isinstance(error, aiohttp.ClientConnectorCertificateError):
+            return f"{self._url} cannot show that it is the admin API: {error.certificate_error}"
+        if isinstance(error, aiohttp.ClientConnectorSSLError):
+            return f"cannot speak TLS with {self._url}: {error.os_error}"
         if isinstance(error, aiohttp.ClientConnectorError):
             number = error.os_error.errno
             cause = os.strerror(number) if number is not None and number > 0 else str(error.os_error)
@@ -172,7 +213,7 @@ class AdminClient:
 
     def _target(self, path: str, query: Mapping[str, str]) -> URL:
         suffix = f"?{urlencode(query)}" if query else ""
-        return URL(f"{self._url}{path}{suffix}", encoded=True)
+        return URL(f"{self._base}{path}{suffix}", encoded=True)
 
 
 def _connection_failed(error: BaseException) -> bool:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from proxy.admin.application import Loaded, Surroundings
 from proxy.clock import SystemClock
 from proxy.config.workers import resolved
-from proxy.listening import Inherited, Listeners, listeners
+from proxy.listening import Inherited, Listeners, bound_at, listeners
 from proxy.rendezvous import Rendezvous, path_of, supervised
 from proxy.steering import Steering
 from proxy.supervisor import Crew
@@ -62,6 +62,8 @@ class Proxy:
             ready=self.missing,
             clock=clock,
             workers=lambda: self.traffic.workers_alive,
+            refused=lambda: self.traffic.refused,
+            tunnels=lambda: self.traffic.tunnels,
             loaded=lambda: self.loaded(),
         )
         self.steering = Steering(config, self.traffic, around)
@@ -158,7 +160,7 @@ class Proxy:
         self._accepts = True  # a part of it may, even if it cannot start as a whole
         await self.traffic.start([sock.dup() for sock in self.listeners.serving])
         self.listen_address = self.listeners.serving[0].getsockname()[:2]
-        self.admin_address = self.listeners.administering[0].getsockname()[:2]
+        self.admin_address = bound_at(self.listeners.administering[0])
 
     def missing(self) -> list[str]:
         """What readiness still waits for; empty when ready."""

@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None, *, outside: Outside | None = None) -
 
 
 def build_command() -> TyperGroup:
-    """The tree of commands, with `--admin` and `--token` before each admin verb and after it."""
+    """The tree of commands, with `--admin` and what goes with it before each admin verb and after it."""
     app = _plain_group("A reverse proxy that takes the risk out of replacing a backend.")
     app.callback()(_connection)
     for name, local in _LOCAL.items():
@@ -78,7 +78,7 @@ def build_command() -> TyperGroup:
         )
     app.add_typer(moves, name="rollout")
     root = cast("TyperGroup", typer.main.get_command(app))
-    shared = [option for option in root.params if option.name in {"admin", "token"}]
+    shared = [option for option in root.params if option.name in {"admin", "token", "cacert", "cert"}]
     for command in _speaking_to_admin(root):
         command.params.extend(shared)
     return root
@@ -150,6 +150,16 @@ def _remember_token(ctx: typer.Context, value: str | None) -> None:
     session.token = value or session.token
 
 
+def _remember_cacert(ctx: typer.Context, value: str | None) -> None:
+    session: Session = ctx.obj
+    session.cacert = value or session.cacert
+
+
+def _remember_cert(ctx: typer.Context, value: str | None) -> None:
+    session: Session = ctx.obj
+    session.cert = value or session.cert
+
+
 def _say_version(asked: bool) -> None:
     if asked:
         show(f"dualpath {__version__}")
@@ -163,7 +173,8 @@ def _connection(
             metavar="URL",
             callback=_remember_admin,
             expose_value=False,
-            help=f"Where the admin API is. [env: DUALPATH_ADMIN; default: {DEFAULT_ADMIN}]",
+            help="Where the admin API is: http://, https:// or unix:/path. "
+            f"[env: DUALPATH_ADMIN; default: {DEFAULT_ADMIN}]",
         ),
     ] = None,
     token: Annotated[
@@ -173,6 +184,24 @@ def _connection(
             callback=_remember_token,
             expose_value=False,
             help="Bearer token for the admin API. [env: DUALPATH_TOKEN]",
+        ),
+    ] = None,
+    cacert: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            callback=_remember_cacert,
+            expose_value=False,
+            help="Authorities that are believed for https://, PEM. [env: DUALPATH_CACERT]",
+        ),
+    ] = None,
+    cert: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            callback=_remember_cert,
+            expose_value=False,
+            help="Our own certificate and its key for https://, PEM. [env: DUALPATH_CERT]",
         ),
     ] = None,
     version: Annotated[

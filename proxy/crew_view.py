@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Final
 from proxy.core.balance import available_share
 from proxy.core.breaker import BreakerState
 from proxy.core.delta import DISABLED, Sequences
+from proxy.core.refusals import Refusals
 from proxy.core.tally import Tally
 from proxy.dataplane.routes import Routes
 from proxy.model import EndpointStatus, Path, RolloutState, State
 from proxy.orders import health_frame, state_frame
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from proxy.config.schema import Config
     from proxy.core.delta import Delta, Load
@@ -44,6 +45,7 @@ class CrewView:
         self._unhealthy: set[tuple[Path, str]] = set()
         self._sequences = Sequences()
         self._latest: dict[str, Delta] = {}
+        self._refusals = Refusals()
 
     # ... what workers report
 
@@ -52,6 +54,7 @@ class CrewView:
         if not self._sequences.is_next(delta.source, delta.number):
             return False
         self._latest[delta.source] = delta
+        self._refusals.add(delta.refused)
         for rollout in delta.rollouts:
             state = self._states.get(rollout.name)
             late = state is not None and rollout.revision < state.revision
@@ -69,6 +72,17 @@ class CrewView:
     def loads(self) -> list[Load]:
         """How busy each worker is."""
         return [delta.load for delta in self._latest.values()]
+
+    @property
+    def refused(self) -> Mapping[str, int]:
+        """What all workers have turned away, by reason."""
+        return self._refusals.counts
+
+    @property
+    def tunnels(self) -> tuple[int, int]:
+        """Open in all workers, as they last said, on v1 and v2."""
+        latest = self._latest.values()
+        return sum(delta.tunnels[0] for delta in latest), sum(delta.tunnels[1] for delta in latest)
 
     # ... a reload
 

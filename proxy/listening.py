@@ -20,8 +20,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from proxy.config.fields import split_host_port
+from proxy.config.fields import socket_path, split_host_port
 from proxy.errors import StartError
+from proxy.unix_socket import SocketFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, MutableMapping
@@ -137,11 +138,18 @@ def listeners(
         found.serving = binding.ours(came.serving, came.listen) or [binding.first(orphaned)]
         while len(found.serving) < count:
             found.serving.append(binding.another(found.serving))
-        binding = _Binding(found.admin, _ADMIN_BACKLOG, "admin cannot listen on")
-        found.administering = binding.ours(came.administering, came.admin) or [binding.first()]
+        kind = _Binding if socket_path(found.admin) is None else SocketFile
+        place = kind(found.admin, _ADMIN_BACKLOG, "admin cannot listen on")
+        found.administering = place.ours(came.administering, came.admin) or [place.first()]
         undone.pop_all()
     _close_unused(came, found)
     return found
+
+
+def bound_at(sock: socket.socket) -> tuple[str, int]:
+    """Host and port of a socket, or its address as it is configured, and 0."""
+    name = sock.getsockname()
+    return (f"unix:{name}", 0) if isinstance(name, str) else name[:2]
 
 
 def _close_unused(came: Inherited, found: Listeners) -> None:

@@ -12,7 +12,6 @@ one version: a new one starts workers of its own.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from proxy.config.export import whole
@@ -66,6 +65,8 @@ def config_fields(config: Config, workers: int) -> Frame:
     Limits that are numbers, not shares, are for all workers together: each gets its part.
     """
     fields = {key: table for key, table in whole(config).items() if key not in _UNKNOWN_TO_WORKERS}
+    listen = fields["listen"]
+    listen["max_connections"] = math.ceil(listen["max_connections"] / workers)
     for path in Path:
         backend = fields["backends"][path.value]
         backend["max_idle_connections"] = math.ceil(backend["max_idle_connections"] / workers)
@@ -90,8 +91,8 @@ def state_fields(state: RolloutState) -> Frame:
 def read_state(fields: object) -> RolloutState:
     """The state of `state_fields`. Raises `WireError`."""
     try:
-        state = RolloutState(**fields)  # type: ignore[arg-type]
-        state = replace(state, state=State(state.state))
+        # The state first: compiled, the class takes nothing else in its place.
+        state = RolloutState(**{**fields, "state": State(fields["state"])})  # type: ignore[arg-type, dict-item, index]
         if 0 <= state.weight <= BUCKETS and state.revision >= 0:
             return state
     except (TypeError, ValueError, KeyError):

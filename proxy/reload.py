@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from proxy.admin.application import Loaded
 from proxy.config.loading import load
+from proxy.config.tls_files import stamps
 from proxy.errors import ConfigError, DualpathError
 from proxy.model import Path
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from proxy.config.schema import Config
+    from proxy.config.tls_files import Stamps
 
 log = logging.getLogger("dualpath")
 
@@ -63,8 +65,9 @@ class ConfigSource:
 
 
 class Reloader:
-    """Reads `file` again and has `apply` put it in force. `config` is what is in force, and `seen` the mark
-    of the file from before it was read: what is written while it is read is a change too."""
+    """Reads `file` again and has `apply` put it in force. `config` is what is in force, `seen` the mark of
+    the file from before it was read, and `named` the stamps of those that it names, from before they were:
+    what is written while it is read is a change too."""
 
     def __init__(
         self,
@@ -74,6 +77,7 @@ class Reloader:
         *,
         wall: Callable[[], float],
         seen: Mark | None,
+        named: Stamps = (),
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.config = config
@@ -83,21 +87,26 @@ class Reloader:
         self._wall = wall
         self._pause = pause
         self._seen = seen
+        self._named = named
 
     def __repr__(self) -> str:
         return f"<Reloader {self._file!r} {self.loaded}>"
 
     async def watch(self, changed: Callable[[str], None]) -> None:
-        """Call `changed`, with words for the log, when the file has changed and then stood still for a look:
-        editors write in steps, and half a file may be a valid one. Does not return."""
-        last = self._seen
+        """Call `changed`, with words for the log, when the file or a certificate that it names has changed
+        and then stood still for a look: editors write in steps, and half a file may be a valid one; a
+        certificate is written before its key or after. Does not return."""
+        last, last_named = self._seen, self._named
         while True:
             await self._pause(LOOK_EVERY_S)
-            mark = self._file.mark()
+            mark, named = self._file.mark(), stamps(self.config)
             if mark is not None and mark == last and mark != self._seen:
                 self._seen = mark
                 changed("the file has changed")
-            last = mark
+            elif named == last_named and named != self._named:
+                self._named = named
+                changed("a certificate has changed")
+            last, last_named = mark, named
 
     async def reload(self, why: str) -> bool:
         """Whether the file's configuration is in force now. If it is not, everything is as it was, and the
@@ -110,14 +119,15 @@ class Reloader:
                 raise ConfigError(
                     [(key, "cannot change while running: a restart (SIGUSR2) takes it over") for key in fixed]
                 )
+            named = stamps(config)  # before they are read: what is written meanwhile is a change too
             await self._apply(config)
         except DualpathError as error:
             self._refuse(error)
             return False
-        told = ", ".join(changes(self.config, config)) or "nothing has changed"
-        self.config = config
+        told = changes(self.config, config) + (["certificates"] if named != self._named else [])
+        self.config, self._named = config, named
         self.loaded = Loaded(self._wall())
-        log.info("reloaded: %s", told)
+        log.info("reloaded: %s", ", ".join(told) or "nothing has changed")
         return True
 
     def _refuse(self, error: DualpathError) -> None:

@@ -43,6 +43,16 @@ def status_text(document: JsonDocument) -> RenderableType:
         parts.append(
             Text(f"{waiting} change{'' if waiting == 1 else 's'} not stored yet", style="bold yellow")
         )
+    refused = [
+        f"{count} {clean(reason).replace('_', ' ')}"
+        for reason, count in document.get("refused", {}).items()
+        if count
+    ]
+    if refused:
+        parts.append(Text(f"turned away: {', '.join(refused)}"))
+    tunnels = document.get("tunnels", {})
+    if any(tunnels.values()):
+        parts.append(Text(f"open tunnels: {tunnels['v1']} on v1, {tunnels['v2']} on v2"))
     for rollout in document["rollouts"]:
         parts += [
             Text(),

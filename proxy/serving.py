@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import math
 import os
 import signal
 import sys
@@ -21,10 +22,16 @@ from typing import TYPE_CHECKING
 
 from proxy.app import Proxy
 from proxy.clock import SystemClock
+from proxy.config.fields import socket_path
+from proxy.config.tls_files import stamps
+from proxy.config.workers import resolved
+from proxy.dataplane.descriptors import raise_limit, room_for
 from proxy.listening import inherited
 from proxy.reload import Reloader
 from proxy.systemd import notify
 from proxy.takeover import successor
+from proxy.telemetry.log_lines import log_to_stderr
+from proxy.tls import overlook_impossible_names
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -43,6 +50,8 @@ async def serve(file: ConfigSource) -> int:
     code. Raises `DualpathError` if it cannot start, or if it is in vain to go on."""
     came = inherited(os.environ, pid=os.getpid(), parent=os.getppid())
     seen = file.mark()
+    raise_limit()
+    overlook_impossible_names()
     return await _Serving(file, file.read(), seen).until_its_end(came)
 
 
@@ -50,10 +59,12 @@ class _Serving:
     """One process. What is wished for while it serves is carried out one after the other."""
 
     def __init__(self, file: ConfigSource, config: Config, seen: Mark | None) -> None:
-        logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+        log_to_stderr()
         _log_as(config)
+        _tell_of_files(config)
+        named = stamps(config)
         self._proxy = Proxy(config)
-        self._reloader = Reloader(file, config, self._apply, wall=SystemClock.wall, seen=seen)
+        self._reloader = Reloader(file, config, self._apply, wall=SystemClock.wall, seen=seen, named=named)
         self._proxy.loaded = lambda: self._reloader.loaded
         self._ended = asyncio.Event()
         self._wishes: asyncio.Queue[str] = asyncio.Queue()
@@ -124,6 +135,16 @@ def _print(line: str) -> None:
             os.write(sys.stdout.fileno(), line.encode())
 
 
+def _tell_of_files(config: Config) -> None:
+    """Where the system gives too few for what is configured."""
+    each = math.ceil(config.listen.max_connections / resolved(config.listen.workers))
+    if (room := room_for(each)) < each:
+        wanted = "max_connections" in config.listen.model_fields_set
+        level = logging.WARNING if wanted else logging.INFO
+        told = "listen.max_connections: %d a process, but its limit of open files is enough for %d"
+        log.log(level, told, each, room)
+
+
 def _log_as(config: Config) -> None:
     logging.getLogger().setLevel(config.log.level.upper())
 
@@ -143,4 +164,6 @@ async def _first_of(*waits: Coroutine[object, object, object]) -> None:
 
 def _text(address: tuple[str, int]) -> str:
     host, port = address
+    if socket_path(host) is not None:
+        return host
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

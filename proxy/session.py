@@ -15,7 +15,7 @@ import orjson
 import uvloop
 from rich.console import Console
 
-from proxy.admin_client import open_admin, parse_admin_token, parse_admin_url
+from proxy.admin_client import TlsFiles, open_admin, parse_admin_token, parse_admin_url
 from proxy.demo.run import DemoOptions, run_demo
 from proxy.errors import DualpathError
 from proxy.rendering import clean
@@ -55,17 +55,19 @@ class Outside:
 
     serve: Callable[[ConfigSource], int] = _serve
     demo: Callable[[DemoOptions], int] = _demo
-    admin: Callable[[str, str | None], AbstractAsyncContextManager[AdminApi]] = open_admin
+    admin: Callable[[str, str | None, TlsFiles], AbstractAsyncContextManager[AdminApi]] = open_admin
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
 
 
 @dataclass(slots=True)
 class Session:
-    """One run. Of several `--admin` and `--token`, the last counts; the token stays out of the repr."""
+    """One run. Of several `--admin` and the like, the last counts; the token stays out of the repr."""
 
     outside: Outside
     admin_url: str | None = None
     token: str | None = field(default=None, repr=False)
+    cacert: str | None = None
+    cert: str | None = None
 
     def ask(self, question: Callable[[AdminApi], Awaitable[T]]) -> T:
         """Put a question to the admin API. Raises `AdminApiError`, `UsageError`."""
@@ -74,11 +76,16 @@ class Session:
         token = self.token or environ.get("DUALPATH_TOKEN")
         url = _checked("--admin or DUALPATH_ADMIN", parse_admin_url, url)
         token = _checked("--token or DUALPATH_TOKEN", parse_admin_token, token) if token else None
-        return asyncio.run(self._ask(url, token, question))
+        tls = TlsFiles(
+            self.cacert or environ.get("DUALPATH_CACERT") or None,
+            self.cert or environ.get("DUALPATH_CERT") or None,
+        )
 
-    async def _ask(self, url: str, token: str | None, question: Callable[[AdminApi], Awaitable[T]]) -> T:
-        async with self.outside.admin(url, token) as admin:
-            return await question(admin)
+        async def ask() -> T:
+            async with self.outside.admin(url, token, tls) as admin:
+                return await question(admin)
+
+        return asyncio.run(ask())
 
 
 def show(renderable: RenderableType) -> None:

@@ -5,18 +5,14 @@ Owns the order in which these begin and end. Must never know a request, nor why 
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from aiohttp import web
-
-from proxy.admin.application import build_admin, follow
+from proxy.admin.site import AdminSite
 from proxy.controlplane.controller import Controller
 from proxy.controlplane.health import Prober
 from proxy.controlplane.ticker import Ticker
-from proxy.errors import StartError
 from proxy.stores.opening import store_at
 
 if TYPE_CHECKING:
@@ -29,11 +25,6 @@ if TYPE_CHECKING:
     from proxy.traffic import Traffic
 
 log = logging.getLogger("dualpath")
-
-_SHUTDOWN_S: Final = 2.0
-_LOOK_EVERY_S: Final = 0.01
-_LOOKS: Final = 100
-_LEAST_LOOKS: Final = 5  # in which a connection that has just been accepted shows up
 
 
 class Relay:
@@ -159,51 +150,3 @@ class Steering:
         if self.is_open:
             self.is_open = False
             await self.controller.close()
-
-
-class AdminSite:
-    """The admin's application on a socket."""
-
-    def __init__(self, config: Config, controller: Controller, around: Surroundings) -> None:
-        self._address = config.admin.address
-        self._app = build_admin(config, controller, around)
-        self._app.on_response_prepare.append(self._announce_the_end)
-        self._runner = web.AppRunner(self._app, access_log=None, shutdown_timeout=_SHUTDOWN_S)
-        self._site: web.SockSite | None = None
-        self._leaving = False
-
-    def __repr__(self) -> str:
-        return f"<AdminSite {self._address}{' leaving' if self._leaving else ''}>"
-
-    async def start(self, sock: socket.socket) -> None:
-        """Accept on a copy of `sock`. Raises `StartError`."""
-        await self._runner.setup()
-        self._site = web.SockSite(self._runner, sock.dup())
-        try:
-            await self._site.start()
-        except OSError as error:
-            raise StartError(f"admin cannot listen on {self._address}: {error.strerror or error}") from error
-
-    def follow(self, config: Config) -> None:
-        """Another configuration is in force."""
-        follow(self._app, config)
-
-    async def leave(self) -> None:
-        """Accept no more, answer whoever is connected and tells what they want within a second, then stop."""
-        self._leaving = True
-        if self._site is not None:
-            await self._site.stop()
-        for look in range(_LOOKS):
-            await asyncio.sleep(_LOOK_EVERY_S)
-            server = self._runner.server
-            if look >= _LEAST_LOOKS and not (server and server.connections):
-                break
-        await self.stop()
-
-    async def stop(self) -> None:
-        """Accept no more and let running handlers finish, for a while."""
-        await self._runner.cleanup()
-
-    async def _announce_the_end(self, request: web.Request, response: web.StreamResponse) -> None:
-        if self._leaving:
-            response.force_close()

@@ -26,7 +26,7 @@ from proxy.rendezvous import Rendezvous
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Coroutine, Sequence
+    from collections.abc import Coroutine, Mapping, Sequence
 
     from proxy.config.schema import Config
     from proxy.orders import Frame
@@ -91,6 +91,16 @@ class Crew:
     def workers_alive(self) -> int:
         """How many workers accept."""
         return sum(hand is not None and hand.accepts for hand in self._present)
+
+    @property
+    def refused(self) -> Mapping[str, int]:
+        """What all workers have turned away."""
+        return self._view.refused
+
+    @property
+    def tunnels(self) -> tuple[int, int]:
+        """Open in all workers, on v1 and v2."""
+        return self._view.tunnels
 
     def missing(self) -> list[str]:
         """The workers that do not accept."""

@@ -15,7 +15,7 @@ from proxy.telemetry.recorder import TallyRecorder
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from proxy.config.schema import Config, Rollout
     from proxy.core.tally import Tally
@@ -49,6 +49,14 @@ class Seen(Protocol):
     def workers_alive(self) -> int:
         """How many processes serve requests."""
 
+    @property
+    def refused(self) -> Mapping[str, int]:
+        """What was turned away since the start, by the reasons of `core.refusals`."""
+
+    @property
+    def tunnels(self) -> tuple[int, int]:
+        """How many tunnels are open, on v1 and v2."""
+
 
 class Trial(Protocol):
     """Serving beside a process that may go on after all."""
@@ -73,7 +81,7 @@ class Traffic(Seen, Trial, Protocol):
 
         What was last published stays in force for rollouts of the same name; a new name is at weight 0 until
         it is published. The order of `evidence` turns with the return of this call, nothing awaited between.
-        Raises `StartError`, and has then changed nothing.
+        Raises `StartError` or `ConfigError`, and has then changed nothing.
         """
 
     async def drain(self) -> None:
@@ -116,6 +124,16 @@ class LocalTraffic:
         """The live routes."""
         return self.plane
 
+    @property
+    def refused(self) -> Mapping[str, int]:
+        """What the data plane has turned away."""
+        return self.plane.context.refusals.counts
+
+    @property
+    def tunnels(self) -> tuple[int, int]:
+        """The data plane's."""
+        return self.plane.tunnels()
+
     async def start(self, sockets: Sequence[socket.socket]) -> None:
         """Accept on all of them: more than one are left over from a process with workers."""
         await self.plane.start(sockets[0])
@@ -142,8 +160,9 @@ class LocalTraffic:
 
     async def replace(self, config: Config) -> None:
         """New settings for new requests. Nothing is awaited: it happens between two callbacks."""
-        self.evidence.succeed(config.rollouts)
-        self.plane.replace(config, self.evidence.recorder)
+        recorder = TallyRecorder(len(config.rollouts))
+        self.plane.replace(config, recorder)
+        self.evidence.succeed(config.rollouts, recorder)
 
     async def drain(self) -> None:
         """Let what runs finish."""
@@ -174,8 +193,8 @@ class SuccessiveEvidence:
     def __repr__(self) -> str:
         return f"SuccessiveEvidence({self.recorder!r}, {len(self._older)} older)"
 
-    def succeed(self, rollouts: Sequence[Rollout]) -> None:
-        """From now on `recorder` is a new one, for these rollouts."""
+    def succeed(self, rollouts: Sequence[Rollout], recorder: TallyRecorder) -> None:
+        """From now on it is this recorder, for these rollouts."""
         places = {rollout.name: place for place, rollout in enumerate(rollouts)}
         moved = [places.get(rollout.name, -1) for rollout in self._rollouts]
         goes = [
@@ -187,7 +206,7 @@ class SuccessiveEvidence:
         ]
         self._older = [*older, _Older(self.recorder, goes)][-_OLDER:]
         self._rollouts = tuple(rollouts)
-        self.recorder = TallyRecorder(len(rollouts))
+        self.recorder = recorder
 
     def late(self) -> Sequence[Tally]:
         """Nothing: what is counted here is here."""

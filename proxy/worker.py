@@ -27,9 +27,11 @@ from proxy.channel import Channel
 from proxy.clock import SystemClock
 from proxy.config.schema import Config
 from proxy.core.delta import Delta, Load, RolloutDelta, written
-from proxy.errors import DualpathError, StartError
+from proxy.errors import ConfigError, DualpathError, StartError
 from proxy.orders import read_state, read_unhealthy
 from proxy.rendezvous import sent_home
+from proxy.telemetry.log_lines import log_to_stderr
+from proxy.tls import overlook_impossible_names
 from proxy.traffic import LocalTraffic
 
 if TYPE_CHECKING:
@@ -158,7 +160,7 @@ class Worker:
         config = Config.read(frame["config"])
         try:
             await self.traffic.replace(config)
-        except StartError as error:
+        except (ConfigError, StartError) as error:
             self._channel.send({"kind": "refused", "why": str(error)})
             return
         self._names = [rollout.name for rollout in config.rollouts]
@@ -214,6 +216,8 @@ class Worker:
             ),
             tuple(endpoints.statuses()),
             self._load(),
+            self.traffic.plane.context.refusals.drain(),
+            self.traffic.plane.tunnels(),
         )
         self._channel.send({"kind": "report", "report": written(delta)})
 
@@ -260,8 +264,9 @@ async def work(fd: int) -> int:
     order = await channel.receive()
     if order is None:
         return 1  # the supervisor has ended before we began
-    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    log_to_stderr()
     log_as(order["config"]["log"]["level"])
+    overlook_impossible_names()
     worker = Worker(channel, order)
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):

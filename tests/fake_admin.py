@@ -16,7 +16,7 @@ from tests.admin.builders import EVENT, REPORT
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from proxy.admin_client import AdminApi
+    from proxy.admin_client import AdminApi, TlsFiles
     from proxy.config.schema import Config
     from proxy.demo.play import DemoOptions
     from proxy.model import Verb
@@ -73,6 +73,7 @@ class FakeOutside:
         self.failure: Exception | None = None
         self.environ: dict[str, str] = {}
         self.connected: list[tuple[str, str | None]] = []
+        self.tls: TlsFiles | None = None
         self.served: list[Config] = []
         self.played: list[DemoOptions] = []
 
@@ -94,8 +95,9 @@ class FakeOutside:
         return self.code
 
     @asynccontextmanager
-    async def _open(self, url: str, token: str | None) -> AsyncIterator[AdminApi]:
+    async def _open(self, url: str, token: str | None, tls: TlsFiles) -> AsyncIterator[AdminApi]:
         self.connected.append((url, token))
+        self.tls = tls
         if self.failure is not None:
             raise self.failure
         yield self.admin

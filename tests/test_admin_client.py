@@ -11,6 +11,7 @@ import pytest
 from proxy.admin_client import (
     AdminApiError,
     AdminClient,
+    TlsFiles,
     open_admin,
     parse_admin_token,
     parse_admin_url,
@@ -219,7 +220,7 @@ def test_the_token_goes_into_a_header_field() -> None:
 
 
 async def test_an_open_client_is_one_of_the_given_address() -> None:
-    async with open_admin(URL_, "secret") as admin:
+    async with open_admin(URL_, "secret", TlsFiles()) as admin:
         assert repr(admin) == f"<AdminClient {URL_}>"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from proxy.config import parse
@@ -106,6 +108,28 @@ def test_a_reload_turns_the_order_and_drops_what_has_changed() -> None:
     head, shop, blog = again.split("[[rollouts]]")
     crew.replace(parse(f"{head}[[rollouts]]{blog}[[rollouts]]{shop}", {}))
     assert requests(crew.drain()) == [2, 0]
+
+
+def test_open_tunnels_of_all_workers_add_up() -> None:
+    crew, _ = view()
+    assert crew.tunnels == (0, 0)
+    crew.take(Delta("a", 1, tunnels=(1, 20)))
+    crew.take(Delta("b", 1, tunnels=(300, 4000)))
+    crew.take(Delta("a", 2, tunnels=(2, 20)))
+    assert crew.tunnels == (302, 4020)
+
+
+def test_what_workers_have_turned_away_adds_up_and_outlives_them() -> None:
+    crew, _ = view()
+    assert set(crew.refused.values()) == {0}
+    for source, number, refused in (
+        ("a", 1, {"tls": 2}),
+        ("b", 1, {"tls": 1, "new": 1}),
+        ("a", 1, {"tls": 2}),
+    ):
+        crew.take(replace(report(number, source=source), refused=refused))
+    crew.gone("a")
+    assert {reason: count for reason, count in crew.refused.items() if count} == {"tls": 3}
 
 
 def test_loads_are_told_by_worker() -> None:

@@ -24,6 +24,7 @@ LAYERS = {
     "proxy.errors": 0,
     "proxy.ports": 0,
     "proxy.config": 0,
+    "proxy.tls": 0,
     "proxy.core": 1,
     "proxy.dataplane": 2,
     "proxy.controlplane": 2,

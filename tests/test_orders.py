@@ -92,6 +92,7 @@ def test_numbers_are_for_all_workers_together_and_shares_for_each() -> None:
     read = Config.read(config_fields(config, 4))
     assert (read.backends.v1.max_idle_connections, read.backends.v2.max_idle_connections) == (3, 128)
     assert (read.rollouts[0].fallback.budget, read.rollouts[0].fallback.budget_floor) == (0.2, 0.75)
+    assert read.listen.max_connections == 5000
     none = parse(text.replace("= 10", "= 0"), {})
     assert Config.read(config_fields(none, 4)).backends.v1.max_idle_connections == 0
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 from typing import TYPE_CHECKING
 
 import pytest
 
 from proxy.errors import StoreUnavailable
 from proxy.reload import ConfigSource, Reloader, changes, fixed_changes, sharing
+from tests.certificates import Authority
 from tests.controlplane.rig import config
 from tests.fakes import FakeClock
 
@@ -142,6 +144,41 @@ async def test_what_a_signal_has_reloaded_is_not_noticed_again(tmp_path: Path) -
     desk.path.write_text(TEXT + "#\n")
     await desk.reloader.reload("SIGHUP")
     assert await desk.watched("", "") == []
+
+
+async def test_a_certificate_that_has_changed_and_stands_still_is_noticed_once(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    pair = authority.signs(["a.example"])
+    tls = f'[listen.tls]\ncertificates = [{{ certificate = "{pair.certificate}", key = "{pair.key}" }}]\n'
+    desk = Desk(tmp_path)
+    desk.path.write_text(TEXT + tls)
+    assert await desk.reloader.reload("SIGHUP")
+    assert await desk.watched("", "", "") == []
+    os.utime(pair.certificate, ns=(1, 1))
+    assert await desk.watched("", "", "") == ["a certificate has changed"]
+    pair.key.unlink()
+    assert await desk.watched("", "", "") == ["a certificate has changed"]
+    assert not await desk.reloader.reload("a certificate has changed")
+    assert "listen.tls.certificates.0.key" in (desk.reloader.loaded.error or "")
+
+
+async def test_certificates_alone_are_told_as_a_change(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "dualpath")
+    pair = Authority(tmp_path).signs(["a.example"])
+    tls = f'[listen.tls]\ncertificates = [{{ certificate = "{pair.certificate}", key = "{pair.key}" }}]\n'
+    desk = Desk(tmp_path)
+    desk.path.write_text(TEXT + tls)
+    await desk.reloader.reload("SIGHUP")
+    os.utime(pair.certificate, ns=(1, 1))
+    await desk.reloader.reload("SIGHUP")
+    await desk.reloader.reload("SIGHUP")
+    assert [line for line in caplog.messages if line.startswith("reloaded")] == [
+        "reloaded: listen, certificates",
+        "reloaded: certificates",
+        "reloaded: nothing has changed",
+    ]
 
 
 def test_a_name_that_cannot_be_one_has_no_mark() -> None:

@@ -74,6 +74,22 @@ def test_status_puts_v2_beside_v1() -> None:
     assert rows["mean"] == ["20.0", "ms", "30.0", "ms", "+10.0", "ms", "20.0", "ms", "30.0", "ms"]
 
 
+def test_status_says_what_was_turned_away_and_nothing_if_nothing_was() -> None:
+    document = status(REPORT)
+    document["refused"] = {"malformed": 0, "too_large": 0}
+    assert "turned away" not in printed(status_text(document))
+    document["refused"] = {"malformed": 3, "too_large": 1, "tls": 0}
+    assert "\nturned away: 3 malformed, 1 too large\n" in printed(status_text(document))
+
+
+def test_status_says_how_many_tunnels_are_open() -> None:
+    document = status(REPORT)
+    document["tunnels"] = {"v1": 0, "v2": 0}
+    assert "tunnels" not in printed(status_text(document))
+    document["tunnels"] = {"v1": 0, "v2": 12}
+    assert "\nopen tunnels: 0 on v1, 12 on v2\n" in printed(status_text(document))
+
+
 @pytest.mark.parametrize(
     ("waiting", "words"), [(1, "1 change not stored yet"), (2, "2 changes not stored yet")]
 )

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from proxy import session
+from proxy.admin_client import TlsFiles
 from proxy.cli import main
 from proxy.demo.play import DemoOptions
 from proxy.reload import ConfigSource
@@ -48,10 +49,29 @@ def test_options_beat_the_environment_and_the_last_counts() -> None:
     assert connected("--admin", "a:1", "status", "--admin", "c:3", DUALPATH_ADMIN="b:2")[0] == "http://c:3"
 
 
+def test_files_for_tls_come_from_options_or_the_environment() -> None:
+    def files(*arguments: str, **environ: str) -> TlsFiles | None:
+        outside = FakeOutside()
+        outside.environ.update(environ)
+        main(arguments, outside=outside.build())
+        return outside.tls
+
+    assert files("status") == files("status", DUALPATH_CACERT="", DUALPATH_CERT="") == TlsFiles()
+    assert files("status", DUALPATH_CACERT="a.pem", DUALPATH_CERT="b.pem") == TlsFiles("a.pem", "b.pem")
+    assert files("--cacert", "c.pem", "status", "--cert", "d.pem", DUALPATH_CERT="b.pem") == TlsFiles(
+        "c.pem", "d.pem"
+    )
+
+
+def test_the_admin_may_be_at_a_path() -> None:
+    assert connected("--admin", "unix:/run/a.sock", "status") == ("unix:/run/a.sock", None)
+
+
 @pytest.mark.parametrize(
     ("arguments", "environ", "option"),
     [
         (["status", "--admin", "ftp://x"], {}, "--admin"),
+        (["status", "--admin", "unix:relative"], {}, "--admin"),
         (["status"], {"DUALPATH_ADMIN": "http://user:secret@x"}, "DUALPATH_ADMIN"),
         (["status", "--token", "sec ret"], {}, "--token"),
         (["status"], {"DUALPATH_TOKEN": "sec\nret"}, "DUALPATH_TOKEN"),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from proxy.config.schema import Rollout
 from proxy.model import Path
+from proxy.telemetry.recorder import TallyRecorder
 from proxy.traffic import LocalTraffic, SuccessiveEvidence
 from tests.dataplane.wire import SteadyRandom, settings
 from tests.fakes import FakeClock
@@ -18,6 +19,10 @@ def plans(*names: str, **keys: Any) -> Sequence[Rollout]:
     return [Rollout.read({"name": name, **keys}) for name in names]
 
 
+def succeed(evidence: SuccessiveEvidence, rollouts: Sequence[Rollout]) -> None:
+    evidence.succeed(rollouts, TallyRecorder(len(rollouts)))
+
+
 def assigned(evidence: SuccessiveEvidence) -> list[int]:
     return [tally.assigned_v1 for tally in evidence.drain()]
 
@@ -25,7 +30,7 @@ def assigned(evidence: SuccessiveEvidence) -> list[int]:
 def test_what_is_written_late_counts_for_the_rollout_of_that_name() -> None:
     evidence = SuccessiveEvidence(plans("a", "b"))
     before = evidence.recorder
-    evidence.succeed(plans("b", "c", "a"))
+    succeed(evidence, plans("b", "c", "a"))
     before.assigned(0, Path.V1, overridden=False)
     before.assigned(1, Path.V1, overridden=False)
     before.assigned(1, Path.V1, overridden=False)
@@ -37,7 +42,7 @@ def test_what_is_written_late_counts_for_the_rollout_of_that_name() -> None:
 def test_what_is_written_late_for_a_table_that_has_changed_counts_for_none() -> None:
     evidence = SuccessiveEvidence(plans("a"))
     before = evidence.recorder
-    evidence.succeed(plans("a", salt="pepper"))
+    succeed(evidence, plans("a", salt="pepper"))
     before.assigned(0, Path.V1, overridden=False)
     assert assigned(evidence) == [0]
 
@@ -45,8 +50,8 @@ def test_what_is_written_late_for_a_table_that_has_changed_counts_for_none() -> 
 def test_a_rollout_that_was_away_for_a_while_is_another_one() -> None:
     evidence = SuccessiveEvidence(plans("a", "b"))
     first = evidence.recorder
-    evidence.succeed(plans("b"))
-    evidence.succeed(plans("b", "a"))
+    succeed(evidence, plans("b"))
+    succeed(evidence, plans("b", "a"))
     first.assigned(0, Path.V1, overridden=False)
     first.assigned(1, Path.V1, overridden=False)
     assert assigned(evidence) == [1, 0]
@@ -56,10 +61,10 @@ def test_only_so_many_configurations_are_listened_to() -> None:
     evidence = SuccessiveEvidence(plans("a"))
     first = evidence.recorder
     for _ in range(8):
-        evidence.succeed(plans("a"))
+        succeed(evidence, plans("a"))
     first.assigned(0, Path.V1, overridden=False)
     assert assigned(evidence) == [1]
-    evidence.succeed(plans("a"))
+    succeed(evidence, plans("a"))
     first.assigned(0, Path.V1, overridden=False)
     assert assigned(evidence) == [0]
     assert repr(evidence).endswith("8 older)")
@@ -72,4 +77,4 @@ async def test_everything_that_the_control_plane_holds_on_to_stays_the_same_over
     assert (traffic.evidence, list(traffic.sinks), traffic.endpoints, traffic.router) == before
     assert len(traffic.evidence.drain()) == 2
     assert traffic.router.explain(key="k", host="", path="/y", method="GET").rollout == "y"
-    assert (traffic.workers_alive, traffic.missing()) == (1, ["listener"])
+    assert (traffic.workers_alive, traffic.missing(), traffic.tunnels) == (1, ["listener"], (0, 0))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import orjson
@@ -17,38 +18,35 @@ from aiohttp import web
 from proxy import __version__
 from proxy.admin import inputs, views
 from proxy.admin.auth import AddressBook, Doorkeeper, Identity, authorise
+from proxy.admin.edge import Caller, secure
+from proxy.admin.openapi import document
+from proxy.admin.operations import OPERATIONS
 from proxy.admin.problems import RefusedError, problem_of, problem_response
 from proxy.config.export import redacted
+from proxy.core.refusals import REASONS
 from proxy.errors import DualpathError
-from proxy.model import Verb
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+    from proxy.admin.operations import Operation
     from proxy.config.schema import Config
     from proxy.controlplane.controller import Controller
+    from proxy.model import Verb
     from proxy.ports import Clock
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 log = logging.getLogger("dualpath.admin")
 
-PROBES = frozenset({"/healthz", "/readyz"})
+PROBES = frozenset(operation.path for operation in OPERATIONS if not operation.guarded)
 """Paths that load balancers and container runtimes ask, under any name and without a token."""
 
 BODY_TIMEOUT_S = 10.0
 
 _IDENTITY = web.RequestKey("identity", Identity)
-
-_SECURITY_HEADERS = {
-    "Server": "dualpath",
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; form-action 'none'",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-}
+_ROUTES = {"get": web.get, "post": web.post}
+_DOCUMENT = orjson.dumps(document(), option=orjson.OPT_APPEND_NEWLINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +60,8 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What the admin is told by the composition root; `workers` is how many processes serve requests.
+    """What the admin is told by the composition root; `workers` is how many processes serve requests, and
+    `refused` what they have turned away, by reason; `tunnels` are open now, on v1 and v2.
 
     `ready` names what is still missing before traffic can be served; empty means ready. Backends' health is
     not among it: a proxy whose backends are down is still the right place to ask why.
@@ -72,6 +71,8 @@ class Surroundings:
     ready: Callable[[], Sequence[str]]
     clock: Clock
     workers: Callable[[], int] = lambda: 1
+    refused: Callable[[], Mapping[str, int]] = lambda: dict.fromkeys(REASONS, 0)
+    tunnels: Callable[[], tuple[int, int]] = lambda: (0, 0)
     loaded: Callable[[], Loaded] = Loaded
 
 
@@ -80,7 +81,7 @@ def build_admin(config: Config, controller: Controller, around: Surroundings) ->
     guard = _Guard(AddressBook(config.admin), Doorkeeper(config.admin.tokens), around.clock)
     api = _Api(config, controller, around, started_s=around.clock.monotonic())
     app = web.Application(middlewares=[_problems, guard.check], client_max_size=inputs.MAX_BODY_BYTES)
-    app.on_response_prepare.append(_secure)
+    app.on_response_prepare.append(secure)
     app.add_routes(api.routes())
     app[_FOLLOWERS] = (guard, api)
     return app
@@ -117,19 +118,16 @@ class _Api:
         self._config = config
 
     def routes(self) -> list[web.RouteDef]:
-        """Every path of the API and its handler."""
-        verbs = "|".join(Verb)
+        """Every operation, and its handler."""
         return [
-            web.get("/healthz", self.healthz),
-            web.get("/readyz", self.readyz),
-            web.get("/api/v1/status", self.status),
-            web.get("/api/v1/rollouts", self.rollouts),
-            web.get("/api/v1/rollouts/{name}", self.rollout),
-            web.post(f"/api/v1/rollouts/{{name}}/{{verb:{verbs}}}", self.command),
-            web.get("/api/v1/events", self.events),
-            web.get("/api/v1/explain", self.explain),
-            web.get("/api/v1/config", self.config),
+            _ROUTES[operation.method](operation.path, self._handler(operation)) for operation in OPERATIONS
         ]
+
+    def _handler(self, operation: Operation) -> Handler:
+        if operation.verb is not None:
+            return partial(self.command, verb=operation.verb)
+        handler: Handler = getattr(self, operation.handler)
+        return handler
 
     async def healthz(self, request: web.Request) -> web.Response:
         """The process answers; nothing else is claimed."""
@@ -159,6 +157,8 @@ class _Api:
                 "workers": self._around.workers(),
                 "config": views.loaded_view(loaded.at, loaded.error),
                 "store": {"waiting": self._controller.waiting},
+                "refused": dict(self._around.refused()),
+                "tunnels": dict(zip(("v1", "v2"), self._around.tunnels(), strict=True)),
                 "rollouts": self._rollouts(),
             }
         )
@@ -173,15 +173,15 @@ class _Api:
         inputs.refuse_query(request.query.items())
         return _json(views.rollout_view(self._controller.report(request.match_info["name"])))
 
-    async def command(self, request: web.Request) -> web.Response:
+    async def command(self, request: web.Request, *, verb: Verb) -> web.Response:
         """Carry a verb out, and answer with the rollout as it is then, and whether it is stored."""
         inputs.refuse_query(request.query.items())
         name = self._controller.report(request.match_info["name"]).state.name
         command = inputs.read_command(
             await _body(request),
-            request.content_type,
+            request.content_type if "Content-Type" in request.headers else "",
             rollout=name,
-            verb=Verb(request.match_info["verb"]),
+            verb=verb,
             actor=request[_IDENTITY].name,
         )
         state = await self._controller.command(command)
@@ -209,6 +209,11 @@ class _Api:
         inputs.refuse_query(request.query.items())
         return _json(redacted(self._config))
 
+    async def openapi(self, request: web.Request) -> web.Response:
+        """What can be asked, for machines."""
+        inputs.refuse_query(request.query.items())
+        return web.Response(body=_DOCUMENT, content_type="application/json")
+
     def _rollouts(self) -> list[views.JsonObject]:
         return [views.rollout_view(report) for report in self._controller.reports()]
 
@@ -229,8 +234,11 @@ class _Guard:
     @web.middleware
     async def check(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Address, origin, identity, role, in this order; then the route."""
-        if request.path not in PROBES:
+        known = request.path not in PROBES
+        if known:
             self._admit(request)
+        if isinstance(request.protocol, Caller):
+            request.protocol.visit.asks(known=known)
         return await handler(request)
 
     def _admit(self, request: web.Request) -> None:
@@ -253,10 +261,6 @@ async def _problems(request: web.Request, handler: Handler) -> web.StreamRespons
     except Exception as error:
         log.exception("the admin API failed on %r %r", request.method, request.path)
         return problem_response(problem_of(error), request.rel_url.raw_path)
-
-
-async def _secure(request: web.Request, response: web.StreamResponse) -> None:
-    response.headers.update(_SECURITY_HEADERS)
 
 
 async def _body(request: web.Request) -> bytes:

@@ -8,14 +8,15 @@ or log a token.
 from __future__ import annotations
 
 import hmac
-import ipaddress
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from proxy.admin.failures import FailureLog, Welcome, literal, neighbourhood
 from proxy.admin.problems import RefusedError
-from proxy.config.fields import split_host_port
+from proxy.config.fields import socket_path, split_host_port
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,15 +42,18 @@ class Identity:
 class Doorkeeper:
     """Turns an Authorization field into an identity, or into a refusal.
 
-    Failures are limited per peer and window. Beyond the limit they are answered 429; a peer that tried too
-    many *different* tokens is guessing, and is refused for the rest of the window even with the right one.
-    One wrong token repeated is a script with an old secret: it must not lock the operator beside it out of a
-    rollback.
+    Failures are limited per peer. Beyond the limit they are answered 429; a peer that tried too many
+    *different* tokens is guessing, and is refused until its bucket has filled a little.
+
+    Nobody else's failures may stand between an operator and a rollback. One wrong token repeated is a script
+    with an old secret, and no guessing. A token that was good from a peer before stays good there, whoever
+    guesses from the same address meanwhile.
     """
 
     def __init__(self, tokens: Sequence[AdminToken], *, limit: int = 10, window_s: float = 60.0) -> None:
         self._tokens = tuple(tokens)
         self._failures = FailureLog(limit, window_s)
+        self._welcome = Welcome()
 
     def __repr__(self) -> str:
         return f"<Doorkeeper {len(self._tokens)} tokens, {self._failures!r}>"
@@ -65,11 +69,14 @@ class Doorkeeper:
         """
         if not self._tokens:
             return Identity(LOCAL, operator=True)
-        if self._failures.guessing(peer, now):
-            raise self._too_many(peer, now)
+        peer = neighbourhood(peer)
         digest = _digest(authorization)
         token = self._match(digest)
+        known = token is not None and self._welcome.knows(peer, token.sha256)
+        if not known and self._failures.guessing(peer, now):
+            raise self._too_many(peer, now)
         if token is not None:
+            self._welcome.remember(peer, token.sha256)
             return Identity(token.name, operator=token.role == "operator")
         if self._failures.note(peer, digest, now):
             raise self._too_many(peer, now)
@@ -87,7 +94,7 @@ class Doorkeeper:
         return found
 
     def _too_many(self, peer: str, now: float) -> RefusedError:
-        wait_s = int(self._failures.remaining_s(peer, now)) + 1
+        wait_s = max(1, math.ceil(self._failures.wait_s(peer, now)))
         return RefusedError(
             429, "too many failed attempts from this address", headers={"Retry-After": str(wait_s)}
         )
@@ -113,8 +120,10 @@ class AddressBook:
     """
 
     def __init__(self, admin: Admin) -> None:
-        bound, _ = split_host_port(admin.address.lower())
-        address = _literal(bound)
+        bound = "localhost"  # what clients of a UNIX socket say
+        if socket_path(admin.address) is None:
+            bound, _ = split_host_port(admin.address.lower())
+        address = literal(bound)
         self._any_literal = address is not None and address.is_unspecified
         self._names = frozenset({"localhost", bound, *admin.hosts})
 
@@ -124,7 +133,7 @@ class AddressBook:
     def check_host(self, host: str) -> None:
         """Raises `RefusedError` 403 unless the Host field names us."""
         name = _host_name(host)
-        if name not in self._names and not self._matches(name) and not self._accepts_literal(name):
+        if name not in self._names and not self._matches(name) and not self._acceptsliteral(name):
             raise RefusedError(403, "the Host field names none of the admin's addresses")
 
     def check_origin(self, headers: Mapping[str, str], host: str) -> None:
@@ -140,58 +149,9 @@ class AddressBook:
     def _matches(self, name: str) -> bool:
         return any(pattern.startswith("*.") and name.endswith(pattern[1:]) for pattern in self._names)
 
-    def _accepts_literal(self, name: str) -> bool:
-        address = _literal(name)
+    def _acceptsliteral(self, name: str) -> bool:
+        address = literal(name)
         return address is not None and (self._any_literal or address.is_loopback)
-
-
-@dataclass(slots=True)
-class _Failures:
-    since: float
-    count: int = 0
-    tried: set[str] = field(default_factory=set)
-
-
-class FailureLog:
-    """Failed attempts per peer in fixed windows; the number of peers that are remembered is bounded."""
-
-    def __init__(self, limit: int, window_s: float, max_peers: int = 1024) -> None:
-        self._limit = limit
-        self._window_s = window_s
-        self._max_peers = max_peers
-        self._peers: dict[str, _Failures] = {}
-
-    def __repr__(self) -> str:
-        return f"<FailureLog {len(self._peers)} peers>"
-
-    def guessing(self, peer: str, now: float) -> bool:
-        """Whether the peer has tried as many different tokens as it may."""
-        failures = self._current(peer, now)
-        return failures is not None and len(failures.tried) >= self._limit
-
-    def note(self, peer: str, digest: str | None, now: float) -> bool:
-        """Count a failure; True once the peer has failed more often than it may."""
-        failures = self._current(peer, now)
-        if failures is None:
-            if len(self._peers) >= self._max_peers:
-                del self._peers[next(iter(self._peers))]  # the oldest: entries stand in order of their window
-            failures = self._peers[peer] = _Failures(now)
-        failures.count += 1
-        if digest is not None:
-            failures.tried.add(digest)
-        return failures.count > self._limit
-
-    def remaining_s(self, peer: str, now: float) -> float:
-        """Seconds until the peer's window ends, 0 without one."""
-        failures = self._current(peer, now)
-        return 0.0 if failures is None else failures.since + self._window_s - now
-
-    def _current(self, peer: str, now: float) -> _Failures | None:
-        failures = self._peers.get(peer)
-        if failures is not None and now - failures.since >= self._window_s:
-            del self._peers[peer]
-            return None
-        return failures
 
 
 def _digest(authorization: Sequence[str]) -> str | None:
@@ -220,10 +180,3 @@ def _with_port(origin: str) -> str:
     """An origin's authority with its scheme's port, which Host may carry and Origin does not."""
     scheme = origin.lower().partition("://")[0]
     return _authority(origin) + _SCHEME_PORTS.get(scheme, "")
-
-
-def _literal(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        return ipaddress.ip_address(name)
-    except ValueError:
-        return None

@@ -7,10 +7,10 @@ JSON that cannot be read is 400, JSON that says something impossible is 422; all
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from proxy.admin.problems import RefusedError
 from proxy.config.units import Percentage, weight_of
@@ -30,6 +30,7 @@ _TAKES: dict[Verb, frozenset[str]] = {
     Verb.PROMOTE: frozenset({"full"}),
 }
 _ALL_TAKE = frozenset({"reason", "revision"})
+_PERCENTAGE = TypeAdapter(Percentage).json_schema()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +54,12 @@ class ExplainQuery:
 
 
 def read_command(raw: bytes, content_type: str, *, rollout: str, verb: Verb, actor: str) -> Command:
-    """The command in a POST body. An empty body is an empty object. Raises `RefusedError` 400, 415 or 422."""
-    fields = _json_object(raw, content_type) if raw.strip() else {}
+    """The command in a POST body. An empty body of no type (""), or of JSON, is an empty object. Raises
+    `RefusedError` 400, 415 or 422.
+
+    A body of another type is refused even if it is empty: a form on somebody's page is all that sends one.
+    """
+    fields = _json_object(raw, content_type) if raw.strip() or content_type else {}
     body = _validated(fields)
     problems = [
         (name, f"does not go with {verb}")
@@ -73,6 +78,18 @@ def read_command(raw: bytes, content_type: str, *, rollout: str, verb: Verb, act
         full=body.full,
         revision=body.revision,
     )
+
+
+def body_schema(verb: Verb) -> dict[str, Any]:
+    """What `read_command` takes for a verb, as JSON Schema."""
+    schema = _Body.model_json_schema()
+    takes = _TAKES.get(verb, frozenset()) | _ALL_TAKE
+    schema["title"] = verb.capitalize()
+    schema["properties"] = {name: value for name, value in schema["properties"].items() if name in takes}
+    if verb is Verb.SET:
+        schema["required"] = ["percentage"]
+        schema["properties"]["percentage"] = _PERCENTAGE
+    return schema
 
 
 def read_event_query(query: Iterable[tuple[str, str]]) -> EventQuery:
@@ -125,6 +142,8 @@ def _json_object(raw: bytes, content_type: str) -> dict[str, object]:
         raise RefusedError(
             415, "a command's body is application/json", headers={"Accept": "application/json"}
         )
+    if not raw.strip():
+        return {}
     try:
         fields = orjson.loads(raw)
     except orjson.JSONDecodeError as error:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         Explanation,
         GuardReading,
         Judgment,
-        LatencySummary,
+        Latencies,
         PathSummary,
         RolloutReport,
         RolloutState,
@@ -204,7 +204,7 @@ def _path_view(path: PathSummary) -> JsonObject:
     }
 
 
-def _latency_view(latency: LatencySummary) -> JsonObject:
+def _latency_view(latency: Latencies) -> JsonObject:
     return {
         "mean": _ms(latency.mean),
         "p50": _ms(latency.p50),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from contextlib import suppress
 from pathlib import PurePath
 from typing import Annotated, Any, Final, Literal
 
@@ -35,7 +36,12 @@ _HOST_PORT = re.compile(
 )
 _ENDPOINT = re.compile(r"(?P<scheme>https?)://(?P<authority>[^/?#@]+)/?", re.IGNORECASE)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_DNS_PORT = 53
+_NO_TUNNELS = ("h2", "http", "tls")
 _HIDDEN = "***"
+_UNIX = "unix:"
+_LONGEST_NAME = 100
+_LONGEST_SOCKET_PATH = 107  # sun_path of unix(7), with its final NUL
 
 WITH_SECRETS: Final[dict[str, bool]] = {"secrets": True}
 """The context in which a configuration is written out whole: for a process of our own, never for people."""
@@ -56,6 +62,23 @@ def parse_host_port(value: str) -> str:
     return value
 
 
+def parse_admin_address(value: str) -> str:
+    """As `parse_host_port`, or "unix:" and the absolute path of a socket."""
+    path = socket_path(value)
+    if path is None:
+        return parse_host_port(value)
+    if not path.startswith("/") or not path.isprintable() or " " in path or path.endswith("/"):
+        raise ValueError(f'must be "unix:" and an absolute path without spaces, not {shown(value)}')
+    if len(path.encode()) > _LONGEST_SOCKET_PATH:
+        raise ValueError(f"must hold a path of at most {_LONGEST_SOCKET_PATH} bytes, not {shown(value)}")
+    return value
+
+
+def socket_path(address: str) -> str | None:
+    """The path of a UNIX socket's address, None for any other address."""
+    return address.removeprefix(_UNIX) if address.startswith(_UNIX) else None
+
+
 def split_host_port(value: str) -> tuple[str, int]:
     """Host without brackets, and port, of a value that `parse_host_port` has accepted."""
     host, _, port = value.rpartition(":")
@@ -67,6 +90,16 @@ def parse_token(value: str) -> str:
     if not _TOKEN.fullmatch(value):
         raise ValueError(f"must be a name without spaces or separators, not {shown(value)}")
     return value
+
+
+def parse_upgrade_protocol(value: str) -> str:
+    """A protocol of Upgrade (RFC 9110 section 7.8) in lower case: "name", "name/version", or "*" for any."""
+    name, slash, version = value.partition("/")
+    if value != "*" and not (_TOKEN.fullmatch(name) and (not slash or _TOKEN.fullmatch(version))):
+        raise ValueError(f'must be a protocol such as "websocket", or "*", not {shown(value)}')
+    if name.lower().startswith(_NO_TUNNELS):
+        raise ValueError(f"must not be {shown(value)}: HTTP and TLS are for one connection only")
+    return value.lower()
 
 
 def parse_method(value: str) -> str:
@@ -102,6 +135,17 @@ def parse_endpoint(value: object) -> str:
         raise ValueError(f'must be {expected}, such as "http://127.0.0.1:9001", not {shown(value)}')
     scheme, (host, port) = match["scheme"].lower(), parts
     return f"{scheme}://{host.lower()}:{port or _DEFAULT_PORTS[scheme]}"
+
+
+def parse_name_server(value: object) -> str:
+    """ "address" or "address:port" of a name server, an IPv6 address in brackets; always with its port."""
+    parts = _authority(value) if isinstance(value, str) else None
+    if parts is not None and parts[1] != 0:
+        with suppress(ValueError):
+            ipaddress.ip_address(parts[0].strip("[]"))
+            return f"{parts[0]}:{parts[1] or _DNS_PORT}"
+    expected = 'an address with or without a port, such as "10.0.0.53" or "[::1]:5353"'
+    raise ValueError(f"must be {expected}, not {shown(value)}")
 
 
 def parse_host_pattern(value: object) -> str:
@@ -146,6 +190,14 @@ def parse_sha256(value: str) -> str:
     if not _HEX_DIGEST.fullmatch(value.lower()):
         raise ValueError("must be the 64 hexadecimal digits of the token's SHA-256")
     return value.lower()
+
+
+def parse_actor_name(value: str) -> str:
+    """What the audit and the log call somebody: one printable line of at most 100 characters."""
+    if not value.strip() or value != value.strip() or not value.isprintable() or len(value) > _LONGEST_NAME:
+        expected = f"one printable line of at most {_LONGEST_NAME} characters without spaces around it"
+        raise ValueError(f"must be {expected}, not {shown(value)}")
+    return value
 
 
 def takes_duration(metric: Metric) -> bool:
@@ -203,12 +255,16 @@ def _hide(value: Any, info: SerializationInfo) -> Any:
 
 
 HostPort = Annotated[str, AfterValidator(parse_host_port)]
+AdminAddress = Annotated[str, AfterValidator(parse_admin_address)]
+ActorName = Annotated[str, AfterValidator(parse_actor_name)]
 Token = Annotated[str, AfterValidator(parse_token)]
+UpgradeProtocol = Annotated[str, AfterValidator(parse_upgrade_protocol)]
 Method = Annotated[str, AfterValidator(parse_method)]
 RoutePrefix = Annotated[str, AfterValidator(parse_prefix)]
 HostPattern = Annotated[str, BeforeValidator(parse_host_pattern)]
 KeySource = Annotated[str, BeforeValidator(parse_key_source)]
 Endpoint = Annotated[str, BeforeValidator(parse_endpoint)]
+NameServer = Annotated[str, BeforeValidator(parse_name_server)]
 Workers = Annotated[
     int | Literal["auto"],
     BeforeValidator(parse_workers),

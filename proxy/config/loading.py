@@ -15,16 +15,20 @@ from proxy.config.environment import Override, apply_overrides, attributed, rest
 from proxy.config.faults import NOT_TEXT, Problem, faults_of, without
 from proxy.config.rules import problems_of
 from proxy.config.schema import Config
+from proxy.config.tls_files import problems_of_files
 from proxy.errors import ConfigError
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+
+    _Checks = Callable[[Config], list[Problem]]
 
 
 def load(path: str | os.PathLike[str], environ: Mapping[str, str]) -> Config:
     """The configuration of a TOML file with the overrides of `environ`.
 
+    The files of certificates and keys that it names are looked into as well.
     Raises ConfigError with every problem that was found, whatever the file holds, or if it cannot be read.
     """
     try:
@@ -36,14 +40,21 @@ def load(path: str | os.PathLike[str], environ: Mapping[str, str]) -> Config:
         raise ConfigError([("", f"is not UTF-8 text, first in line {line}")], source=str(path)) from None
     except ValueError:
         raise ConfigError([("", "cannot be read: its name holds a NUL")], source=str(path)) from None
-    return parse(text, environ, source=str(path))
+    return _parsed(
+        text, environ, str(path), lambda config: [*problems_of(config), *problems_of_files(config)]
+    )
 
 
 def parse(text: str, environ: Mapping[str, str], *, source: str = "") -> Config:
-    """The configuration of a TOML text with the overrides of `environ`. Raises ConfigError as `load` does."""
+    """The configuration of a TOML text with the overrides of `environ`, of which no file is opened. Raises
+    ConfigError as `load` does."""
+    return _parsed(text, environ, source, problems_of)
+
+
+def _parsed(text: str, environ: Mapping[str, str], source: str, check: _Checks) -> Config:
     document = _read_toml(text, source)
     overrides, problems = apply_overrides(document, environ)
-    config, more = _check(document, overrides)
+    config, more = _check(document, overrides, check)
     if config is None or problems or more:
         raise ConfigError([*problems, *more], source=source)
     return config
@@ -69,19 +80,21 @@ def _syntax_problem(message: str, text: str) -> str:
     return f"{place}: {what}"
 
 
-def _check(document: dict[str, Any], overrides: Sequence[Override]) -> tuple[Config | None, list[Problem]]:
+def _check(
+    document: dict[str, Any], overrides: Sequence[Override], check: _Checks
+) -> tuple[Config | None, list[Problem]]:
     try:
         config = Config.read(document)
     except ValidationError as error:
         faults = faults_of(error, Config)
     else:
-        return config, problems_of(config)
+        return config, check(config)
     not_text = {fault.at for fault in faults if fault.kind == NOT_TEXT}
     bare = [override for override in overrides if override.at in not_text]
     if bare:
         for override in bare:
             restore_text(document, override)
-        return _check(document, overrides)
+        return _check(document, overrides, check)
     partial = Config.read(without(document, faults))
     problems = [problem for fault in faults for problem in attributed(fault, overrides)]
-    return None, [*problems, *problems_of(partial)]
+    return None, [*problems, *check(partial)]

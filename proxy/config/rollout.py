@@ -18,6 +18,7 @@ from proxy.config.fields import (
     RoutePrefix,
     Secret,
     Token,
+    UpgradeProtocol,
     format_limit,
 )
 from proxy.config.table import Table
@@ -91,6 +92,19 @@ class BreakerTable(Table):
     """How long v2 is left alone before it is tried again."""
     probes: PositiveCount = 3
     """Attempts at once while trying, and successes that close it."""
+
+
+class Tunnels(Table):
+    """`[rollouts.tunnels]`: connections that go on in another protocol, such as WebSocket."""
+
+    protocols: tuple[UpgradeProtocol, ...] = ("websocket",)
+    """Protocols that clients may switch to by Upgrade; "*" is any but HTTP and TLS, an empty list none."""
+    idle_timeout_s: PositiveDuration = 600.0
+    """How long a tunnel may stand still in both directions."""
+    on_rollback: Literal["keep", "cut"] = "keep"
+    """What becomes of v2's tunnels whose key goes to v1 again; they are cut after `drain_timeout`."""
+    drain_timeout_s: Duration = 30.0
+    """How long such a tunnel may go on before it is cut."""
 
 
 class JudgeTable(Table):
@@ -233,6 +247,8 @@ class Rollout(Table):
     """When v1 answers in place of v2."""
     breaker: BreakerTable = BreakerTable()
     """When v2 is not even asked."""
+    tunnels: Tunnels = Tunnels()
+    """Connections that go on in another protocol."""
     judge: JudgeTable = JudgeTable()
     """Promotion through the phases."""
     phases: tuple[Phase, ...] = ()

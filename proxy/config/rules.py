@@ -12,8 +12,9 @@ import ipaddress
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
-from proxy.config.fields import split_host_port, takes_rate
+from proxy.config.fields import socket_path, split_host_port, takes_rate
 from proxy.config.table import FaultyAttributeError
+from proxy.config.tls import tls_agrees
 from proxy.config.units import format_duration, shown
 from proxy.model import Action, Metric
 
@@ -35,6 +36,7 @@ _RESERVED_FIELDS = frozenset(
         # who forwarded it
         *("via", "forwarded", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"),
         *("x-forwarded-port", "x-forwarded-prefix", "x-forwarded-server", "x-real-ip"),
+        "x-forwarded-client-cert",
         # what the proxy itself reads or writes
         *("idempotency-key", "x-request-id", "traceparent", "tracestate"),
         *("x-dualpath-path", "x-dualpath-mirror"),
@@ -80,6 +82,8 @@ def _admin_is_guarded(config: Config) -> Iterator[Problem]:
 
 
 def _is_loopback(address: str) -> bool:
+    if socket_path(address) is not None:  # for its owner alone
+        return True
     host, _ = split_host_port(address)
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -215,7 +219,8 @@ def _override_is_guarded(at: str, rollout: Rollout) -> Iterator[Problem]:
 
 def _override_header_is_free(at: str, rollout: Rollout) -> Iterator[Problem]:
     override = rollout.override
-    if override is not None and override.header.lower().replace("_", "-") in _RESERVED_FIELDS:
+    name = "" if override is None else override.header.lower().replace("_", "-")
+    if override is not None and (name in _RESERVED_FIELDS or name.startswith("x-forwarded-")):
         yield f"{at}.override.header", f"must be a field of its own, not {override.header}"
 
 
@@ -280,6 +285,7 @@ _CONFIG_RULES = (
     _listeners_differ,
     _tokens_differ,
     _tokens_are_people,
+    tls_agrees,
     _health_can_fall,
     _names_differ,
     _routes_differ,

@@ -13,9 +13,12 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from proxy.config.fields import (
+    ActorName,
+    AdminAddress,
     Endpoint,
     HostPattern,
     HostPort,
+    NameServer,
     Network,
     RoutePrefix,
     Sha256,
@@ -34,9 +37,20 @@ from proxy.config.rollout import (
     Pins,
     Rollout,
     Route,
+    Tunnels,
 )
 from proxy.config.table import Table
-from proxy.config.units import Count, Duration, Flag, PositiveCount, PositiveDuration, PositiveSize, Ratio
+from proxy.config.tls import Certificate, ClientTls, ServerTls
+from proxy.config.units import (
+    Count,
+    Duration,
+    Flag,
+    PositiveCount,
+    PositiveDuration,
+    PositiveSize,
+    Ratio,
+    Size,
+)
 from proxy.model import Path
 
 __all__ = [
@@ -45,6 +59,8 @@ __all__ = [
     "Backend",
     "Backends",
     "BreakerTable",
+    "Certificate",
+    "ClientTls",
     "Config",
     "Criteria",
     "Ejection",
@@ -59,8 +75,10 @@ __all__ = [
     "Probe",
     "Rollout",
     "Route",
+    "ServerTls",
     "Store",
     "Table",
+    "Tunnels",
 ]
 
 
@@ -93,12 +111,26 @@ class Listen(Table):
     """How long running requests may finish after SIGTERM; "0s" does not wait."""
     backlog: PositiveCount = 1024
     """Connections that the system queues before they are accepted."""
+    max_body_bytes: Size = 0
+    """Largest request body; more is answered 413, and "0B" is no limit."""
+    max_connections: PositiveCount = 20_000
+    """Client connections at once, in all; those beyond are turned away with 503."""
+    max_connections_per_client: Count = 0
+    """Connections at once from one address, in each worker; 0 is no limit."""
+    max_requests_per_connection: Count = 0
+    """Requests on one connection; the last answer closes it, and 0 is no limit."""
+    max_loop_lag_s: Duration = 0.0
+    """While the event loop is this late, new requests are answered 503; "0s" takes them all."""
+    proxy_protocol: Flag = False
+    """Every connection begins with a PROXY header, version 1 or 2, that names the client."""
+    tls: ServerTls | None = None
+    """TLS for clients."""
 
 
 class AdminToken(Table):
     """One bearer token: who holds it, what it may do, and the SHA-256 of the token itself."""
 
-    name: Annotated[str, Field(min_length=1)]
+    name: ActorName
     """Who holds it; stands in the audit as the actor."""
     role: Literal["viewer", "operator"]
     """`viewer` reads, `operator` also changes."""
@@ -109,12 +141,14 @@ class AdminToken(Table):
 class Admin(Table):
     """`[admin]`: the control plane's own listener."""
 
-    address: HostPort = "127.0.0.1:9900"
-    """Where the API and the dashboard listen; anything but loopback needs a token."""
+    address: AdminAddress = "127.0.0.1:9900"
+    """Where the API listens; anything but loopback needs a token, but "unix:/path" is for its owner alone."""
     tokens: tuple[AdminToken, ...] = ()
     """Who may use the API; with none, everybody who reaches the address."""
     hosts: tuple[HostPattern, ...] = ()
     """Names beside localhost and its own address that a request's Host field may hold."""
+    tls: ServerTls | None = None
+    """TLS for those who use the API."""
 
 
 class Store(Table):
@@ -176,10 +210,20 @@ class Backend(Table):
     """Idle connections kept per endpoint; 0 opens a new one for every request."""
     keepalive_timeout_s: PositiveDuration = 30.0
     """How long an idle connection is kept; shorter than the backend's own."""
+    max_requests: Count = 0
+    """Most requests at once, in each worker; 0 is no limit."""
+    max_pending: Count = 1024
+    """Requests that wait when there are that many; further ones go to v1, or are answered 503 there."""
+    pending_timeout_s: PositiveDuration = 1.0
+    """How long a request may wait for its turn."""
+    nameservers: tuple[NameServer, ...] = ()
+    """Who is asked for the names in `endpoints`; the system's unless given."""
     health: Probe | None = None
     """Active probe of each endpoint."""
     ejection: Ejection = Ejection()
     """Passive ejection of failing endpoints."""
+    tls: ClientTls | None = None
+    """How https:// endpoints are spoken to; without the table the system's authorities verify them."""
 
 
 class Backends(Table):

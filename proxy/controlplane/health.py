@@ -1,7 +1,7 @@
 """Active probes: ask every endpoint regularly whether it is well, and tell the data plane when that changes.
 
-Owns the probes' rhythm and the counting that keeps one lost packet from taking an endpoint out. Must never
-know what traffic an endpoint gets.
+Owns the probes' rhythm, the counting that keeps one lost packet from taking an endpoint out, and how probes
+connect. Must never know what traffic an endpoint gets.
 """
 
 from __future__ import annotations
@@ -9,16 +9,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import socket
 from typing import TYPE_CHECKING, Self
 
 import aiohttp
+from aiohttp.abc import AbstractResolver
 
+from proxy.config.tls import ClientTls
 from proxy.model import Path
+from proxy.tls import client_context
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
-    from proxy.config.schema import Backends, Probe
+    from aiohttp.abc import ResolveResult
+
+    from proxy.config.schema import Backend, Backends, Probe
     from proxy.ports import Endpoints, Random
 
     Ask = Callable[[str, float], Awaitable[int]]
@@ -28,6 +34,7 @@ log = logging.getLogger("dualpath.health")
 
 _JITTER = 0.2  # of the interval, so that many proxies do not probe at the same moment
 _FIRST_WITHIN_S = 1.0
+_NAME_LIVES_S = 1  # here; c-ares itself knows how long an answer is good for
 
 
 class HealthCount:
@@ -57,7 +64,8 @@ class HealthCount:
 
 
 class Prober:
-    """Probes every endpoint of a backend with a `health` table while it is entered. A 2xx or 3xx is well."""
+    """Probes every endpoint of a backend with a `health` table while it is entered, with the name servers and
+    the TLS of its traffic. A 2xx or 3xx is well."""
 
     def __init__(
         self,
@@ -70,10 +78,10 @@ class Prober:
     ) -> None:
         self._backends = backends
         self._endpoints = endpoints
-        self._ask: Ask = self._get if ask is None else ask
+        self._ask = ask
         self._rng: Random = random.SystemRandom() if rng is None else rng
         self._pause = pause
-        self._session: aiohttp.ClientSession | None = None
+        self._line: dict[Path, Line] = {}
         self._running: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
@@ -81,9 +89,12 @@ class Prober:
         for path in Path:
             backend = self._backends.of(path)
             if backend.health is not None:
+                if self._ask is None:
+                    self._line[path] = Line(backend, f"backends.{path}.tls")
+                ask = self._line[path].ask if self._ask is None else self._ask
                 for url in backend.endpoints:
                     count = HealthCount(backend.health, healthy=known.get((path, url), True))
-                    watching = self._watch(path, url, backend.health, count)
+                    watching = self._watch(path, url, backend.health, count, ask)
                     self._running.append(asyncio.create_task(watching, name=f"probe {url}"))
         return self
 
@@ -92,40 +103,95 @@ class Prober:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
         self._running.clear()
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        for line in self._line.values():
+            await line.close()
+        self._line.clear()
 
-    async def _watch(self, path: Path, url: str, probe: Probe, count: HealthCount) -> None:
+    async def _watch(self, path: Path, url: str, probe: Probe, count: HealthCount, ask: Ask) -> None:
         await self._pause(self._rng.random() * min(probe.interval_s, _FIRST_WITHIN_S))
         while True:
-            problem = await self._problem(url + probe.path, probe.timeout_s)
+            problem = await _problem(ask, url + probe.path, probe.timeout_s)
             if count.count(well=not problem):
                 log.warning("%s %s is %s", path, url, "healthy" if count.healthy else f"unhealthy: {problem}")
                 self._endpoints.set_health(path, url, healthy=count.healthy)
             await self._pause(probe.interval_s * (1 + _JITTER * (self._rng.random() - 0.5)))
 
-    async def _problem(self, url: str, timeout_s: float) -> str:
-        """What is wrong, in words; empty if the endpoint is well."""
-        try:
-            status = await self._ask(url, timeout_s)
-        except TimeoutError:
-            return f"no answer within {timeout_s:g} s"
-        except Exception as error:  # whatever it is, there was no good answer, and probing goes on
-            return str(error) or repr(error)
-        return "" if 200 <= status < 400 else f"status {status}"
-
-    async def _get(self, url: str, timeout_s: float) -> int:
-        if self._session is None:
-            # a new connection for each probe: whether the endpoint still accepts is part of the question
-            connector = aiohttp.TCPConnector(force_close=True, limit=0)
-            self._session = aiohttp.ClientSession(
-                connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
-            )
-        timeout = aiohttp.ClientTimeout(total=timeout_s)
-        headers = {"User-Agent": "dualpath-probe"}
-        async with self._session.get(url, timeout=timeout, headers=headers, allow_redirects=False) as answer:
-            return answer.status
-
     def __repr__(self) -> str:
         return f"Prober({len(self._running)} endpoints)"
+
+
+async def _problem(ask: Ask, url: str, timeout_s: float) -> str:
+    """What is wrong, in words; empty if the endpoint is well."""
+    try:
+        status = await ask(url, timeout_s)
+    except TimeoutError:
+        return f"no answer within {timeout_s:g} s"
+    except Exception as error:  # whatever it is, there was no good answer, and probing goes on
+        return str(error) or repr(error)
+    return "" if 200 <= status < 400 else f"status {status}"
+
+
+class Line:
+    """How one backend is asked. Raises `ConfigError` if a file of its TLS cannot be used."""
+
+    def __init__(self, backend: Backend, at: str) -> None:
+        tls = backend.tls or ClientTls()
+        self._names = Names(backend.nameservers)
+        is_secure = any(url.startswith("https:") for url in backend.endpoints)
+        # A new connection for each probe: whether the endpoint still accepts is part of the question.
+        connector = aiohttp.TCPConnector(
+            force_close=True,
+            limit=0,
+            ssl=client_context(tls, at) if is_secure else True,
+            resolver=self._names,
+            ttl_dns_cache=_NAME_LIVES_S,
+        )
+        self._server_name = tls.server_name
+        self._session = aiohttp.ClientSession(
+            connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
+        )
+
+    async def ask(self, url: str, timeout_s: float) -> int:
+        """Status of the answer to a GET."""
+        async with self._session.get(
+            url,
+            timeout=aiohttp.ClientTimeout(total=timeout_s),
+            headers={"User-Agent": "dualpath-probe"},
+            allow_redirects=False,
+            server_hostname=self._server_name,
+        ) as answer:
+            return answer.status
+
+    async def close(self) -> None:
+        """Ends what is under way."""
+        await self._session.close()
+        await self._names.close()
+
+
+class Names(AbstractResolver):
+    """Names of endpoints, looked up where the traffic looks them up. What was known stays while a lookup
+    fails: the endpoint is not ill because a name server is. Literals are never asked for."""
+
+    def __init__(self, nameservers: Sequence[str]) -> None:
+        self._nameservers = list(nameservers)
+        self._resolver: aiohttp.AsyncResolver | None = None
+        self._known: dict[tuple[str, int, socket.AddressFamily], list[ResolveResult]] = {}
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """The addresses of `host`. Raises OSError if none was ever known."""
+        if self._resolver is None:
+            self._resolver = aiohttp.AsyncResolver(nameservers=self._nameservers or None)
+        asked = (host, port, family)
+        try:
+            self._known[asked] = await self._resolver.resolve(host, port, family)
+        except OSError:
+            if asked not in self._known:
+                raise
+        return self._known[asked]
+
+    async def close(self) -> None:
+        """Looks nothing up any more."""
+        if self._resolver is not None:
+            await self._resolver.close()

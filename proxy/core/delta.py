@@ -74,6 +74,7 @@ class Delta:
     endpoints: tuple[EndpointStatus, ...] = ()
     load: Load = field(default_factory=Load)
     refused: Mapping[str, int] = field(default_factory=dict)  # by reason, see `core.refusals`
+    tunnels: tuple[int, int] = (0, 0)  # open now, on v1 and v2
 
 
 class Sequences:
@@ -119,6 +120,7 @@ def written(delta: Delta) -> Document:
         ],
         "load": [load.connections, load.requests, load.lag_s, load.rss_bytes],
         "refused": dict(delta.refused),
+        "tunnels": list(delta.tunnels),
     }
 
 
@@ -176,6 +178,7 @@ def read(document: object) -> Delta:
             _count(rss_bytes, "load"),
         ),
         refused=_read_refused(table.get("refused", {})),
+        tunnels=_read_tunnels(table.get("tunnels", [0, 0])),
     )
 
 
@@ -185,6 +188,11 @@ def _read_refused(document: object) -> dict[str, int]:
     if len(table) > _MOST_REASONS:
         raise WireError(f"refused: must have at most {_MOST_REASONS} reasons")
     return {_text(reason, "refused"): _count(count, "refused") for reason, count in table.items()}
+
+
+def _read_tunnels(value: object) -> tuple[int, int]:
+    on_v1, on_v2 = _row(value, 2, "tunnels")
+    return _count(on_v1, "tunnels"), _count(on_v2, "tunnels")
 
 
 def _read_rollout(document: object, at: str) -> RolloutDelta:

@@ -2,7 +2,7 @@
 
 Owns the grammar of a field line (RFC 9112 section 5) and the memory of lines that were read before, whose
 name, value and kind need not be found out again. What a kind means is the caller's affair. A line that does
-not fit the grammar to the letter is nobody's here: the parser decides about it.
+not fit the grammar to the letter is none.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+"""RFC 9110 section 5.6.2."""
 _VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 _MAX_LINES: Final = 4096
 _MAX_NAME_BYTES: Final = 64
@@ -25,6 +26,12 @@ _FEW: Final = 256
 _ONE_IN: Final = 8
 _SECRET: Final = frozenset((b"authorization", b"cookie", b"proxy-authorization", b"set-cookie"))
 """Not remembered: they belong to one user, and have no business in memory once their message is gone."""
+
+
+def is_field_line(line: bytes) -> bool:
+    """Whether a line without its CRLF is a field by the grammar."""
+    name, colon, value = line.partition(b":")
+    return bool(colon and TOKEN.fullmatch(name) and _VALUE.fullmatch(value))
 
 
 class Memory(Generic[T]):
@@ -104,7 +111,7 @@ class LineReader:
         self._names: Memory[FieldName] = Memory(_MAX_LINES)
 
     def field(self, name: bytes, value: bytes) -> FieldLine:
-        """The field of a name and a value that a parser has told apart."""
+        """The field of a name and a value that were told apart and checked."""
         known = self._names.seen.get(name)
         if known is None:
             known = self._learn(name)
@@ -122,7 +129,7 @@ class LineReader:
     def _read(self, line: bytes) -> FieldLine | None:
         """The field of a line that was not seen before; None if it is not one by the grammar."""
         name, colon, value = line.partition(b":")
-        if not colon or (name not in self._names.seen and not _TOKEN.fullmatch(name)):
+        if not colon or (name not in self._names.seen and not TOKEN.fullmatch(name)):
             return None
         # Most values are plain text, which the first look tells for a fifth of the second's cost.
         if not value.decode("latin-1").isprintable() and not _VALUE.fullmatch(value):

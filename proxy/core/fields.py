@@ -14,15 +14,16 @@ _NEVER_OPTIONS: Final = frozenset(
     (
         b"host content-length transfer-encoding authorization cookie forwarded via x-forwarded-for "
         b"x-forwarded-proto x-forwarded-host x-request-id traceparent idempotency-key date cache-control "
-        b"content-type content-encoding set-cookie location www-authenticate close keep-alive"
+        b"content-type content-encoding set-cookie location www-authenticate proxy-authorization "
+        b"max-forwards tracestate"
     ).split()
 )
-"""Fields that a Connection header must not make us drop, whoever names them there, and the two options that
-are no fields."""
+"""Fields that a Connection header must not make us drop, whoever names them there."""
 
 
 def connection_options(value: bytes) -> set[bytes]:
-    """The field names, in lower case, that a Connection value lists and that are to be dropped with it."""
+    """The options, in lower case, that a Connection value lists: `close` and others that mean something, and
+    names of fields that are to be dropped with it."""
     return {option.strip(b" \t").lower() for option in value.split(b",")} - _NEVER_OPTIONS - {b""}
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from proxy.core.forwarded import is_sound
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -47,7 +49,8 @@ def forwarded_lines(peer: str, scheme: bytes, host: bytes, believed: Sequence[Fi
     """X-Forwarded-For/-Proto/-Host and Forwarded (RFC 7239 section 4) as lines.
 
     `believed` are the fields of a trusted peer: our element is appended to its lists, and
-    its -Proto, -Host and others are kept. An untrusted peer's fields are not passed in, so they are
+    its -Proto, -Host and others are kept. A Forwarded that is malformed is not: with a quote left open in it,
+    our element would be part of a text. An untrusted peer's fields are not passed in, so they are
     overwritten.
     """
     address = peer.encode("latin-1", "replace") or b"unknown"
@@ -65,6 +68,9 @@ def forwarded_lines(peer: str, scheme: bytes, host: bytes, believed: Sequence[Fi
     original = given.get(b"x-forwarded-host", [host])[-1]
     if original:
         lines.append(b"X-Forwarded-Host: %b\r\n" % original)
-    lines.append(b"Forwarded: %b\r\n" % b", ".join([*given.get(b"forwarded", ()), element]))
+    before = given.get(b"forwarded", [])
+    if not all(map(is_sound, before)):
+        before = []
+    lines.append(b"Forwarded: %b\r\n" % b", ".join([*before, element]))
     lines += [b"%b: %b\r\n" % (field.name, field.value) for field in believed if field.name not in _REWRITTEN]
     return b"".join(lines)

@@ -2,11 +2,12 @@
 and 7.
 
 Owns the checks that make framing unambiguous in both directions. It knows nothing of routing or forwarding;
-the parser (llhttp, strict) has checked the grammar before, this module checks what grammar cannot.
+the grammar of lines was checked before, this module checks what that cannot.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import Final
 
@@ -21,7 +22,7 @@ CONTRADICTORY: Final = -3
 
 _ABSOLUTE = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?#]*)((?:[/?][!\"$-~]*)?)")
 _HOST = re.compile(
-    rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})+)(?::[0-9]{0,5})?"
+    rb"(?:\[([0-9A-Fa-f:.]+)\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})+)(?::([0-9]{0,5}))?"
 )
 
 
@@ -49,8 +50,10 @@ def response_length(
 ) -> int:
     """Body length of a response to a request other than HEAD: bytes, `CHUNKED`, `UNTIL_CLOSE` or
     `CONTRADICTORY`."""
-    if status == 204 or status == 304:
-        return 0
+    if status == 204 or status == 304 or status < 200:
+        # No body whatever is said; but no length that is one, and two framings, are reasons for disbelief.
+        sound = not content_length or (not transfer_encoding and _is_length(content_length))
+        return 0 if sound else CONTRADICTORY
     if transfer_encoding:
         sound = not content_length and minor_version == 1 and _is_chunked(transfer_encoding)
         return CHUNKED if sound else CONTRADICTORY
@@ -61,8 +64,19 @@ def response_length(
 
 def check_host(value: bytes) -> None:
     """Raises `BadRequest` unless `value` is one valid Host (RFC 9112 section 3.2, RFC 3986 section 3.2.2)."""
-    if not _HOST.fullmatch(value):
+    match = _HOST.fullmatch(value)
+    if match is None or int(match[2] or b"0") > 65535 or not _is_literal(match[1]):
         raise BadRequest(400, "invalid Host")
+
+
+def _is_literal(address: bytes | None) -> bool:
+    """Whether what stands in brackets, if there is anything, is an IPv6 address."""
+    if address is not None:
+        try:
+            ipaddress.IPv6Address(address.decode())
+        except ValueError:
+            return False
+    return True
 
 
 def is_origin_form(target: bytes) -> bool:
@@ -94,15 +108,12 @@ def resolve_target(method: bytes, target: bytes) -> tuple[bytes, bytes | None]:
     return (rest if rest.startswith(b"/") else b"/" + rest), authority
 
 
-# The parser leaves white space at the end of a value, which is no part of it (RFC 9112 section 5.1).
-
-
 def _is_chunked(values: list[bytes]) -> bool:
-    return len(values) == 1 and values[0].rstrip(b" \t").lower() == b"chunked"
+    return len(values) == 1 and values[0].lower() == b"chunked"
 
 
 def _is_length(values: list[bytes]) -> bool:
-    return len(values) == 1 and is_number(values[0].rstrip(b" \t"))
+    return len(values) == 1 and is_number(values[0])
 
 
 def is_number(value: bytes) -> bool:

@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING, TypeAlias
 
 from proxy.core.addresses import canonical, is_within, parse_address
+from proxy.core.forwarded import forwarded_nodes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,22 +91,29 @@ def _cookie(fields: list[FieldLine], pattern: re.Pattern[bytes]) -> bytes | None
 # ... the client's address
 
 
-def client_address(peer: str, forwarded_for: Sequence[bytes], trusted: Sequence[IPNetwork]) -> str:
+def client_address(
+    peer: str,
+    forwarded_for: Sequence[bytes],
+    trusted: Sequence[IPNetwork],
+    forwarded: Sequence[bytes] = (),
+) -> str:
     """The address of the client behind the proxies that we trust, in canonical form.
 
-    `forwarded_for` are the X-Forwarded-For lines in order. They are counted from the right, where our own
-    proxies write, for as long as the hop that wrote an entry is trusted; what a client claims further left is
-    never reached. An entry that is no address, or has a zone, stops the walk at the hop before it. Ports are
-    ignored. A `peer` that is no IP address (a UNIX socket's) comes back as it is.
+    `forwarded_for` are the X-Forwarded-For lines in order; where there are none, `forwarded`, those of
+    Forwarded (RFC 7239), tell instead: a proxy that writes the one passes on what clients claim in the other.
+    They are counted from the right, where our own proxies write, for as long as the hop that wrote an entry
+    is trusted; what a client claims further left is never reached. An entry that is no address (`unknown`, an
+    obfuscated name), or has a zone, stops the walk at the hop before it. Ports are ignored. A `peer` that is
+    no IP address (a UNIX socket's) comes back as it is.
     """
-    if not forwarded_for or not trusted:
+    if not trusted or not (forwarded_for or forwarded):
         return canonical(peer)
     address = parse_address(peer)
     if address is None:
         return peer
     if is_within(address, trusted):
-        hops = b",".join(forwarded_for).rsplit(b",", _MAX_HOPS)
-        for hop in reversed(hops[-_MAX_HOPS:]):
+        hops = _hops(forwarded_for) if forwarded_for else forwarded_nodes(forwarded, _MAX_HOPS)
+        for hop in hops:
             behind = None if b"%" in hop else parse_address(_without_port(hop))
             if behind is None:
                 break
@@ -113,6 +121,13 @@ def client_address(peer: str, forwarded_for: Sequence[bytes], trusted: Sequence[
             if not is_within(address, trusted):
                 break
     return str(address)
+
+
+def _hops(forwarded_for: Sequence[bytes]) -> list[bytes]:
+    """The last entries, the last one first."""
+    hops = b",".join(forwarded_for).rsplit(b",", _MAX_HOPS)[-_MAX_HOPS:]
+    hops.reverse()
+    return hops
 
 
 def _without_port(hop: bytes) -> str:

@@ -12,19 +12,21 @@ from typing import TYPE_CHECKING, Final
 from proxy.core.field_line import MAX_LINE_BYTES, LineReader, Memory
 from proxy.core.fields import connection_options, without_options
 from proxy.core.framing import CHUNKED, check_host, is_origin_form, request_length, resolve_target
+from proxy.core.request_line import read_start, start_text
 from proxy.errors import BadRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from proxy.core.field_line import FieldLine
+    from proxy.core.request_line import StartLine
 
 # What is done with a field; one that is not listed passes.
 _HOST: Final = 1
 _CONTENT_LENGTH: Final = 2
 _TRANSFER_ENCODING: Final = 3
 _CONNECTION: Final = 4
-_PROXY_CONNECTION: Final = 5  # no field of any standard; the parser heeds it
+_UPGRADE: Final = 5
 _EXPECT: Final = 6
 _IDEMPOTENCY_KEY: Final = 7
 _REQUEST_ID: Final = 8
@@ -32,8 +34,10 @@ _TRACEPARENT: Final = 9
 _TRACESTATE: Final = 10
 _VIA: Final = 11
 _FORWARDING: Final = 12
-_DROP: Final = 13
-_MAX_FORWARDS: Final = 14
+_MAX_FORWARDS: Final = 13
+_TWIN: Final = 14
+_DROP: Final = 15
+_KEEP_ALIVE: Final = 16  # dropped too; HTTP/1.0 asks for it
 
 _KINDS: Final[dict[bytes, int]] = {
     b"host": _HOST,
@@ -54,10 +58,11 @@ _KINDS: Final[dict[bytes, int]] = {
     b"x-forwarded-prefix": _FORWARDING,
     b"x-forwarded-server": _FORWARDING,
     b"x-real-ip": _FORWARDING,
+    b"x-forwarded-client-cert": _FORWARDING,
     b"max-forwards": _MAX_FORWARDS,
-    b"upgrade": _DROP,
+    b"upgrade": _UPGRADE,
     b"keep-alive": _DROP,
-    b"proxy-connection": _PROXY_CONNECTION,
+    b"proxy-connection": _DROP,
     b"te": _DROP,
     b"trailer": _DROP,
     b"http2-settings": _DROP,
@@ -65,55 +70,47 @@ _KINDS: Final[dict[bytes, int]] = {
     b"x-dualpath-mirror": _DROP,
 }
 
-
-_TWIN: Final = 15
 RESERVED: Final = frozenset(_KINDS)
 """Names of fields that have a meaning for us, in lower case."""
 _TWINS: Final = frozenset(name.replace(b"-", b"_") for name in _KINDS if b"-" in name)
 """Spellings that a CGI-like backend cannot tell from a field of ours: refused."""
+_X_FORWARDED: Final = b"x-forwarded-"
+"""What begins like this says whose a request is (-Ssl, -User, ...): ours to say, or a trusted peer's."""
+_X_FORWARDED_TWIN: Final = b"x_forwarded_"
 
 
 def _kinds(private: Iterable[bytes]) -> Callable[[bytes], int]:
-    kinds = (
-        _KINDS
-        | {b"connection": -_CONNECTION, b"proxy-connection": -_PROXY_CONNECTION}
-        | dict.fromkeys(private, _DROP)
-    )
+    private = tuple(private)
+    kinds = _KINDS | {b"connection": -_CONNECTION} | dict.fromkeys(private, _DROP)
+    twins = _TWINS | {name.replace(b"-", b"_") for name in private}
 
     def kind_of(name: bytes) -> int:
         kind = kinds.get(name, 0)
-        if kind == 0 and b"_" in name and name.replace(b"-", b"_") in _TWINS:
-            return _TWIN
+        if kind == 0 and name.startswith(_X_FORWARDED):
+            return _FORWARDING
+        if kind == 0 and b"_" in name:
+            spelt = name.replace(b"-", b"_")
+            if spelt in twins or spelt.startswith(_X_FORWARDED_TWIN):
+                return _TWIN
         return kind
 
     return kind_of
 
 
 def _refine(kind: int, value: bytes) -> int:
-    return _DROP if value.lower() == b"keep-alive" else kind  # of Connection and its imitation
+    return _KEEP_ALIVE if value.lower() == b"keep-alive" else kind  # of Connection
 
 
 _REQUEST_ID_FORM = re.compile(rb"[A-Za-z0-9\-_.:+/=@]{1,128}")
 _TRACEPARENT_FORM = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _WITH_BODY: Final = frozenset((b"POST", b"PUT", b"PATCH"))
-_METHODS: Final = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"))
-_VERSION: Final = b" HTTP/1.1"
+_PROTOCOL: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+(?:/[!#$%&'*+\-.^_`|~0-9A-Za-z]+)?")
+_NO_TUNNELS: Final = (b"h2", b"http", b"tls")
+"""Protocols that are never switched to on somebody's behalf: they are for one connection only."""
+_SECRETS: Final = frozenset((b"authorization", b"cookie", b"proxy-authorization"))
+_MAX_ROUNDS: Final = 5
+"""How often a request may have passed a proxy of our name: a few may stand in a row, a circle has no end."""
 _MAX_STARTS: Final = 4096
-
-
-class StartLine:
-    """A request line of HTTP/1.1 whose target is in origin form; `text` is what goes on, up to the value of
-    Host."""
-
-    __slots__ = ("method", "target", "text")
-
-    def __init__(self, method: bytes, target: bytes) -> None:
-        self.method = method
-        self.target = target
-        self.text = _start(method, target)
-
-    def __repr__(self) -> str:
-        return f"<StartLine {self.method!r} {self.target!r}>"
 
 
 class RequestHead:
@@ -122,7 +119,8 @@ class RequestHead:
     `keep_alive` is whether the client's connection may stay. `length` is the body's: bytes or `CHUNKED`.
     `lines` are the end-to-end fields, each a line with its CRLF; `forwarding` are Forwarded and
     X-Forwarded-*, kept apart because only a trusted peer's are believed; `keyed` says that there is an
-    Idempotency-Key.
+    Idempotency-Key. `upgrade` is the protocol, in lower case, that the client asks to switch to (RFC 9110
+    section 7.8); if that is not to be, it is set to nothing, and the request goes on without the wish.
 
     Not slotted: most requests use few of these, and a class default costs nothing per request.
     """
@@ -133,12 +131,14 @@ class RequestHead:
     keyed = False
     expects_continue = False
     max_forwards = -1
+    upgrade = b""
     request_id: bytes | None = None
     traceparent: bytes | None = None
     tracestate: bytes | None = None
     via: bytes | None = None
     forwarding: Sequence[FieldLine] = ()
     _options: frozenset[bytes] | None = None
+    _protocol: bytes | None = None  # as the client spells it
 
     def __init__(self, method: bytes, target: bytes, minor_version: int, known_start: bytes = b"") -> None:
         self.method = method
@@ -165,8 +165,13 @@ class RequestHead:
             check_host(self.host)
         if authority is not None:
             self.host = authority  # RFC 9112 section 3.2.2: the absolute form wins over Host
-        if self._options:
-            self.lines = without_options(self.lines, self._options)
+        options = self._options
+        if options:
+            self.lines = without_options(self.lines, options)
+            if self._protocol is not None and b"upgrade" in options:
+                self._ask_to_switch(self._protocol)
+        if self.method == b"TRACE":
+            self._trace()
 
     def _sort(self, fields: list[FieldLine]) -> None:
         lines = self.lines
@@ -182,7 +187,7 @@ class RequestHead:
             elif kind <= _TRANSFER_ENCODING:
                 framing = framing or []
                 framing.append(field)
-            elif kind != _DROP:
+            elif kind < _DROP:
                 self._take(kind, field)
         if hosts != 1 and (hosts or self.minor_version):
             raise BadRequest(400, "exactly one Host is required")  # RFC 9112 section 3.2
@@ -192,13 +197,17 @@ class RequestHead:
                 [field.value for field in framing if field.kind == _TRANSFER_ENCODING],
                 self.minor_version,
             )
+        if self.minor_version == 0 and self.keep_alive:
+            self.keep_alive = _asks_to_stay(fields)
         # Ignored in HTTP/1.0, and without a body there is nothing to wait for (RFC 9110 section 10.1.1).
         self.expects_continue = self.expects_continue and self.minor_version == 1 and self.length != 0
 
     def _take(self, kind: int, field: FieldLine) -> None:
         value = field.value
         if kind == _CONNECTION:
-            self._options = (self._options or frozenset()) | connection_options(value)
+            self._take_options(value)
+        elif kind == _UPGRADE:
+            self._protocol = value if self._protocol is None else b""
         elif kind == _FORWARDING:
             self.forwarding = (*self.forwarding, field)
         elif kind == _EXPECT:
@@ -218,8 +227,14 @@ class RequestHead:
             self.lines.append(field.text)
         elif kind == _MAX_FORWARDS:
             self._take_max_forwards(field)
-        elif kind == _TWIN:
+        else:
             raise BadRequest(400, "a field name with underscores imitates another")
+
+    def _take_options(self, value: bytes) -> None:
+        options = connection_options(value)
+        if b"close" in options:
+            self.keep_alive = False
+        self._options = (self._options or frozenset()) | options
 
     def _take_max_forwards(self, field: FieldLine) -> None:
         # RFC 9110 section 7.6.2: it concerns TRACE and OPTIONS; elsewhere it passes untouched.
@@ -231,20 +246,47 @@ class RequestHead:
         self.max_forwards = int(field.value[:9])
         self.lines.append(b"Max-Forwards: %d\r\n" % max(0, self.max_forwards - 1))
 
+    def _via_before(self, pseudonym: bytes) -> bytes:
+        via = self.via or b""
+        if via.count(pseudonym) >= _MAX_ROUNDS:
+            raise BadRequest(508, "the request goes round in a circle")  # RFC 9110 section 7.6
+        return b"\r\nVia: " + via + b", "
+
+    def _ask_to_switch(self, protocol: bytes) -> None:
+        lower = protocol.lower()
+        if (
+            self.minor_version == 1
+            and self.length == 0
+            and self.method != b"HEAD"
+            and self.method != b"TRACE"
+            and _PROTOCOL.fullmatch(lower)
+            and not lower.startswith(_NO_TUNNELS)
+        ):
+            self.upgrade = lower
+
+    def _trace(self) -> None:
+        """RFC 9110 section 9.3.8: what comes back must not show what the client's page may not see."""
+        if self.length:
+            raise BadRequest(400, "TRACE has no content")
+        self.lines = without_options(self.lines, _SECRETS)
+
     def upstream_parts(self, forwarded: bytes, ids: bytes, pseudonym: bytes) -> list[bytes]:
         """The head for an upstream, to be joined. The last two parts are the path's own line, which is left
         empty, and the empty line.
 
         `forwarded` are the ready forwarding lines for this client (`core.forwarding`), `ids` 32 fresh random
-        hex digits for what the client did not send, `pseudonym` ours in Via.
+        hex digits for what the client did not send, `pseudonym` ours in Via. Raises `BadRequest` (508) for a
+        request that has been here too often.
         """
-        parts = [self._known_start or _start(self.method, self.target), self.host, b"\r\n", *self.lines]
+        parts = [self._known_start or start_text(self.method, self.target), self.host, b"\r\n", *self.lines]
         if self.length > 0 or (self.length == 0 and self.method in _WITH_BODY):
             parts.append(b"Content-Length: %d\r\n" % self.length)
         elif self.length == CHUNKED:
             parts.append(b"Transfer-Encoding: chunked\r\n")
         if self.expects_continue:
             parts.append(b"Expect: 100-continue\r\n")
+        if self.upgrade:
+            parts.append(b"Connection: upgrade\r\nUpgrade: %b\r\n" % (self._protocol or self.upgrade))
         if self.traceparent is None:
             # The parent's id need not be another random number than the trace's.
             parts += (b"traceparent: 00-", ids, b"-", ids[:16], b"-00\r\nX-Request-Id: ")
@@ -254,18 +296,23 @@ class RequestHead:
             parts += (b"traceparent: ", self.traceparent, b"\r\ntracestate: ", self.tracestate)
             parts.append(b"\r\nX-Request-Id: ")
         parts.append(self.request_id or ids)
-        parts.append(b"\r\nVia: " if self.via is None else b"\r\nVia: " + self.via + b", ")
+        parts.append(b"\r\nVia: " if self.via is None else self._via_before(pseudonym))
         parts += (pseudonym, b"\r\n", forwarded, b"", b"\r\n")
         return parts
 
 
-def _start(method: bytes, target: bytes) -> bytes:
-    """A head up to the value of Host."""
-    return b"".join((method, b" ", target, b" HTTP/1.1\r\nHost: "))
+def _asks_to_stay(fields: list[FieldLine]) -> bool:
+    """Whether a client of HTTP/1.0 wants its connection kept (RFC 9112 section 9.3)."""
+    for field in fields:
+        if field.kind == _KEEP_ALIVE:
+            return True
+        if field.kind == _CONNECTION and b"keep-alive" in connection_options(field.value):
+            return True
+    return False
 
 
 class RequestLines:
-    """Reads plain heads, and remembers their lines. `private` are lower-case names of fields that are for us
+    """Reads heads, and remembers their lines. `private` are lower-case names of fields that are for us
     alone and go no further."""
 
     __slots__ = ("_fields", "_starts")
@@ -274,42 +321,32 @@ class RequestLines:
         self._fields = LineReader(_kinds(private), _refine)
         self._starts: Memory[StartLine] = Memory(_MAX_STARTS)
 
-    def field(self, name: bytes, value: bytes) -> FieldLine:
-        """The field of a name and a value that a parser has told apart."""
-        return self._fields.field(name, value)
-
-    def head(self, block: bytes) -> tuple[RequestHead, list[FieldLine]] | None:
+    def head(self, block: bytes) -> tuple[RequestHead, list[FieldLine]]:
         """The head that is written in `block`, without the empty line that ends it, and its fields, not
         checked yet.
 
-        None leaves it to the parser: whatever is not HTTP/1.1 to the letter, and what asks more of the
-        connection than to stay: Transfer-Encoding, Expect, and options of Connection other than keep-alive.
+        Raises `BadRequest` for what is not HTTP/1 to the letter.
         """
-        line, _, rest = block.partition(b"\r\n")
+        line, crlf, rest = block.partition(b"\r\n")
         start = self._starts.seen.get(line)
         if start is None:
-            start = self._read_start(line)
-            if start is None:
-                return None
-        fields = self._fields.read_all(rest)
+            start = self.start(line)
+        fields = self._fields.read_all(rest) if crlf else []
         if fields is None:
-            return None
-        for field in fields:
-            if _TRANSFER_ENCODING <= field.kind <= _EXPECT:
-                return None
-        return RequestHead(start.method, start.target, 1, start.text), fields
+            raise BadRequest(400, "a malformed field line")  # RFC 9112 sections 2.2, 5.1 and 5.2
+        return RequestHead(start.method, start.target, start.minor_version, start.text), fields
 
-    def _read_start(self, line: bytes) -> StartLine | None:
-        method, _, target = line.partition(b" ")
-        if method not in _METHODS or not target.endswith(_VERSION):
-            return None
-        target = target[: -len(_VERSION)]
-        if not is_origin_form(target):
-            return None
-        start = StartLine(method, target)
-        if len(line) <= MAX_LINE_BYTES and b"?" not in line and self._starts.takes():
+    def start(self, line: bytes) -> StartLine:
+        """A request line that was not seen before. Raises `BadRequest`."""
+        start = read_start(line)
+        if len(line) <= MAX_LINE_BYTES and not _may_hold_secrets(start, line) and self._starts.takes():
             self._starts.keep(line, start)
         return start
 
     def __repr__(self) -> str:
         return f"<RequestLines {len(self._starts.seen)} start lines, {self._fields!r}>"
+
+
+def _may_hold_secrets(start: StartLine, line: bytes) -> bool:
+    """Whether it has a query, or perhaps user information, which have no business in memory."""
+    return b"?" in line or (not start.text and b"@" in line)

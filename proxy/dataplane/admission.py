@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from proxy.core.forwarding import forwarded_lines
 from proxy.core.keys import client_address
 from proxy.dataplane.exchange import Exchange
-from proxy.dataplane.routes import overridden_path
+from proxy.dataplane.routes import UNROUTED_TUNNELS, overridden_path
 from proxy.errors import BadRequest
 
 if TYPE_CHECKING:
@@ -36,13 +36,19 @@ def admit(
         raise BadRequest(431, "request head over the limit")
     known_host, forwarded = downstream.forwarding_cache
     head.check(fields, known_host)
+    if head.length > listen.max_body_bytes:
+        raise BadRequest(413, "request body over the limit")
     if head.host != known_host or not forwarded or head.forwarding:
         believed = head.forwarding if downstream.trusted else ()
-        forwarded = forwarded_lines(downstream.peer, b"http", head.host, believed)
+        forwarded = forwarded_lines(downstream.peer, downstream.scheme, head.host, believed)
+        if downstream.client_cert:
+            forwarded += b"X-Forwarded-Client-Cert: %b\r\n" % downstream.client_cert
         if not believed:
             downstream.forwarding_cache = (head.host, forwarded)
     routes = context.routes
     rollout = routes.only or routes.match(head.host, head.target, head.method)
+    if head.upgrade and not (UNROUTED_TUNNELS if rollout is None else rollout.tunnels).allows(head.upgrade):
+        head.upgrade = b""  # ignored, as RFC 9110 section 7.8 lets us
     parts = head.upstream_parts(forwarded, context.identifiers.next(), context.via)
     exchange = Exchange(context, downstream, head, parts, rollout)
     exchange.keep_alive = head.keep_alive
@@ -68,6 +74,7 @@ def _assign(
             if path is not None:
                 exchange.assigned = path
                 exchange.overridden = True
+                exchange.by_header = True
                 return
     keys = rollout.keys
     key = keys.read(fields, _client_ip(context, downstream, head) if keys.needs_client_ip else "")
@@ -77,6 +84,8 @@ def _assign(
             rollout.issue_cookie.encode(),
             key,
         )
+    if head.upgrade:
+        exchange.key = key
     split = rollout.split
     exchange.assigned = split.decide(key)
     if split.pins:
@@ -87,7 +96,8 @@ def _client_ip(context: Context, downstream: Downstream, head: RequestHead) -> s
     if not downstream.trusted:
         return downstream.peer
     lines = [field.value for field in head.forwarding if field.name == b"x-forwarded-for"]
-    return client_address(downstream.peer, lines, context.listen.trusted_proxies)
+    forwarded = [field.value for field in head.forwarding if field.name == b"forwarded"]
+    return client_address(downstream.peer, lines, context.listen.trusted_proxies, forwarded)
 
 
 def _head_size(target: bytes, fields: list[FieldLine]) -> int:

@@ -7,8 +7,11 @@ from typing import Final
 
 import orjson
 
+RETRY_SOON: Final = b"Retry-After: 1\r\n"
+CLOSE: Final = b"Connection: close\r\n"
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
+_RETRY: Final = b"Retry-After: 1\r\n"
 _REASONS: Final = {int(status): status.phrase for status in HTTPStatus}
 _STATUS_LINES: Final = {
     status: b"HTTP/1.1 %d %b\r\n" % (status, phrase.encode()) for status, phrase in _REASONS.items()
@@ -33,6 +36,12 @@ def problem(status: int, detail: str, *, date: bytes, extra: bytes = b"", bodile
         extra,
     )
     return head if bodiless else head + body
+
+
+def overloaded(what: str, *, date: bytes, stays: bool, bodiless: bool = False) -> bytes:
+    """There are too many of `what`. A short time later there may be fewer (RFC 9110 section 10.2.3)."""
+    extra = _RETRY if stays else _RETRY + CLOSE
+    return problem(503, f"too many {what}", date=date, extra=extra, bodiless=bodiless)
 
 
 def empty(status: int, *, date: bytes, extra: bytes = b"") -> bytes:

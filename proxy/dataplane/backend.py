@@ -12,18 +12,24 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from proxy.config.tls import ClientTls
 from proxy.core.balance import Ejector, available_share, choose
 from proxy.dataplane.endpoint import Endpoint
+from proxy.dataplane.resolver import Resolver
+from proxy.dataplane.waiting import Waiting
 from proxy.model import EndpointStatus
+from proxy.tls import client_context
 
 if TYPE_CHECKING:
+    import ssl
+
     from proxy.config.schema import Backend
     from proxy.model import Path
     from proxy.ports import Random
 
 
 class BackendPool:
-    """One path's endpoints."""
+    """One path's endpoints. Making one raises `ConfigError` if a file of its TLS cannot be used."""
 
     __slots__ = (
         "_ejector",
@@ -36,7 +42,9 @@ class BackendPool:
         "idle_timeout_s",
         "path",
         "path_line",
+        "resolver",
         "response_timeout_s",
+        "waiting",
     )
 
     def __init__(self, path: Path, settings: Backend, random: Random) -> None:
@@ -45,7 +53,12 @@ class BackendPool:
         self.connect_timeout_s = settings.connect_timeout_s
         self.response_timeout_s = settings.response_timeout_s
         self.idle_timeout_s = settings.idle_timeout_s
-        self.endpoints = [Endpoint(index, url, settings) for index, url in enumerate(settings.endpoints)]
+        self.resolver = Resolver(settings.nameservers)
+        tls = _client_context(path, settings)
+        self.endpoints = [
+            Endpoint(index, url, settings, self.resolver, tls) for index, url in enumerate(settings.endpoints)
+        ]
+        self.waiting = Waiting(settings, self.endpoints) if settings.max_requests else None
         self._ejector = Ejector(settings.ejection, len(self.endpoints))
         self._random = random
         self._lone = self.endpoints[0] if len(self.endpoints) == 1 else None
@@ -109,6 +122,24 @@ class BackendPool:
                 endpoint.healthy = healthy
                 self._ready_until = -math.inf
 
+    def renew(self, other: BackendPool) -> None:
+        """A pool with the same settings takes this one's place no longer, but has read the files anew: its
+        TLS is good for the connections to come."""
+        for endpoint, renewed in zip(self.endpoints, other.endpoints, strict=True):
+            endpoint.tls = renewed.tls
+
+    def close(self) -> None:
+        """Ends every connection."""
+        for endpoint in self.endpoints:
+            endpoint.close()
+        self.resolver.close()
+
     def health(self, now: float) -> float:
         """Share of the endpoints that may take traffic, 0..1."""
         return available_share(self.statuses(now))
+
+
+def _client_context(path: Path, settings: Backend) -> ssl.SSLContext | None:
+    if not any(url.startswith("https:") for url in settings.endpoints):
+        return None
+    return client_context(settings.tls or ClientTls(), f"backends.{path}.tls")

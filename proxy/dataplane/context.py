@@ -8,14 +8,17 @@ exchanges stay with the one that they began under.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+import math
+from dataclasses import dataclass, fields, replace
 from email.utils import formatdate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from proxy.core.addresses import is_within, parse_address
 from proxy.core.forwarding import Identifiers
+from proxy.core.refusals import CONNECTION_LIMIT, Refusals
 from proxy.core.request_head import RequestLines
 from proxy.dataplane.backend import BackendPool
+from proxy.dataplane.descriptors import room_for
 from proxy.model import Path
 
 if TYPE_CHECKING:
@@ -23,10 +26,14 @@ if TYPE_CHECKING:
 
     from proxy.config.fields import IPNetwork
     from proxy.config.schema import Backend, Config, Listen
+    from proxy.dataplane.arrival import Arrival
     from proxy.dataplane.downstream import Downstream
     from proxy.dataplane.exchange import Exchange
     from proxy.dataplane.routes import Routes
+    from proxy.dataplane.tunnel import Tunnel
     from proxy.ports import Clock, Random, Recorder
+
+_UNLIMITED: Final = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,19 +48,32 @@ class Limits:
     keepalive_timeout_s: float
     body_idle_timeout_s: float
     drain_timeout_s: float
+    max_body_bytes: int
+    max_connections_per_client: int
+    max_requests_per_connection: int
+    max_loop_lag_s: float
+    proxy_protocol: bool
     trusted_proxies: tuple[IPNetwork, ...]
 
     @classmethod
     def of(cls, listen: Listen) -> Limits:
-        """The limits of a `[listen]` table."""
-        return cls(**{field.name: getattr(listen, field.name) for field in fields(cls)})
+        """The limits of a `[listen]` table. What is off there is a limit here that nobody reaches."""
+        limits = cls(**{field.name: getattr(listen, field.name) for field in fields(cls)})
+        return replace(
+            limits,
+            max_body_bytes=limits.max_body_bytes or _UNLIMITED,
+            max_loop_lag_s=limits.max_loop_lag_s or math.inf,
+        )
 
 
 class Context:
     """Shared by every connection; `now` is monotonic seconds, at most one sweep old."""
 
     __slots__ = (
+        "_clients",
+        "_room",
         "active",
+        "arriving",
         "config",
         "connections",
         "date_line",
@@ -66,7 +86,10 @@ class Context:
         "now",
         "random",
         "recorder",
+        "refusals",
         "routes",
+        "shedding",
+        "tunnels",
         "v1",
         "v2",
         "via",
@@ -94,6 +117,12 @@ class Context:
         self.expose_path = config.listen.expose_path
         self.active: set[Exchange] = set()
         self.connections: set[Downstream] = set()
+        self.arriving: set[Arrival] = set()  # no client's yet
+        self._clients: dict[str, int] = {}  # connections by address, where there is a limit
+        self._room = room_for(config.listen.max_connections)
+        self.refusals = Refusals()
+        self.shedding = False  # whether the loop is too late to take new requests
+        self.tunnels: set[Tunnel] = set()  # of every configuration, like the connections
         self.draining = False
         self.via = b"1.1 " + config.listen.server_name.encode()
         self.now = 0.0
@@ -108,13 +137,18 @@ class Context:
         settings are the same. A new pool knows what the probes said of endpoints that it shares."""
         self.identifiers = before.identifiers
         self.connections = before.connections
+        self.arriving = before.arriving
+        self.refusals = before.refusals
+        self.shedding = before.shedding
+        self.tunnels = before.tunnels
         self.draining = before.draining
         was, now = before.config.backends, self.config.backends
-        self.v1 = before.v1 if was.v1 == now.v1 else _informed(self.v1, before.v1, now.v1)
-        self.v2 = before.v2 if was.v2 == now.v2 else _informed(self.v2, before.v2, now.v2)
+        self.v1 = _renewed(before.v1, self.v1) if was.v1 == now.v1 else _informed(self.v1, before.v1, now.v1)
+        self.v2 = _renewed(before.v2, self.v2) if was.v2 == now.v2 else _informed(self.v2, before.v2, now.v2)
         for connection in self.connections:
             connection.trusted = False
             self._recognise(connection)
+            self._count(connection)
             connection.go_over_to(self)
 
     def is_needed_by(self, connections: Iterable[Downstream]) -> bool:
@@ -128,10 +162,48 @@ class Context:
         """Both backends."""
         return self.v1, self.v2
 
-    def arrived(self, connection: Downstream) -> None:
-        """A client has connected; is it one of our own proxies?"""
-        self.connections.add(connection)
+    # ... connections ...
+
+    def has_room(self) -> bool:
+        """Whether one more connection may be there; it is counted as refused if not."""
+        if len(self.connections) + len(self.arriving) < self._room:
+            return True
+        self.refused(CONNECTION_LIMIT)
+        return False
+
+    def arrived(self, connection: Downstream) -> bool:
+        """A client has connected: is it one of our own proxies, and is there room for it? They share a few
+        addresses among all clients, so that no limit per client is for them."""
+        if not self.has_room():
+            return False
         self._recognise(connection)
+        limit = self.listen.max_connections_per_client
+        if limit and not connection.trusted and self._clients.get(connection.peer, 0) >= limit:
+            self.refused(CONNECTION_LIMIT)
+            return False
+        self.connections.add(connection)
+        self._count(connection)
+        return True
+
+    def left(self, connection: Downstream) -> None:
+        """The connection is over; one that was turned away is not known here."""
+        if connection not in self.connections:
+            return
+        self.connections.discard(connection)
+        if self._clients:
+            others = self._clients.get(connection.peer, 0) - 1
+            if others > 0:
+                self._clients[connection.peer] = others
+            else:
+                self._clients.pop(connection.peer, None)
+
+    def _count(self, connection: Downstream) -> None:
+        if self.listen.max_connections_per_client:
+            self._clients[connection.peer] = self._clients.get(connection.peer, 0) + 1
+
+    def refused(self, reason: str) -> None:
+        """Somebody was turned away: `reason` is one of `core.refusals`."""
+        self.refusals.count(reason)
 
     def _recognise(self, connection: Downstream) -> None:
         if self.listen.trusted_proxies:
@@ -142,6 +214,12 @@ class Context:
         """Brings the coarse clock and the Date line up to date (RFC 9110 section 6.6.1)."""
         self.now = self.monotonic()
         self.date_line = b"Date: %b\r\n" % formatdate(self.wall(), usegmt=True).encode()
+
+
+def _renewed(pool: BackendPool, other: BackendPool) -> BackendPool:
+    """The pool itself, with the files of its TLS as they are now."""
+    pool.renew(other)
+    return pool
 
 
 def _informed(pool: BackendPool, before: BackendPool, settings: Backend) -> BackendPool:

@@ -13,7 +13,8 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, cast
 
 from proxy.core.addresses import canonical
-from proxy.dataplane.answers import problem
+from proxy.core.refusals import OVERLOADED, reason_of
+from proxy.dataplane.answers import CLOSE, overloaded, problem
 from proxy.dataplane.request_reader import RequestReader
 from proxy.dataplane.sockets import reset, unsent_bytes
 from proxy.errors import BadRequest
@@ -47,13 +48,16 @@ class Downstream:
         "_queue",
         "_reader",
         "_reading_paused",
+        "_requests_left",
         "_starting",
         "_stash",
         "_stash_at",
         "_unsent_bytes",
+        "client_cert",
         "deadline",
         "forwarding_cache",
         "peer",
+        "scheme",
         "transport",
         "trusted",
         "write_paused",
@@ -72,10 +76,13 @@ class Downstream:
         self._reading_paused = False
         self._mode = _OPEN
         self._linger_left = _LINGER_BYTES
+        self._requests_left = context.listen.max_requests_per_connection or -1  # which never gets to 0
         self.write_paused = False
         self._unsent_bytes = 0  # when last looked at
         self.deadline = math.inf
         self.peer = ""
+        self.scheme = b"http"
+        self.client_cert = b""  # what upstreams are told of it
         self.trusted = False
         self.forwarding_cache: tuple[bytes, bytes] = (b"", b"")
 
@@ -97,10 +104,13 @@ class Downstream:
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
         self.transport.set_write_buffer_limits(high=_WRITE_HIGH)
-        address = transport.get_extra_info("peername")
-        self.peer = canonical(address[0]) if isinstance(address, tuple) else ""
-        self._context.arrived(self)
-        self.deadline = self._context.now + self._context.listen.header_timeout_s
+        if not self.peer:
+            address = transport.get_extra_info("peername")
+            self.peer = canonical(address[0]) if isinstance(address, tuple) else ""
+        if self._context.arrived(self):
+            self.deadline = self._context.now + self._context.listen.header_timeout_s
+        else:
+            self._turn_away()
 
     def data_received(self, data: bytes) -> None:
         if self._mode != _OPEN:
@@ -120,7 +130,7 @@ class Downstream:
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._mode = _CLOSED
-        self._context.connections.discard(self)
+        self._context.left(self)
         self._queue.clear()
         current, self._current = self._current, None
         self._reader.stop()
@@ -174,12 +184,20 @@ class Downstream:
             self._reading_paused = False
             self.transport.resume_reading()
 
+    def take_rest(self) -> bytes:
+        """What has come behind the present request and was not read: it belongs to the protocol that the
+        connection switches to."""
+        rest = b"".join(self._stash)[self._stash_at :]
+        self._stash = []
+        return rest
+
     def exchange_done(self, exchange: Exchange) -> None:
         """The present exchange has written the whole of its answer."""
         self._current = None
         if not exchange.keep_alive:
             self._reader.stop()
-            self._end(linger=not exchange.body.complete)
+            # Who has sent on may send more, and a reset for that could overtake the answer.
+            self._end(linger=not exchange.body.complete or bool(self._stash))
             return
         if self.write_paused:
             self._wait_for_reader()
@@ -192,9 +210,10 @@ class Downstream:
 
     def refuse(self, status: int, detail: str) -> None:
         """Answer the request that is being received, which has had no answer yet, and close."""
+        self._context.refused(reason_of(status))
         self._current = None
         self._reader.stop()
-        self.write(problem(status, detail, date=self._context.date_line, extra=b"Connection: close\r\n"))
+        self.write(problem(status, detail, date=self._context.date_line, extra=CLOSE))
         self._end(linger=True)
 
     def abort(self) -> None:
@@ -234,6 +253,9 @@ class Downstream:
 
     def admitted(self, exchange: Exchange) -> None:
         """A request has come; it waits for its turn."""
+        self._requests_left -= 1
+        if self._requests_left == 0:
+            exchange.keep_alive = False
         self._queue.append(exchange)
 
     def head_begun(self) -> None:
@@ -248,7 +270,11 @@ class Downstream:
         if receiving is not None and receiving is self._current:
             answered = receiving.answered
             receiving.client_gone()
-            self.abort() if answered else self.refuse(error.status, error.detail)
+            if answered:
+                self._context.refused(reason_of(error.status))
+                self.abort()
+            else:
+                self.refuse(error.status, error.detail)
             return
         if receiving is not None:
             self._queue.remove(receiving)
@@ -268,6 +294,9 @@ class Downstream:
                 if isinstance(turn, BadRequest):
                     self.refuse(turn.status, turn.detail)
                     return
+                if self._context.shedding:
+                    self._shed(turn)
+                    continue
                 self._current = turn
                 self.deadline = math.inf
                 self._starting = True
@@ -284,6 +313,22 @@ class Downstream:
             else:
                 self.resume_reading()
                 return
+
+    def _shed(self, exchange: Exchange) -> None:
+        """The loop is late: what is there has to be done first. No path is asked, and none is to blame."""
+        self._context.refused(OVERLOADED)
+        stays = exchange.keep_alive and exchange.body.complete and exchange.head.minor_version == 1
+        bodiless = exchange.head.method == b"HEAD"
+        self.write(overloaded("requests", date=self._context.date_line, stays=stays, bodiless=bodiless))
+        if not stays:
+            self._reader.stop()
+            self._end(linger=not exchange.body.complete)
+
+    def _turn_away(self) -> None:
+        """There are too many connections: nothing of this one is read."""
+        self._mode = _CLOSED
+        self.write(overloaded("connections", date=self._context.date_line, stays=False))
+        self.transport.close()
 
     def _end(self, *, linger: bool) -> None:
         """Closes after the answer; with more of the request on its way, only when that is read (bounded)."""

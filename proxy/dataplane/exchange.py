@@ -1,7 +1,7 @@
 """One request and its answer, over at most two paths: the life of a request from its start to its samples.
 
-Owns the order of attempts, the deadlines, and flow control between the two connections. The decisions (may it
-fall back? how long may it take?) are `core.fallback`'s, the bytes of the answer `relay`'s, the counting
+Owns the order of attempts. The decisions (may it fall back? how long may it take?) are `core.fallback`'s, the
+limits of time `deadlines`', back-pressure is `flow`'s, the bytes of the answer are `relay`'s, the counting is
 `ledger`'s. It is the one mutable object of a request.
 
     queued → connecting → uploading → waiting → streaming → finished
@@ -13,12 +13,12 @@ import asyncio
 import math
 from typing import TYPE_CHECKING, Final
 
-from proxy.core.fallback import FallbackPolicy, attempt_timeout, may_repeat
-from proxy.dataplane import deadlines, ledger, recovery, relay
-from proxy.dataplane.answers import interim
+from proxy.core.fallback import FallbackPolicy, may_repeat
+from proxy.dataplane import deadlines, flow, ledger, recovery, relay, tunnel
+from proxy.dataplane.answers import RETRY_SOON, interim
 from proxy.dataplane.body import NO_BODY, RequestBody
-from proxy.dataplane.sockets import unsent_bytes
-from proxy.dataplane.stages import CONNECTING, FINISHED, QUEUED, STAGES, STREAMING, UPLOADING, WAITING
+from proxy.dataplane.endpoint import OUR_OWN
+from proxy.dataplane.stages import CONNECTING, FINISHED, PENDING, QUEUED, STAGES, STREAMING, UPLOADING
 from proxy.model import ErrorClass, FallbackReason, Path
 
 if TYPE_CHECKING:
@@ -55,6 +55,8 @@ class Exchange:
     overridden = False
     keep_alive = False
     extra_lines = b""  # for the answer: the issued cookie
+    key: bytes | None = None  # of a request that may become a tunnel
+    by_header = False  # whether it is one that an override header sent to its path
     # ... the present attempt ...
     path: Path = _V1
     pool: BackendPool
@@ -71,7 +73,7 @@ class Exchange:
     chunked = False  # the answer's framing towards the client
     fallback: FallbackReason | None = None
     stage = QUEUED
-    _overall = math.inf
+    overall = math.inf
     error: ErrorClass | None = None
     original: tuple[ResponseHead, list[bytes]] | None = None  # v2's answer that a fallback replaces
     retried = False
@@ -79,7 +81,7 @@ class Exchange:
     continued = False
     unsent_bytes = 0  # on the side that takes no more, when last looked at
     _answered_early = False
-    _stalled_at = 0.0
+    stalled_at = 0.0
 
     def __init__(
         self,
@@ -118,7 +120,7 @@ class Exchange:
         context.active.add(self)
         rollout = self.rollout
         if self.body.complete:
-            self._overall = now + (_UNROUTED_TIMEOUT_S if rollout is None else rollout.timeout_s)
+            self.overall = now + (_UNROUTED_TIMEOUT_S if rollout is None else rollout.timeout_s)
         if rollout is not None:
             context.recorder.assigned(rollout.index, self.assigned, overridden=self.overridden)
             if rollout.budget is not None:
@@ -127,9 +129,17 @@ class Exchange:
             relay.recipient_answer(self)
             self._end(failed=False)
         elif rollout is None or self.assigned is _V1:
-            self.attempt(_V1, now)
+            recovery.ask_v1(self, now)
         else:
             recovery.ask_v2(self, rollout, now)
+
+    def admitted(self) -> None:
+        """It has waited for room at its backend, and there is some."""
+        now = self.context.monotonic()
+        if self.path is _V1 or self.rollout is None:
+            self.attempt(_V1, now)
+        else:
+            recovery.send_to_v2(self, self.rollout, now)
 
     # ... one attempt ...
 
@@ -152,7 +162,7 @@ class Exchange:
                 self._send(upstream, now)
                 return
         self.stage = CONNECTING
-        self.deadline = min(now + pool.connect_timeout_s, self._overall)
+        self.deadline = min(now + pool.connect_timeout_s, self.overall)
         self._dialing = asyncio.get_running_loop().create_task(self._dial(endpoint))
 
     async def _dial(self, endpoint: Endpoint) -> None:
@@ -160,6 +170,9 @@ class Exchange:
             upstream = await endpoint.connect()
         except OSError as error:
             self._dialing = None
+            if error.errno in OUR_OWN:
+                recovery.lack_means(self, self.context.monotonic())
+                return
             self.upstream_failed(ErrorClass.CONNECT, f"cannot connect: {error.strerror or error}")
             return
         self._dialing = None
@@ -170,7 +183,7 @@ class Exchange:
         self.sent = True
         body = self.body
         if body.complete:
-            self._await_answer(now)
+            deadlines.await_answer(self, now)
         else:
             self.stage = UPLOADING
             self.extend_upload(now)
@@ -180,22 +193,6 @@ class Exchange:
         if body is not NO_BODY:
             stalled = upstream.write_paused and not body.complete
             self.downstream.pause_reading() if stalled else self.downstream.resume_reading()
-
-    def _await_answer(self, now: float) -> None:
-        self.stage = WAITING
-        response_timeout_s = self.pool.response_timeout_s
-        reserve = self.rollout.reserve if self.rollout is not None and self._could_fall_back() else 0.0
-        self.deadline = attempt_timeout(now, self._overall, response_timeout_s, reserve)
-
-    def _could_fall_back(self) -> bool:
-        policy = self.policy
-        return (
-            self.path is _V2
-            and self.repeatable
-            and self.body.replayable
-            and policy.enabled
-            and ErrorClass.TIMEOUT in policy.errors
-        )
 
     # ... the request's body, told by downstream ...
 
@@ -210,7 +207,7 @@ class Exchange:
         self.continued = True
         if self.stage == UPLOADING:
             self.deadline = self.context.now + self.context.listen.body_idle_timeout_s
-        elif not self._stalled_at:
+        elif not self.stalled_at:
             self.deadline = self.context.now + self.pool.idle_timeout_s
         self.body.push(piece, upstream.send)
 
@@ -221,9 +218,9 @@ class Exchange:
         if self.stage == QUEUED:
             return
         now = self.context.monotonic()
-        self._overall = now + (_UNROUTED_TIMEOUT_S if self.rollout is None else self.rollout.timeout_s)
+        self.overall = now + (_UNROUTED_TIMEOUT_S if self.rollout is None else self.rollout.timeout_s)
         if self.stage == UPLOADING:
-            self._await_answer(now)
+            deadlines.await_answer(self, now)
 
     def extend_upload(self, now: float) -> None:
         """The upload has moved."""
@@ -238,32 +235,19 @@ class Exchange:
 
     def pause_request(self) -> None:
         """The upstream takes no more for now."""
-        if not self.body.complete:
-            if self.upstream is not None:
-                self.unsent_bytes = unsent_bytes(self.upstream.transport)
-            self.downstream.pause_reading()
+        flow.pause_request(self)
 
     def resume_request(self) -> None:
         """The upstream takes more again."""
-        if self.stage == UPLOADING:
-            self.extend_upload(self.context.now)
-        self.downstream.resume_reading()
+        flow.resume_request(self)
 
     def pause_response(self) -> None:
-        """The client takes no more for now; what the upstream waits for it is not its own time."""
-        if self.upstream is not None and self.stage == STREAMING:
-            self.upstream.transport.pause_reading()
-            self._stalled_at = self.context.now
-            self.unsent_bytes = unsent_bytes(self.downstream.transport)
-            self.deadline = self.context.now + self.context.listen.body_idle_timeout_s
+        """The client takes no more for now."""
+        flow.pause_response(self)
 
     def resume_response(self) -> None:
         """The client takes more again."""
-        if self.upstream is not None and self._stalled_at:
-            self.upstream.transport.resume_reading()
-            self.stalled_s += self.context.now - self._stalled_at
-            self._stalled_at = 0.0
-            self.deadline = self.context.now + self.pool.idle_timeout_s
+        flow.resume_response(self)
 
     # ... the answer, told by upstream ...
 
@@ -278,6 +262,11 @@ class Exchange:
             self.extend_upload(self.context.now)
         self.downstream.write(interim(status, lines))
 
+    def switched(self, lines: list[bytes], rest: bytes) -> None:
+        """The 101 that the client asked for: its end-to-end fields with Upgrade and Connection, and what came
+        after it. The upstream has nothing more to do with its connection."""
+        tunnel.switch(self, lines, rest)
+
     def response(self, head: ResponseHead | None, pieces: list[bytes], *, complete: bool) -> None:
         """What one read brought: the final head once, pieces of its body, and whether the answer is whole."""
         first = b""
@@ -288,13 +277,12 @@ class Exchange:
             self._answered_early = not self.body.complete
             first = relay.opening(self, head)
             if head.event_stream:
-                # It lasts as long as its client likes: its length says nothing of the backend's speed.
-                self.head_at = self.context.monotonic()
+                ledger.stream_begun(self, self.context.monotonic())
         self.deadline = self.context.now + self.pool.idle_timeout_s
         relay.write(self, first, pieces, complete=complete)
         if complete:
             self._finish()
-        elif self.downstream.write_paused and not self._stalled_at:
+        elif self.downstream.write_paused and not self.stalled_at:
             self.pause_response()
 
     def _finish(self) -> None:
@@ -303,7 +291,7 @@ class Exchange:
         upstream = self.upstream
         if upstream is not None:
             if (
-                self._stalled_at
+                self.stalled_at
             ):  # the last piece filled the client's buffer: the pool wants no paused connection
                 upstream.transport.resume_reading()
             self.upstream = None
@@ -336,7 +324,7 @@ class Exchange:
         """v1 stands in."""
         self.fallback = reason
         self.retried = self.rerouted = False
-        self.attempt(_V1, now)
+        recovery.ask_v1(self, now)
 
     def drop_answer(self, now: float) -> None:
         """The present answer is an error that another one replaces; its connection may still be of use."""
@@ -357,6 +345,13 @@ class Exchange:
                 relay.own_answer(self, head.status, "both backends failed")
         self._end(failed=True)
 
+    def turn_away(self) -> None:
+        """There is no room anywhere: the client may come again."""
+        self.stage = FINISHED
+        relay.own_answer(self, 503, "too many requests at present", RETRY_SOON)
+        ledger.request_refused(self)
+        self.downstream.exchange_done(self)
+
     # ... the end ...
 
     def expired(self, now: float) -> None:
@@ -370,8 +365,15 @@ class Exchange:
         upstream, self.upstream = self.upstream, None
         if upstream is not None:
             upstream.close()
-        if QUEUED < stage < FINISHED:
-            ledger.attempt_dropped(self, self.context.now)
+        if stage == STREAMING and self.head_at:
+            # So event streams end: the backend has served it, and the client has had what it wanted.
+            ledger.attempt_ended(self, self.context.now, self.error)
+            ledger.request_ended(self, failed=self.error is not None)
+        elif QUEUED < stage < FINISHED:
+            if stage == PENDING:
+                recovery.stop_waiting(self)
+            else:
+                ledger.attempt_dropped(self, self.context.now)
             ledger.request_ended(self, failed=False, aborted=True)
 
     def cancel_dial(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from proxy.core.refusals import OVERLOADED
 from proxy.model import Path
 
 if TYPE_CHECKING:
@@ -19,8 +20,13 @@ _V2: Final = Path.V2
 
 def attempt_ended(exchange: Exchange, now: float, error: ErrorClass | None) -> None:
     """An attempt ended, with `error` if it failed by the upstream's fault."""
+    _leave_endpoint(exchange)
+    attempt_told(exchange, now, error)
+
+
+def attempt_told(exchange: Exchange, now: float, error: ErrorClass | None) -> None:
+    """What an attempt came to is known, while it may go on to load its endpoint: as a tunnel."""
     endpoint = exchange.endpoint
-    endpoint.outstanding -= 1
     if error is None:
         exchange.pool.succeeded(endpoint, now)
     else:
@@ -35,18 +41,39 @@ def attempt_ended(exchange: Exchange, now: float, error: ErrorClass | None) -> N
         rollout.index, path, ends_at - exchange.attempt_at - exchange.stalled_s, error
     )
     if path is _V2:
-        if error is None:
-            rollout.breaker.success(now, exchange.breaker_epoch)
-        else:
+        if error is not None:
             rollout.breaker.failure(now, exchange.breaker_epoch)
+        elif not exchange.head_at:
+            rollout.breaker.success(now, exchange.breaker_epoch)
+
+
+def stream_begun(exchange: Exchange, now: float) -> None:
+    """The head of an event stream has come. It lasts as long as its client likes: its length says nothing of
+    the backend's speed, and the breaker does not wait for its end."""
+    exchange.head_at = now
+    rollout = exchange.rollout
+    if rollout is not None and exchange.path is _V2 and not exchange.overridden and exchange.error is None:
+        rollout.breaker.success(now, exchange.breaker_epoch)
 
 
 def attempt_dropped(exchange: Exchange, now: float) -> None:
     """An attempt ended by nobody's fault: it yields no sample."""
-    exchange.endpoint.outstanding -= 1
+    _leave_endpoint(exchange)
     rollout = exchange.rollout
     if rollout is not None and exchange.path is _V2 and not exchange.overridden:
         rollout.breaker.cancel(now, exchange.breaker_epoch)
+
+
+def tunnel_ended(exchange: Exchange) -> None:
+    """The endpoint is rid of a tunnel, whose attempt was told when it began."""
+    _leave_endpoint(exchange)
+
+
+def _leave_endpoint(exchange: Exchange) -> None:
+    exchange.endpoint.outstanding -= 1
+    waiting = exchange.pool.waiting
+    if waiting is not None:
+        waiting.freed()
 
 
 def request_ended(exchange: Exchange, *, failed: bool, aborted: bool = False) -> None:
@@ -59,6 +86,12 @@ def request_ended(exchange: Exchange, *, failed: bool, aborted: bool = False) ->
     if exchange.fallback is not None and not exchange.overridden:
         recorder.fallback(rollout.index, exchange.fallback, failed=failed)
     recorder.outcome(rollout.index, failed=failed, aborted=aborted)
+
+
+def request_refused(exchange: Exchange) -> None:
+    """There was no room for the request: that says nothing about either version."""
+    exchange.context.active.discard(exchange)
+    exchange.context.refused(OVERLOADED)
 
 
 def fallback_refused(exchange: Exchange, reason: FallbackReason) -> None:

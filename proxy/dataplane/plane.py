@@ -1,7 +1,7 @@
-"""The data plane as a whole: accepts clients, sweeps deadlines, drains.
+"""The data plane as a whole: sweeps deadlines, goes over to another configuration, drains.
 
-Owns the listening sockets and the one timer. A sweep every 25 ms looks at all running exchanges; every half
-second it looks at connections and pools too. There is no timer per request.
+Owns the one timer. A sweep every 25 ms looks at all running exchanges; every half second it looks at
+connections and pools too. There is no timer per request. Who is taken in is the acceptor's affair.
 
 A reload begins a new context. The one before is swept for as long as a request of it runs, then its pools are
 closed, but for those that go on under the new one.
@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import asyncio
 import math
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
+from proxy.dataplane.acceptor import Acceptor
 from proxy.dataplane.context import Context
-from proxy.dataplane.downstream import Downstream
 from proxy.dataplane.routes import Routes
-from proxy.errors import StartError
 from proxy.model import Path
 
 if TYPE_CHECKING:
@@ -46,9 +45,8 @@ class DataPlane:
         self.context = Context(config, Routes(config), recorder, clock, random)
         self._clock = clock
         self._random = random
-        self._listen = config.listen
+        self._acceptor = Acceptor(self.context)
         self._retiring: list[Context] = []
-        self._servers: dict[socket.socket, asyncio.Server] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._sweeps = 0
         self._sweep_due = math.inf
@@ -70,34 +68,31 @@ class DataPlane:
 
     async def listen(self, sock: socket.socket) -> None:
         """Accepts on this socket too. Raises `StartError`."""
-        try:
-            self._servers[sock] = await asyncio.get_running_loop().create_server(
-                lambda: cast("asyncio.Protocol", Downstream(self.context)),
-                sock=sock,
-                backlog=self._listen.backlog,
-            )
-        except OSError as error:
-            raise StartError(f"cannot listen on {self._listen.address}: {error.strerror or error}") from error
+        await self._acceptor.listen(sock)
 
     def unlisten(self, sock: socket.socket) -> None:
         """Accepts no more on this socket, and closes it; what was accepted stays."""
-        self._servers.pop(sock).close()
+        self._acceptor.unlisten(sock)
 
     @property
     def accepting(self) -> bool:
         """Whether new connections are taken."""
-        return bool(self._servers) and not self.context.draining
+        return self._acceptor.listens and not self.context.draining
 
     # ... a reload ...
 
     def replace(self, config: Config, recorder: Recorder) -> None:
         """New settings for every request from now on, also on connections that are there; what is running
-        or queued ends under the old ones, and writes to the old recorder."""
+        or queued ends under the old ones, and writes to the old recorder. Raises `ConfigError` if a file
+        cannot be used, and has then changed nothing."""
         before = self.context
         context = Context(config, Routes(config, before.routes), recorder, self._clock, self._random)
+        tls = self._acceptor.prepared(config)
         context.succeed(before)
         self.context = context
+        self._acceptor.go_over_to(context, tls)
         self._retiring.append(before)
+        self._reconsider_tunnels()
 
     def _retire(self) -> None:
         """Lets go of contexts that no request needs any more, and of the pools that were theirs alone."""
@@ -106,7 +101,7 @@ class DataPlane:
         for context in self._retiring:
             for pool in context.pools:
                 if id(pool) not in kept:
-                    _close(pool)
+                    pool.close()
         self._retiring = needed
 
     # ... the sweep ...
@@ -114,11 +109,15 @@ class DataPlane:
     def _sweep(self) -> None:
         now = self.context.monotonic()
         loop = asyncio.get_running_loop()
-        if now > self._sweep_due + _LATE_S:
+        late_s = now - self._sweep_due
+        if late_s > _LATE_S:
             # What has arrived meanwhile, and nobody has read yet, is in time: hear it first.
             self._sweep_due = math.inf
             self._timer = loop.call_later(0, self._sweep)
+            self._shed_if_late(late_s)
             return
+        if late_s > -math.inf:
+            self._shed_if_late(late_s)
         for context in (self.context, *self._retiring):
             context.now = now
             for exchange in [e for e in context.active if e.deadline <= now]:
@@ -129,6 +128,10 @@ class DataPlane:
         self._sweep_due = now + _SWEEP_S
         self._timer = loop.call_later(_SWEEP_S, self._sweep)
 
+    def _shed_if_late(self, late_s: float) -> None:
+        """A loop that comes round late has more to do than it can: new requests would only wait."""
+        self.context.shedding = late_s > self.context.listen.max_loop_lag_s
+
     def _slow_sweep(self, now: float) -> None:
         for context in (self.context, *self._retiring):
             context.tell_time()
@@ -137,6 +140,10 @@ class DataPlane:
                     endpoint.prune(now)
         for connection in [c for c in self.context.connections if c.deadline <= now]:
             connection.expired()
+        for tunnel in [t for t in self.context.tunnels if t.deadline <= now]:
+            tunnel.expired(now)
+        for arrival in [a for a in self.context.arriving if a.deadline <= now]:
+            arrival.expired()
         if self._retiring:
             self._retire()
 
@@ -146,14 +153,15 @@ class DataPlane:
         """Stops accepting, lets what runs finish, and cuts what is left after `drain_timeout`."""
         context = self.context
         self._announce_the_end()
-        await self._accept_the_rest()
-        for server in self._servers.values():
-            server.close()
+        await self._acceptor.accept_the_rest()
+        self._acceptor.close()
         context.tell_time()
         deadline = context.now + context.listen.drain_timeout_s
         idle_until = min(deadline, context.now + _IDLE_GRACE_S)
-        while context.connections and context.monotonic() < deadline:
+        while (context.connections or context.arriving or context.tunnels) and context.monotonic() < deadline:
             if context.monotonic() >= idle_until:
+                for arrival in list(context.arriving):
+                    arrival.abort()
                 for connection in [c for c in context.connections if c.idle]:
                     connection.transport.close()
             await asyncio.sleep(_DRAIN_POLL_S)
@@ -162,33 +170,23 @@ class DataPlane:
         for context in (self.context, *self._retiring):
             context.draining = True
 
-    async def _accept_the_rest(self) -> None:
-        """Connections that the kernel has made and nobody has accepted would be reset with the listener."""
-        loop = asyncio.get_running_loop()
-        for sock in self._servers:
-            while True:
-                try:
-                    accepted, _ = sock.accept()
-                except OSError:
-                    break
-                await loop.connect_accepted_socket(
-                    lambda: cast("asyncio.Protocol", Downstream(self.context)), accepted
-                )
-
     async def stop(self) -> None:
         """Cuts everything that is still there."""
         self._announce_the_end()
-        for server in self._servers.values():
-            server.close()
+        self._acceptor.close()
         contexts = (self.context, *self._retiring)
         for context in contexts:
             for exchange in list(context.active):
                 exchange.client_gone()
         for connection in list(self.context.connections):
             connection.abort()
+        for arrival in list(self.context.arriving):
+            arrival.abort()
+        for tunnel in list(self.context.tunnels):
+            tunnel.abort()
         for context in contexts:
             for pool in context.pools:
-                _close(pool)
+                pool.close()
         await asyncio.sleep(0)
         if self._timer is not None:
             self._timer.cancel()
@@ -198,6 +196,18 @@ class DataPlane:
     def publish(self, state: RolloutState) -> None:
         """Puts a rollout's weight in force."""
         self.routes.publish(state)
+        self._reconsider_tunnels()
+
+    def tunnels(self) -> tuple[int, int]:
+        """How many are open, on v1 and v2."""
+        tunnels = self.context.tunnels
+        on_v2 = sum(tunnel.path is Path.V2 for tunnel in tunnels)
+        return len(tunnels) - on_v2, on_v2
+
+    def _reconsider_tunnels(self) -> None:
+        now = self.context.monotonic()
+        for tunnel in self.context.tunnels:
+            tunnel.reconsider(self.routes, now)
 
     def explain(
         self, *, key: str | None, host: str, path: str, method: str, rollout: str | None = None
@@ -226,8 +236,3 @@ class DataPlane:
     def breaker(self, rollout: str) -> str:
         """State of a rollout's breaker."""
         return self.routes.breaker(rollout)
-
-
-def _close(pool: BackendPool) -> None:
-    for endpoint in pool.endpoints:
-        endpoint.close()

@@ -1,4 +1,5 @@
-"""When v2 does not serve: another connection, another endpoint, v1, or an honest answer.
+"""Whom a request goes to, and what comes next if that does not serve: waiting, another connection,
+another endpoint, v1, or an honest answer.
 
 Owns the order in which these are tried. Whether a fallback is allowed is `core.fallback`'s decision; carrying
 it out is the exchange's.
@@ -11,19 +12,77 @@ from typing import TYPE_CHECKING, Final
 from proxy.core.breaker import BreakerState
 from proxy.core.fallback import decide_on_error, decide_on_status, is_error_status
 from proxy.dataplane import ledger
+from proxy.dataplane.stages import PENDING
 from proxy.model import ErrorClass, FallbackReason, Path
 
 if TYPE_CHECKING:
     from proxy.core.response_head import ResponseHead
+    from proxy.dataplane.backend import BackendPool
     from proxy.dataplane.exchange import Exchange
     from proxy.dataplane.routes import LiveRollout
     from proxy.dataplane.upstream import Upstream
+    from proxy.dataplane.waiting import Waiting
 
 _CLOSED: Final = BreakerState.CLOSED
 _DEAD_WITHIN_S: Final = 0.1
 
 
+def ask_v1(exchange: Exchange, now: float) -> None:
+    """Sends the request to v1, once there is room."""
+    pool = exchange.context.v1
+    waiting = pool.waiting
+    if waiting is not None and not waiting.has_room:
+        _wait(exchange, pool, waiting, now)
+    else:
+        exchange.attempt(Path.V1, now)
+
+
 def ask_v2(exchange: Exchange, rollout: LiveRollout, now: float) -> None:
+    """Sends the request to v2, once there is room."""
+    pool = exchange.context.v2
+    waiting = pool.waiting
+    if waiting is not None and not waiting.has_room:
+        _wait(exchange, pool, waiting, now)
+    else:
+        send_to_v2(exchange, rollout, now)
+
+
+def _wait(exchange: Exchange, pool: BackendPool, waiting: Waiting, now: float) -> None:
+    exchange.pool = pool
+    exchange.path = pool.path
+    if waiting.join(exchange):
+        exchange.stage = PENDING
+        exchange.deadline = min(now + waiting.timeout_s, exchange.overall)
+    else:
+        find_no_room(exchange, now)
+
+
+def stop_waiting(exchange: Exchange) -> None:
+    """Its time is over, or its client has left."""
+    waiting = exchange.pool.waiting
+    if waiting is not None:
+        waiting.leave(exchange)
+
+
+def find_no_room(exchange: Exchange, now: float) -> None:
+    """Too many wait already, it has waited too long, or we have no means to ask: v1 stands in for v2, and
+    nobody for v1."""
+    if exchange.path is Path.V2:
+        _divert(exchange, FallbackReason.UNAVAILABLE, now)
+    elif exchange.original is not None:
+        exchange.answer(503, "no room")
+    else:
+        exchange.turn_away()
+
+
+def lack_means(exchange: Exchange, now: float) -> None:
+    """No connection can be made because this machine has no file descriptor or port left: no version's fault.
+    A connection of v1's may be free all the same."""
+    ledger.attempt_dropped(exchange, now)
+    find_no_room(exchange, now)
+
+
+def send_to_v2(exchange: Exchange, rollout: LiveRollout, now: float) -> None:
     """Sends the request to v2, unless the breaker or the want of a healthy endpoint says that it is in
     vain."""
     breaker = rollout.breaker

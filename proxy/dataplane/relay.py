@@ -73,10 +73,18 @@ def _unusual_opening(exchange: Exchange, head: ResponseHead) -> bytes:
 def _path_line(exchange: Exchange, head: ResponseHead) -> bytes:
     if not exchange.context.expose_path:
         return b""
-    if exchange.fallback is None:
-        return exchange.pool.path_line
     by_v2 = exchange.original is not None and exchange.original[0] is head
-    return exchange.context.v2.path_line if by_v2 else _FALLBACK_LINE
+    return exchange.context.v2.path_line if by_v2 else _answering_path(exchange)
+
+
+def _answering_path(exchange: Exchange) -> bytes:
+    return exchange.pool.path_line if exchange.fallback is None else _FALLBACK_LINE
+
+
+def switching(exchange: Exchange, lines: list[bytes]) -> bytes:
+    """The head of a 101, with the upstream's own lines. It takes no Date and no framing (RFC 9110 15.2.2)."""
+    ours = b"" if not exchange.context.expose_path else _answering_path(exchange)
+    return status_line(101) + b"".join(lines) + ours + exchange.extra_lines + b"\r\n"
 
 
 def write(exchange: Exchange, first: bytes, pieces: list[bytes], *, complete: bool) -> None:
@@ -112,9 +120,9 @@ def _stays_open(exchange: Exchange) -> bool:
     return exchange.keep_alive
 
 
-def own_answer(exchange: Exchange, status: int, detail: str) -> None:
-    """A problem document of ours."""
-    extra = exchange.extra_lines
+def own_answer(exchange: Exchange, status: int, detail: str, more: bytes = b"") -> None:
+    """A problem document of ours, with `more` whole lines in its head."""
+    extra = exchange.extra_lines + more
     if not _stays_open(exchange):
         extra += b"Connection: close\r\n"
     bodiless = exchange.head.method == b"HEAD"

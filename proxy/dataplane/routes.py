@@ -6,13 +6,15 @@ connection. The control plane reaches it through `ports.RolloutSink` and `ports.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from proxy.config.schema import Tunnels
 from proxy.core.breaker import Breaker
 from proxy.core.fallback import Budget, FallbackPolicy
 from proxy.core.keys import KeyReader
 from proxy.core.override import in_networks, plain, verify
 from proxy.core.routing import RouteTable, Split
+from proxy.core.tunnel_policy import TunnelPolicy
 from proxy.model import Explanation, Path
 
 if TYPE_CHECKING:
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 
     from proxy.config.schema import Config, Override, Rollout
     from proxy.model import RolloutState
+
+UNROUTED_TUNNELS: Final = TunnelPolicy.of(Tunnels())
+"""The tunnels of requests that belong to no rollout."""
 
 
 class LiveRollout:
@@ -40,6 +45,7 @@ class LiveRollout:
         "split",
         "table",
         "timeout_s",
+        "tunnels",
     )
 
     split: Split
@@ -58,6 +64,7 @@ class LiveRollout:
         self.breaker_enabled = rollout.breaker.enabled
         self.timeout_s = rollout.timeout_s
         self.reserve = rollout.fallback.reserve
+        self.tunnels = TunnelPolicy.of(rollout.tunnels)
         self.issue_cookie = rollout.issue_cookie
         self.override = rollout.override
         self.override_header = rollout.override.header.lower().encode() if rollout.override else b""
@@ -112,6 +119,10 @@ class Routes:
             return self.only
         index = self._table.match(bare_host(host), target.partition(b"?")[0], method)
         return self.rollouts[index] if index >= 0 else None
+
+    def named(self, name: str) -> LiveRollout | None:
+        """The rollout of that name, if there still is one."""
+        return self._by_name.get(name)
 
     # ... ports.RolloutSink ...
 

@@ -10,6 +10,7 @@ import fcntl
 import os
 import select
 import socket
+import ssl
 import struct
 import termios
 from typing import TYPE_CHECKING, Final
@@ -49,12 +50,24 @@ def is_quiet(transport: asyncio.BaseTransport) -> bool:
 def left_behind(transport: asyncio.BaseTransport) -> bytes:
     """What the peer sent before the connection broke: a failed write ends a transport without a last look."""
     descriptor = _descriptor(transport)
-    if descriptor < 0:
+    if descriptor < 0 or transport.get_extra_info("ssl_object") is not None:
         return b""
     try:
         return os.read(descriptor, _READ_BYTES)
     except OSError:
         return b""
+
+
+def is_said_to_end(transport: asyncio.BaseTransport) -> bool:
+    """Whether it was the peer that ended the connection. Over TLS anybody on the way can, but not with the
+    closing alert (RFC 9112 section 9.8)."""
+    tls = transport.get_extra_info("ssl_object")
+    if tls is None:
+        return True
+    try:
+        return not tls.read(1)
+    except ssl.SSLError as error:
+        return isinstance(error, ssl.SSLZeroReturnError)
 
 
 def reset(transport: asyncio.WriteTransport) -> None:

@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import Final
 
 QUEUED: Final = 0
-CONNECTING: Final = 1
-UPLOADING: Final = 2
-WAITING: Final = 3
-STREAMING: Final = 4
-FINISHED: Final = 5
-STAGES: Final = ("queued", "connecting", "uploading", "waiting", "streaming", "finished")
+PENDING: Final = 1  # for room at its backend
+CONNECTING: Final = 2
+UPLOADING: Final = 3
+WAITING: Final = 4
+STREAMING: Final = 5
+FINISHED: Final = 6
+STAGES: Final = ("queued", "pending", "connecting", "uploading", "waiting", "streaming", "finished")

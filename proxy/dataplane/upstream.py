@@ -1,19 +1,19 @@
-"""One connection to an endpoint: writes requests, parses what comes back, trusts none of it.
+"""One connection to an endpoint: writes requests, reads what comes back, trusts none of it.
 
-Owns the check that one answer is exactly one answer. A head that comes whole and plain is read at once
-(`core.response_head`); all else goes through the parser (llhttp). It tells its exchange in one call per read
-what has arrived, and its endpoint when it is free or gone. It knows nothing of clients and fallback.
+Owns the check that one answer is exactly one answer. Heads are read by `core.response_head` once they are
+whole, chunked bodies by `core.chunked`: where a read ends changes nothing. It tells its exchange in one call
+per read what has arrived, and its endpoint when it is free or gone. It knows nothing of clients and fallback.
 """
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final, cast
 
-import httptools
-
+from proxy.core.chunked import ChunkDecoder, ChunkError
 from proxy.core.framing import CHUNKED, CONTRADICTORY, UNTIL_CLOSE
-from proxy.core.response_head import ResponseFields, read_head
-from proxy.dataplane.sockets import left_behind
+from proxy.core.response_head import read_head
+from proxy.dataplane.sockets import is_said_to_end, left_behind
 from proxy.model import ErrorClass
 
 if TYPE_CHECKING:
@@ -26,9 +26,8 @@ if TYPE_CHECKING:
 MAX_INTERIM: Final = 32
 _DISCARD_BYTES: Final = 64 << 10
 _WRITE_HIGH: Final = 64 << 10
-_MAX_TRAILERS: Final = 100
-_CHUNKED_START: Final = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-"""What the parser is told of a chunked answer whose head was read without it."""
+_VERSION: Final = b"HTTP/1."
+_BARE_LINE_FEED: Final = re.compile(rb"(?<!\r)\n")
 
 
 class Upstream:
@@ -37,22 +36,17 @@ class Upstream:
 
     __slots__ = (
         "_bodiless",
-        "_bypass",
+        "_buffer",
+        "_chunks",
         "_complete",
         "_dirty",
         "_discard_left",
-        "_fields",
         "_head",
-        "_head_bytes",
         "_interim",
-        "_parser",
-        "_pieces",
-        "_received",
-        "_renew",
+        "_left",
         "endpoint",
         "exchange",
         "idle_since",
-        "on_header",
         "transport",
         "uses",
         "write_paused",
@@ -66,16 +60,11 @@ class Upstream:
         self.uses = 0
         self.idle_since = 0.0
         self.write_paused = False
-        self._fields = ResponseFields()
-        self.on_header = self._fields.add  # the parser's callback
-        self._parser = httptools.HttpResponseParser(self)
-        self._renew = False
         self._discard_left = 0
+        self._buffer = b""  # of an unfinished head
         self._head: ResponseHead | None = None
-        self._pieces: list[bytes] = []
-        self._received = 0
-        self._bypass = 0
-        self._head_bytes = 0
+        self._left = 0  # of a body of known length
+        self._chunks: ChunkDecoder | None = None
         self._interim = 0
         self._bodiless = False
         self._complete = False
@@ -93,14 +82,8 @@ class Upstream:
         # A connection comes here fresh or after a clean answer: only what that left behind is reset.
         self.exchange = exchange
         self.uses += 1
-        if self._renew:
-            self._parser = httptools.HttpResponseParser(self)
-            self._renew = False
-        self._fields.clear()
         self._head = None
-        self._pieces = []
-        self._received = 0
-        self._head_bytes = 0
+        self._chunks = None
         self._interim = 0
         self._bodiless = bodiless
         self._complete = False
@@ -122,7 +105,7 @@ class Upstream:
     @property
     def answering(self) -> bool:
         """Whether any byte of the present answer has arrived."""
-        return self._head_bytes > 0 or self._head is not None
+        return self._head is not None or self._interim > 0 or bool(self._buffer)
 
     def detach(self, now: float, *, request_complete: bool) -> None:
         """The exchange needs no more of this connection: back to the pool if it is clean, else closed."""
@@ -161,63 +144,14 @@ class Upstream:
         exchange = self.exchange
         if exchange is None:
             self._unasked(data)
-            return
-        if self._bypass:
-            self._pass_through(exchange, data)
-            return
-        if not self._head_bytes and self._read_at_once(exchange, data):
-            return
-        if self._head is None:
-            self._head_bytes += len(data)
-        had_head = self._head is not None
-        self._deliver(exchange, self._feed(data), had_head=had_head)
-
-    def _read_at_once(self, exchange: Exchange, data: bytes) -> bool:
-        """Takes an answer whose head has come whole and says plainly how long the body is. Else: False."""
-        block, empty, body = data.partition(b"\r\n\r\n")
-        if not empty or len(block) > self.endpoint.max_head_bytes:
-            return False
-        head = read_head(block, bodiless=self._bodiless)
-        if head is None or head.length < CHUNKED:
-            return False
-        self._head_bytes = len(block) + len(empty)
-        self._head = head
-        if head.length == CHUNKED:
-            problem = self._feed(_CHUNKED_START)
-            self._fields.clear()
-            if problem is None and body:
-                problem = self._feed(body)
-            self._deliver(exchange, problem, had_head=False)
-            return True
-        left = head.length - len(body)
-        if left > 0:
-            self._bypass = left
+        elif self._left:
+            self._count(exchange, data)
+        elif self._head is None:
+            self._read_head(exchange, data)
+        elif self._chunks is not None:
+            self._decode(exchange, self._chunks, data)
         else:
-            self._complete = True
-            if left < 0:
-                body = body[: head.length]
-                self._dirty = True
-        exchange.response(head, [body] if body else [], complete=self._complete)
-        return True
-
-    def _deliver(self, exchange: Exchange, problem: str | None, *, had_head: bool) -> None:
-        """Tells the exchange what the parser has made of a read."""
-        head = self._head
-        if head is None:
-            if problem is None and self._head_bytes > self.endpoint.max_head_bytes:
-                problem = "response head over the limit"
-            if problem is not None:
-                exchange.upstream_failed(ErrorClass.INVALID, problem)
-            return
-        pieces = self._pieces
-        if pieces:
-            self._pieces = []
-        if problem is not None and not had_head and not self._complete:
-            exchange.upstream_failed(ErrorClass.INVALID, problem)
-            return
-        exchange.response(None if had_head else head, pieces, complete=self._complete)
-        if problem is not None and not self._complete and self.exchange is exchange:
-            exchange.upstream_failed(ErrorClass.INVALID, problem)
+            exchange.response(None, [data], complete=False)
 
     def eof_received(self) -> None:
         return None
@@ -233,7 +167,8 @@ class Upstream:
         if exchange is None:
             return
         head = self._head
-        if exc is None and head is not None and head.length == UNTIL_CLOSE and not self._complete:
+        until_close = head is not None and head.length == UNTIL_CLOSE and not self._complete
+        if exc is None and until_close and is_said_to_end(self.transport):
             self._complete = True
             exchange.response(None, [], complete=True)
             return
@@ -253,57 +188,117 @@ class Upstream:
         if self.exchange is not None:
             self.exchange.resume_request()
 
-    # ... parsing ...
+    # ... the head of an answer ...
 
-    def _feed(self, data: bytes) -> str | None:
-        """Parses; returns what is wrong with the answer, or None. Trouble after a complete answer is no
-        fault."""
+    def _read_head(self, exchange: Exchange, data: bytes) -> None:
+        """Takes the next heads, of which all but the last are interim, and what follows of a body."""
+        known = len(self._buffer)
+        if known:
+            data = self._buffer + data
+            self._buffer = b""
+        while True:
+            block, empty, data = data.partition(b"\r\n\r\n")
+            if not empty or len(block) > self.endpoint.max_head_bytes:
+                self._keep_for_later(exchange, block, known)
+                return
+            head = read_head(block, bodiless=self._bodiless)
+            if head is None or head.length == CONTRADICTORY:
+                problem = "a malformed head" if head is None else "contradictory framing"
+                exchange.upstream_failed(ErrorClass.INVALID, problem)
+                return
+            if head.status >= 200:
+                break
+            if head.status == 101:
+                self._switch(exchange, head, data)
+                return
+            if self._interim == MAX_INTERIM:
+                exchange.upstream_failed(ErrorClass.INVALID, "too many interim responses")
+                return
+            self._interim += 1
+            exchange.interim(head.status, head.lines)
+            if not data:
+                return
+            known = 0
+        self._head = head
+        if head.length >= 0:
+            self._begin_sized(exchange, head, data)
+        elif head.length == CHUNKED:
+            self._begin_chunked(exchange, head, data)
+        else:
+            exchange.response(head, [data] if data else [], complete=False)
+
+    def _keep_for_later(self, exchange: Exchange, block: bytes, known: int) -> None:
+        """A head that is not whole waits for the rest of it, unless that is of no use; `known` bytes of it
+        were looked at before."""
+        if len(block) > self.endpoint.max_head_bytes:
+            exchange.upstream_failed(ErrorClass.INVALID, "response head over the limit")
+        elif not block.startswith(_VERSION[: len(block)]) or _BARE_LINE_FEED.search(block, known):
+            exchange.upstream_failed(ErrorClass.INVALID, "a malformed head")
+        else:
+            self._buffer = block
+
+    def _switch(self, exchange: Exchange, head: ResponseHead, rest: bytes) -> None:
+        """The upstream speaks another protocol from here on, which only a client that asked can want (RFC
+        9110 section 7.8); the connection is the exchange's from now on."""
+        if not exchange.head.upgrade or head.upgrade.lower() != exchange.head.upgrade:
+            exchange.upstream_failed(ErrorClass.INVALID, "an upgrade that was not asked for")
+            return
+        self._dirty = True
+        switch = b"Connection: upgrade\r\nUpgrade: %b\r\n" % head.upgrade
+        exchange.switched([*head.lines, switch], rest)
+
+    def _begin_sized(self, exchange: Exchange, head: ResponseHead, body: bytes) -> None:
+        left = head.length - len(body)
+        if left > 0:
+            self._left = left
+        else:
+            self._complete = True
+            if left < 0:
+                body = body[: head.length]
+                self._dirty = True  # nothing that follows an answer is a new one (RFC 9112 section 9.2)
+        exchange.response(head, [body] if body else [], complete=self._complete)
+
+    def _begin_chunked(self, exchange: Exchange, head: ResponseHead, data: bytes) -> None:
+        chunks = self._chunks = ChunkDecoder()
+        pieces: list[bytes] = []
+        problem = self._feed(chunks, data, pieces) if data else None
+        if problem is None:
+            exchange.response(head, pieces, complete=self._complete)
+        else:
+            exchange.upstream_failed(ErrorClass.INVALID, problem)
+
+    # ... the rest of its body ...
+
+    def _decode(self, exchange: Exchange, chunks: ChunkDecoder, data: bytes) -> None:
+        pieces: list[bytes] = []
+        problem = self._feed(chunks, data, pieces)
+        exchange.response(None, pieces, complete=self._complete)
+        if problem is not None and self.exchange is exchange:
+            exchange.upstream_failed(ErrorClass.INVALID, problem)
+
+    def _feed(self, chunks: ChunkDecoder, data: bytes, pieces: list[bytes]) -> str | None:
+        """What is wrong with the coding, or None; trailers are dropped (RFC 9110 section 6.5.1)."""
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
+            at = chunks.feed(data, 0, pieces)
+        except ChunkError as error:
             self._dirty = True
-            return "unexpected upgrade"
-        except httptools.HttpParserError as error:
-            self._dirty = True
-            if not self._complete:
-                return str(error)
-        head = self._head
-        if self._interim > MAX_INTERIM:
-            return self._disbelieve("too many interim responses")
-        if head is None:
-            return None
-        if head.length == CONTRADICTORY:
-            return self._disbelieve("contradictory framing")
-        limit = self.endpoint.max_head_bytes
-        if self._head_bytes > limit and sum(map(len, head.lines)) > limit:
-            return self._disbelieve("response head over the limit")
-        if len(self._fields.fields) > _MAX_TRAILERS:
-            self._dirty = True
-            return "trailers over the limit"
-        # A long body of known length needs no parser: count the bytes instead of copying them.
-        if head.length > 0 and not self._complete:
-            left = head.length - self._received
-            if left > 0:
-                self._bypass = left
-                self._renew = True
+            return error.detail
+        if chunks.ended:
+            self._complete = True
+            self._dirty = self._dirty or at < len(data)
         return None
 
-    def _disbelieve(self, problem: str) -> str:
-        """An answer with such a head is none, even if all of it has come in the same read."""
-        self._dirty = True
-        self._complete = False
-        return problem
-
-    def _pass_through(self, exchange: Exchange, data: bytes) -> None:
-        left = self._bypass - len(data)
+    def _count(self, exchange: Exchange, data: bytes) -> None:
+        """A body of known length is passed through."""
+        left = self._left - len(data)
         if left > 0:
-            self._bypass = left
+            self._left = left
             exchange.response(None, [data], complete=False)
             return
         if left < 0:
             data = data[:left]
             self._dirty = True
-        self._bypass = 0
+        self._left = 0
         self._complete = True
         exchange.response(None, [data], complete=True)
 
@@ -314,64 +309,15 @@ class Upstream:
         if self._discard_left <= 0:
             self.close()
             return
-        if self._bypass:
-            self._bypass -= len(data)
-            self._complete = self._bypass == 0
-            self._dirty = self._bypass < 0
-        elif self._feed(data) is not None:
-            self._dirty = True
-        self._pieces = []
+        if self._left:
+            self._dirty = len(data) > self._left
+            self._left = max(0, self._left - len(data))
+            self._complete = self._left == 0
+        elif self._chunks is not None:
+            self._feed(self._chunks, data, [])
         if self._dirty:
             self.close()
         elif self._complete:
             self._discard_left = 0
             self.endpoint.emptying.discard(self)
             self.endpoint.release(self, self.idle_since)
-
-    def on_message_begin(self) -> None:
-        if self._complete:
-            self._dirty = True
-
-    def on_headers_complete(self) -> None:
-        if self._complete:
-            self._dirty = True
-            return
-        if self._head is not None:
-            return  # of `_CHUNKED_START`
-        status = self._parser.get_status_code()
-        version = self._parser.get_http_version()
-        if status < 200:
-            self._interim += 1
-            if status == 101 or status < 100:
-                raise ValueError("no answer to a request that did not ask to switch protocols")
-            return
-        head = self._fields.finish(status, 1 if version == "1.1" else 0, bodiless=self._bodiless)
-        if version != "1.1" and version != "1.0":
-            head.length = CONTRADICTORY
-        self._head = head
-        if self._bodiless:
-            self._complete = True
-            self._dirty = True  # what follows, the parser may take for the beginning of a body
-
-    def on_body(self, piece: bytes) -> None:
-        if self._complete or self._head is None:
-            self._stray_body()
-            return
-        self._received += len(piece)
-        self._pieces.append(piece)
-
-    def _stray_body(self) -> None:
-        self._dirty = True
-        if not self._complete:
-            raise ValueError("an interim response with a body")  # RFC 9112 section 6.3
-
-    def on_message_complete(self) -> None:
-        if self._head is not None:
-            self._complete = True
-            # It may heed what we do not, and then takes no more from this connection.
-            self._renew = self._renew or not self._parser.should_keep_alive()
-            return
-        if self.exchange is not None and self._interim <= MAX_INTERIM:
-            status = self._parser.get_status_code()
-            self.exchange.interim(status, self._fields.finish(status, 1, bodiless=True).lines)
-        self._fields.clear()

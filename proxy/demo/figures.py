@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from proxy.model import Metric
 
 if TYPE_CHECKING:
-    from proxy.model import LatencySummary, RolloutState, Transition
+    from proxy.model import Latencies, RolloutState, Transition
 
 _DURATIONS = frozenset(
     {Metric.LATENCY_P50, Metric.LATENCY_P95, Metric.LATENCY_P99, Metric.LATENCY_DELTA_MEAN}
@@ -31,7 +31,7 @@ def reading(metric: Metric, value: float) -> str:
     return f"{value:.2f}x" if metric is Metric.LATENCY_RATIO_P95 else percent(value)
 
 
-def latencies(latency: LatencySummary) -> str:
+def latencies(latency: Latencies) -> str:
     """Mean, p50 and p95 in one line."""
     return (
         f"mean {milliseconds(latency.mean)}, p50 {milliseconds(latency.p50)}, p95 {milliseconds(latency.p95)}"

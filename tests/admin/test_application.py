@@ -148,6 +148,7 @@ async def test_status_shows_the_instance_and_every_rollout(client: Client, admin
         "workers": 1,
     }
     assert document["store"] == {"waiting": 0}
+    assert document["tunnels"] == {"v1": 0, "v2": 0}
     assert [rollout["name"] for rollout in document["rollouts"]] == ["default"]
 
 
@@ -308,6 +309,14 @@ async def test_a_body_of_another_type_is_a_problem(client: Client, admin: Admin)
     assert admin.controller.commands == []
 
 
+@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded"])
+async def test_what_a_form_can_send_is_refused_even_without_a_body(
+    client: Client, admin: Admin, content_type: str
+) -> None:
+    is_problem(await client.post("/api/v1/rollouts/default/pause", Content_Type=content_type), 415)
+    assert admin.controller.commands == []
+
+
 async def test_a_body_that_is_too_large_is_a_problem(client: Client, admin: Admin) -> None:
     answer = await client.post("/api/v1/rollouts/default/set", {"reason": "x" * 20_000})
     is_problem(answer, 413)
@@ -461,6 +470,8 @@ async def test_every_answer_carries_the_security_headers(client: Client, target:
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["x-frame-options"] == "DENY"
     assert "default-src 'none'" in headers["content-security-policy"]
+    assert "frame-ancestors 'none'" in headers["content-security-policy"]
+    assert headers["referrer-policy"] == "no-referrer"
     assert headers["server"] == "dualpath"
 
 

@@ -51,10 +51,18 @@ def test_a_promotion_may_be_full() -> None:
 @pytest.mark.parametrize("raw", [b"", b"  \r\n", b"{}"])
 @pytest.mark.parametrize("verb", [verb for verb in Verb if verb is not Verb.SET])
 def test_verbs_that_need_nothing_take_an_empty_body(verb: Verb, raw: bytes) -> None:
-    read = read_command(
-        raw, JSON if raw == b"{}" else "text/plain", rollout="default", verb=verb, actor="bob"
-    )
-    assert read == Command("default", verb, "bob")
+    for content_type in (JSON,) if raw == b"{}" else (JSON, ""):
+        read = read_command(raw, content_type, rollout="default", verb=verb, actor="bob")
+        assert read == Command("default", verb, "bob")
+
+
+@pytest.mark.parametrize(
+    "content_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"]
+)
+def test_what_a_form_can_send_is_refused_even_if_it_is_empty(content_type: str) -> None:
+    with pytest.raises(RefusedError) as caught:
+        read_command(b"", content_type, rollout="default", verb=Verb.ROLLBACK, actor="bob")
+    assert caught.value.status == 415
 
 
 @pytest.mark.parametrize("raw", [b"", b"{}", b'{"percentage": null}'])

@@ -50,6 +50,19 @@ def test_a_problem_is_one_plain_line(text: str, problem: tuple[str, str]) -> Non
         ),
         ("[rollouts.fallback]\nreserve = 1\n", ("fallback.reserve", "must be below 1, not 1")),
         ("[rollouts.breaker]\nfailure_rate = 0\n", ("breaker.failure_rate", "must be above 0")),
+        ("[rollouts.tunnels]\nidle_timeout = '0s'\n", ("tunnels.idle_timeout", "must be above 0")),
+        (
+            "[rollouts.tunnels]\nprotocols = ['web socket']\n",
+            ("tunnels.protocols.0", "must be a protocol such as \"websocket\", or \"*\", not 'web socket'"),
+        ),
+        (
+            "[rollouts.tunnels]\nprotocols = ['websocket', 'H2C']\n",
+            ("tunnels.protocols.1", "must not be 'H2C': HTTP and TLS are for one connection only"),
+        ),
+        (
+            "[rollouts.tunnels]\non_rollback = 'drop'\n",
+            ("tunnels.on_rollback", "must be one of 'keep' or 'cut', not 'drop'"),
+        ),
         ("[rollouts.judge]\ntick = '0s'\n", ("judge.tick", "must be above 0")),
         ("[rollouts.breaker]\nwindow = '0ms'\n", ("breaker.window", "must be above 0")),
         ("[rollouts.allow]\nv1 = 'u1'\n", ("allow.v1", "must be a list, not 'u1'")),

@@ -93,6 +93,27 @@ def test_anything_else_is_no_endpoint(value: object) -> None:
         fields.parse_endpoint(value)
 
 
+@pytest.mark.parametrize(
+    ("value", "server"),
+    [
+        ("10.0.0.53", "10.0.0.53:53"),
+        ("127.0.0.1:5353", "127.0.0.1:5353"),
+        ("[::1]", "[::1]:53"),
+        ("[2001:db8::53]:5353", "[2001:db8::53]:5353"),
+    ],
+)
+def test_a_name_server_has_its_port(value: str, server: str) -> None:
+    assert fields.parse_name_server(value) == server
+
+
+@pytest.mark.parametrize(
+    "value", ["", "dns.test", "10.0.0.53:0", "10.0.0.53:99999", "::1", "[::1", "1.2.3", 53]
+)
+def test_anything_else_is_no_name_server(value: object) -> None:
+    with pytest.raises(ValueError, match="must be an address with or without a port"):
+        fields.parse_name_server(value)
+
+
 @given(st.text())
 def test_a_normalised_endpoint_stays_as_it_is(value: str) -> None:
     try:
@@ -107,6 +128,9 @@ def test_a_normalised_endpoint_stays_as_it_is(value: str) -> None:
     [
         (fields.parse_token, "X-User-Id"),
         (fields.parse_method, "M-SEARCH"),
+        (fields.parse_upgrade_protocol, "websocket"),
+        (fields.parse_upgrade_protocol, "irc/6.9"),
+        (fields.parse_upgrade_protocol, "*"),
         (fields.parse_prefix, "/api/v1"),
         (fields.parse_host_pattern, "*.example.com"),
         (fields.parse_host_pattern, "localhost"),
@@ -132,6 +156,8 @@ def test_hosts_and_digests_are_in_lower_case() -> None:
     ("parse", "values", "message"),
     [
         (fields.parse_token, ["", "a b", "a:b", "a/b", "ä"], "must be a name without spaces"),
+        (fields.parse_upgrade_protocol, ["", "a b", "irc/", "/6", "a/b/c"], "must be a protocol such as"),
+        (fields.parse_upgrade_protocol, ["h2c", "HTTP/2.0", "TLS/1.3"], "HTTP and TLS are for one"),
         (fields.parse_method, ["", "get", "G T"], 'must be a method in capitals such as "GET"'),
         (fields.parse_prefix, ["", "api", "/a b", "/a?b", "/a#b", "/ä"], 'must start with "/"'),
         (fields.parse_network, ["", "10.0.0.1/8", "x", 10, None, True], "must be a network such as"),
@@ -256,3 +282,28 @@ def test_workers_are_a_number_or_auto(value: object) -> None:
 def test_other_numbers_of_workers_are_refused(value: object) -> None:
     with pytest.raises(ValueError, match='must be a whole number from 1 to 256, or "auto", not'):
         fields.parse_workers(value)
+
+
+@pytest.mark.parametrize("value", ["127.0.0.1:9900", "unix:/run/dualpath/admin.sock", f"unix:/{'a' * 106}"])
+def test_the_admin_is_at_an_address_or_at_a_path(value: str) -> None:
+    assert fields.parse_admin_address(value) == value
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["unix:", "unix:relative", "unix:/a b", "unix:/directory/", f"unix:/{'a' * 107}", "unix:/a\n", "unix"],
+)
+def test_another_path_is_none(value: str) -> None:
+    with pytest.raises(ValueError, match="must"):
+        fields.parse_admin_address(value)
+
+
+@pytest.mark.parametrize("value", ["ci", "Zoë from operations", "x" * 100])
+def test_a_name_of_somebody_is_one_printable_line(value: str) -> None:
+    assert fields.parse_actor_name(value) == value
+
+
+@pytest.mark.parametrize("value", ["", " ", " a", "a\nb", "a\x1b[0m", "a\0", "\u202egnp", "x" * 101])
+def test_another_name_is_none(value: str) -> None:
+    with pytest.raises(ValueError, match="must be one printable line"):
+        fields.parse_actor_name(value)

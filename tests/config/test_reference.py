@@ -43,9 +43,10 @@ def test_the_shipped_file_is_nothing_but_defaults() -> None:
 
 
 def test_the_shipped_file_is_sound_with_every_setting_in_force() -> None:
-    environ = {  # what the examples for issue_cookie and for a guard on health need
+    environ = {  # what the examples for issue_cookie, for a guard on health and for client_ca need
         "DUALPATH__ROLLOUTS__0__KEY": '["cookie:uid"]',
         "DUALPATH__BACKENDS__V2__HEALTH__PATH": "/healthz",
+        "DUALPATH__LISTEN__TLS__CLIENT_AUTH": "optional",
     }
     assert len(parse(IN_FORCE, environ).rollouts[0].guards) == 2
 

@@ -24,7 +24,7 @@ def test_an_admin_that_others_reach_needs_a_token(address: str) -> None:
     assert parse(text + TOKEN + BACKENDS, {}).admin.address == address
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1:9900", "127.8.8.8:9900", "[::1]:9900", "LocalHost:9900"])
+@pytest.mark.parametrize("address", ["127.0.0.1:9900", "127.8.8.8:9900", "[::1]:1", "LocalHost:1", "unix:/a"])
 def test_an_admin_on_loopback_needs_no_token(address: str) -> None:
     assert parse(f'[admin]\naddress = "{address}"\n' + BACKENDS, {}).admin.address == address
 

@@ -6,6 +6,7 @@ import pytest
 
 from proxy.config import parse
 from proxy.config.schema import Guard, Phase, Rollout
+from proxy.errors import ConfigError
 from proxy.model import Action, Metric, Path
 from tests.config.documents import BACKENDS, PHASES
 
@@ -51,3 +52,24 @@ def test_criteria_are_off_unless_given() -> None:
 
 def test_a_guard_acts_on_the_last_seconds_unless_it_is_told_otherwise() -> None:
     assert Guard.read({"metric": "error_rate", "above": 0.1}).window_s == 10
+
+
+def test_every_bad_limit_of_the_listener_is_reported_at_once() -> None:
+    listen = """
+max_body = 1024
+max_connections = 0
+max_connections_per_client = -1
+max_requests_per_connection = "3"
+max_loop_lag = 0.5
+proxy_protocol = "v2"
+"""
+    with pytest.raises(ConfigError) as raised:
+        parse(f"[listen]{listen}{BACKENDS}", {})
+    assert dict(raised.value.problems) == {
+        "listen.max_body": 'must be a size with a unit such as "512B", "64KiB", "1MiB", not 1024',
+        "listen.max_connections": "must be at least 1, not 0",
+        "listen.max_connections_per_client": "must be at least 0, not -1",
+        "listen.max_requests_per_connection": "must be a whole number, not '3'",
+        "listen.max_loop_lag": 'must be a duration with a unit such as "250ms", "10s", "1h", not 0.5',
+        "listen.proxy_protocol": "must be true or false, not 'v2'",
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.config.schema import Backends, Probe
-from proxy.controlplane.health import HealthCount, Prober
+from proxy.controlplane.health import HealthCount, Names, Prober
 from proxy.model import Path
 from tests.fakes import FakeEndpoints, FakeRandom
 
@@ -169,3 +170,38 @@ async def test_an_endpoint_that_was_ill_before_the_probes_began_is_brought_back(
     endpoints.healthy[Path.V2, V2] = False
     await probe(endpoints, 200, 200, 200)
     assert endpoints.heard == [(Path.V2, V2, True)]
+
+
+async def test_a_name_that_was_known_is_still_probed_while_it_cannot_be_looked_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[list[object] | OSError] = [
+        OSError("nobody answers"),
+        [{"host": "192.0.2.1"}],
+        OSError("again"),
+    ]
+
+    class Resolver:
+        def __init__(self, nameservers: list[str] | None) -> None:
+            assert nameservers == ["192.0.2.53:53"]
+
+        async def resolve(self, *_: object) -> object:
+            answer = told.pop(0)
+            if isinstance(answer, OSError):
+                raise answer
+            return answer
+
+        async def close(self) -> None:
+            told.append([])
+
+    monkeypatch.setattr("aiohttp.AsyncResolver", Resolver)
+    names = Names(["192.0.2.53:53"])
+    with pytest.raises(OSError, match="nobody answers"):
+        await names.resolve("api.test", 80, socket.AF_INET)
+    for _ in range(2):
+        [found] = await names.resolve("api.test", 80, socket.AF_INET)
+        assert found["host"] == "192.0.2.1"
+    assert told == []
+    await names.close()
+    assert told == [[]]
+    await Names([]).close()

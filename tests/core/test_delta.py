@@ -63,6 +63,8 @@ DELTAS = st.builds(
         max_size=3,
     ).map(tuple),
     load=st.builds(Load, COUNTS, COUNTS, st.floats(0, 1_000), COUNTS),
+    tunnels=st.tuples(COUNTS, COUNTS),
+    refused=st.dictionaries(NAMES, COUNTS, max_size=3),
 )
 
 
@@ -91,6 +93,20 @@ def test_a_histogram_is_pairs_of_bucket_and_count() -> None:
         "latency": [10, 2, 63, 1],
     }
     assert "v1" not in document
+
+
+def test_a_report_without_refusals_is_one_of_an_older_version() -> None:
+    document = written(Delta("a", 1, refused={"tls": 2}))
+    assert document["refused"] == {"tls": 2}
+    del document["refused"]
+    assert read(document).refused == {}
+
+
+@pytest.mark.parametrize("refused", [[], {"": 1}, {"tls": -1}, {"tls": "2"}, {str(n): 1 for n in range(65)}])
+def test_refusals_are_a_few_reasons_with_counts(refused: object) -> None:
+    document = {**written(Delta("a", 1)), "refused": refused}
+    with pytest.raises(WireError, match="refused"):
+        read(document)
 
 
 def test_unknown_keys_are_left_alone() -> None:
@@ -152,6 +168,8 @@ def test_a_count_is_a_whole_number_within_reason(path: str, absurd: object) -> N
         ("load.2", "1", "load: must be seconds"),
         ("load.2", True, "load: must be seconds"),
         ("load.2", float("nan"), "load: must be seconds"),
+        ("tunnels", [1], "tunnels: must be 2 values"),
+        ("tunnels", [1, -1], "tunnels: must be a whole number from 0"),
         ("rollouts", {}, "rollouts: must be a list"),
         ("rollouts", [{}] * 10_001, "rollouts: must be a list of at most"),
         ("rollouts.0", 5, "rollouts.0: must be an object"),

@@ -33,9 +33,7 @@ def refused(call: object, *arguments: object) -> int:
 # ... requests
 
 
-@pytest.mark.parametrize(
-    ("value", "length"), [(b"0", 0), (b"12", 12), (b"007", 7), (b"5 \t", 5), (b"9" * 18, 10**18 - 1)]
-)
+@pytest.mark.parametrize(("value", "length"), [(b"0", 0), (b"12", 12), (b"007", 7), (b"9" * 18, 10**18 - 1)])
 def test_rfc9112_6_2_a_request_is_as_long_as_its_content_length(value: bytes, length: int) -> None:
     assert request_length([value], [], 1) == length
 
@@ -50,7 +48,7 @@ def test_rfc9112_6_3_repeated_content_lengths_are_refused(values: list[bytes]) -
     assert refused(request_length, values, [], 1) == 400
 
 
-@pytest.mark.parametrize("coding", [b"chunked", b"Chunked", b"CHUNKED", b"chunked \t"])
+@pytest.mark.parametrize("coding", [b"chunked", b"Chunked", b"CHUNKED"])
 def test_rfc9112_6_1_a_chunked_request_in_any_case(coding: bytes) -> None:
     assert request_length([], [coding], 1) == CHUNKED
 
@@ -76,9 +74,20 @@ def test_rfc9112_6_1_transfer_encoding_in_http_1_0_is_refused() -> None:
 # ... responses
 
 
-@pytest.mark.parametrize("status", [204, 304])
-def test_rfc9112_6_3_204_and_304_have_no_body_whatever_the_fields_say(status: int) -> None:
-    assert response_length(status, [b"5", b"6"], [b"gzip"], 1) == 0
+@pytest.mark.parametrize("status", [100, 103, 204, 304])
+def test_rfc9112_6_3_1xx_204_and_304_have_no_body_whatever_the_fields_say(status: int) -> None:
+    assert response_length(status, [b"5"], [], 1) == 0
+    assert response_length(status, [], [b"gzip"], 1) == 0
+    assert response_length(status, [], [], 1) == 0
+
+
+@pytest.mark.parametrize("lengths", [[b"5", b"6"], [b"x"], [b"9" * 20]])
+@pytest.mark.parametrize("status", [103, 204, 304])
+def test_rfc9110_8_6_a_length_that_is_none_is_not_believed_without_a_body_either(
+    status: int, lengths: list[bytes]
+) -> None:
+    assert response_length(status, lengths, [], 1) == CONTRADICTORY
+    assert response_length(status, [b"5"], [b"chunked"], 1) == CONTRADICTORY
 
 
 def test_rfc9112_6_3_a_response_is_as_long_as_its_content_length() -> None:
@@ -166,6 +175,11 @@ def test_rfc9112_3_2_a_valid_host(host: bytes) -> None:
         b'a"b',
         b"a\\b",
         b":80",
+        b"a:65536",
+        b"[::1]:99999",
+        b"[:::]",
+        b"[1.2.3.4]",
+        b"[fe80::1%25eth0]",
     ],
 )
 def test_rfc9112_3_2_an_invalid_host_is_refused(host: bytes) -> None:

@@ -196,6 +196,16 @@ def test_a_lowered_rollout_is_not_lowered_again_on_old_evidence() -> None:
     assert judge.judge(lowered, 2.0, 2.0).verdict is Verdict.FAIL
 
 
+def test_evidence_is_what_was_seen_since_the_restart_and_whole() -> None:
+    judge = guarded(ERRORS)
+    assert judge.observe(0.0, BAD)
+    assert judge.evidence == BAD
+    judge.restart(0.5)
+    assert judge.evidence == Tally()
+    assert not judge.observe(1.0, BAD)  # half of it is from before
+    assert judge.evidence == Tally()
+
+
 def test_a_restart_begins_the_time_of_a_crossing_anew() -> None:
     judge = guarded({**ERRORS, "for": "5s"})
     judged(judge, BAD)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from proxy.core.override import sign
 from proxy.model import Path
-from tests.dataplane.wire import GET, OK, request
+from tests.dataplane.wire import GET, OK, read_message, request
 
 if TYPE_CHECKING:
+    from proxy.dataplane.downstream import Downstream
     from tests.dataplane.conftest import Opener
-    from tests.dataplane.wire import World
+    from tests.dataplane.wire import Message, Peer, World
 
 
 async def goes_to(world: World, data: bytes, address: str = "192.0.2.7") -> str:
@@ -162,3 +163,35 @@ async def test_the_override_field_never_goes_further(open_world: Opener, address
     client = world.client((address, 1))
     await client.sends(wishing("v2"))
     assert b"override" not in world.connections[0].got().lower()
+
+
+# ... what the edge knows
+
+
+async def test_a_body_over_the_limit_is_refused_before_it_comes(open_world: Opener) -> None:
+    world = await open_world(listen={"max_body": "4B"})
+    client = world.client()
+    await client.sends(request("POST", "/", body=b"four"))
+    assert (await answered(world, client)).status == 200
+    await client.sends(request("POST", "/", "Content-Length: 5"))
+    answer = client.message()
+    assert (answer.status, answer.fields[b"connection"]) == (413, b"close")
+    assert world.plane.context.refusals.counts["too_large"] == 1
+
+
+async def test_scheme_and_certificate_of_the_connection_are_told_with_every_host(world: World) -> None:
+    client = world.client()
+    downstream = cast("Downstream", client.transport.protocol)
+    downstream.scheme, downstream.client_cert = b"https", b"Hash=00"
+    for host in ("a", "b", "a"):
+        await client.sends(GET.replace(b"Host: a", f"Host: {host}".encode()))
+        sent, _ = read_message(world.connections[0].got())
+        assert sent.fields[b"x-forwarded-proto"] == b"https"
+        assert sent.fields[b"x-forwarded-client-cert"] == b"Hash=00"
+        await world.connections[0].sends(OK)
+        assert client.message().status == 200
+
+
+async def answered(world: World, client: Peer) -> Message:
+    await world.connections[-1].sends(OK)
+    return client.message()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from proxy.dataplane.context import Context, Limits
@@ -50,6 +52,50 @@ def test_without_listed_networks_nobody_is_trusted() -> None:
     connection.peer = "10.1.2.3"
     shared.arrived(connection)
     assert not connection.trusted
+
+
+def arrives(shared: Context, peer: str) -> Downstream | None:
+    """A connection from there, if there is room for it."""
+    connection = Downstream(shared)
+    connection.peer = peer
+    return connection if shared.arrived(connection) else None
+
+
+def test_what_is_off_is_a_limit_that_nobody_reaches() -> None:
+    limits = Limits.of(settings().listen)
+    assert limits.max_body_bytes > 1 << 60
+    assert limits.max_loop_lag_s == math.inf
+    limits = Limits.of(settings(listen={"max_body": "1KiB", "max_loop_lag": "1s"}).listen)
+    assert (limits.max_body_bytes, limits.max_loop_lag_s) == (1024, 1.0)
+
+
+def test_there_is_room_for_so_many_and_again_when_one_has_left() -> None:
+    shared = context(listen={"max_connections": 2})
+    first, second = arrives(shared, "192.0.2.1"), arrives(shared, "192.0.2.2")
+    assert first is not None
+    assert second is not None
+    assert arrives(shared, "192.0.2.3") is None
+    shared.left(first)
+    shared.left(first)  # one that is not there leaves no room
+    assert arrives(shared, "192.0.2.3") is not None
+    assert arrives(shared, "192.0.2.4") is None
+    assert shared.refusals.counts["connection_limit"] == 2
+
+
+def test_one_address_has_a_share_of_it_also_after_a_reload() -> None:
+    shared = context(listen={"max_connections_per_client": 2, "trusted_proxies": ["10.0.0.0/8"]})
+    first = arrives(shared, "192.0.2.1")
+    assert first is not None
+    assert arrives(shared, "192.0.2.1") is not None
+    assert arrives(shared, "192.0.2.1") is None
+    assert arrives(shared, "192.0.2.2") is not None
+    assert all(arrives(shared, "10.1.1.1") for _ in range(5))
+    again = context(listen={"max_connections_per_client": 2})
+    again.succeed(shared)
+    assert arrives(again, "192.0.2.1") is None
+    again.left(first)
+    assert arrives(again, "192.0.2.1") is not None
+    assert again.refusals.counts["connection_limit"] == 2
 
 
 def test_both_backends_are_there() -> None:

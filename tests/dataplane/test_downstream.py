@@ -40,7 +40,8 @@ HEAD = b"GET / HTTP/1.1\r\nHost: a\r\n"
     ("data", "status"),
     [
         pytest.param(b"nonsense\r\n\r\n", 400, id="RFC 9112 section 3, no request line"),
-        pytest.param(b"FOO / HTTP/1.1\r\nHost: a\r\n\r\n", 400, id="RFC 9110 section 9.1, no such method"),
+        pytest.param(b"F,O / HTTP/1.1\r\nHost: a\r\n\r\n", 400, id="RFC 9110 section 9.1, no token"),
+        pytest.param(b"F" * 65 + b" / HTTP/1.1\r\nHost: a\r\n\r\n", 400, id="a method without end"),
         pytest.param(b"GET / HTTP/1.1\r\n\r\n", 400, id="RFC 9112 section 3.2, no Host"),
         pytest.param(HEAD + b"Host: a\r\n\r\n", 400, id="RFC 9112 section 3.2, two Hosts"),
         pytest.param(b"GET / HTTP/1.1\r\nHost:\r\n\r\n", 400, id="RFC 9112 section 3.2, empty Host"),
@@ -67,13 +68,6 @@ HEAD = b"GET / HTTP/1.1\r\nHost: a\r\n"
             id="RFC 9112 section 6.1, chunked in 1.0",
         ),
         pytest.param(HEAD + b"Content-Length: +3\r\n\r\n", 400, id="RFC 9112 section 6.3, invalid length"),
-        pytest.param(
-            HEAD
-            + b"Connection: upgrade\r\nUpgrade: h2c\r\nTransfer-Encoding: chunked\r\n\r\n"
-            + b"3\r\nGET\r\n0\r\n\r\n",
-            400,
-            id="RFC 9112 section 11.2, a chunked body that the parser would take for a request",
-        ),
         pytest.param(
             b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n", 400, id="RFC 9112 section 3.2.3, authority-form"
         ),
@@ -210,7 +204,7 @@ async def test_rfc9112_2_2_an_empty_line_before_the_request_is_skipped(world: Wo
 
 async def test_rfc9110_7_8_a_wish_to_upgrade_is_ignored(world: World) -> None:
     client = world.client()
-    upgrade = ("Connection: upgrade", "Upgrade: websocket")
+    upgrade = ("Connection: upgrade", "Upgrade: h2c")
     await client.sends(request("GET", "/x", *upgrade) + GET)
     assert b"pgrade" not in world.v2.got()
     await world.v2.sends(OK)
@@ -274,6 +268,7 @@ async def test_a_pipelining_flood_is_paused_and_answered(world: World) -> None:
 async def test_a_flood_of_requests_that_are_answered_at_once_does_not_dig_itself_in(world: World) -> None:
     client = world.client()
     await client.sends(b"OPTIONS * HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\n\r\n" * 2_000)
+    await settle()
     assert len(client.messages()) == 2_000
 
 
@@ -379,7 +374,10 @@ async def test_rfc9112_9_6_close_is_honoured_and_nothing_after_it_is_processed(w
     await client.sends(request("GET", "/x", "Connection: close") + GET)
     await world.v2.sends(OK)
     assert client.message().fields[b"connection"] == b"close"
-    assert client.end == "closed"
+    # What came behind it is read and dropped for a while: a reset could overtake the answer.
+    assert client.end == "half-closed"
+    await world.passes(2.6)
+    assert client.end != "half-closed"
     assert len(world.v2.messages()) == 1
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, cast
+import errno
+from typing import TYPE_CHECKING, Any, cast
 
 from tests.dataplane.wire import GET, OK, FakeTransport, settle
 
@@ -107,7 +108,7 @@ async def test_an_https_endpoint_is_spoken_to_over_tls(open_world: Opener) -> No
     world = await open_world(v2={"endpoints": ["https://localhost:9002"]})
     client = world.client()
     await client.sends(GET)
-    assert world.dialled == [("localhost", 9002, True)]
+    assert world.dialled == [("127.0.0.1", 9002, True)]
     await client.leaves()
 
 
@@ -120,3 +121,79 @@ async def test_the_end_of_an_endpoint_is_the_end_of_its_connections(world: World
     assert endpoint_of(world).idle_connections == 0
     await client.leaves()
     await other.leaves()
+
+
+def hosts(world: World) -> list[str]:
+    return [host for host, _, _ in world.dialled]
+
+
+async def test_every_address_of_a_name_is_tried_before_it_counts_as_a_failure(open_world: Opener) -> None:
+    world = await open_world(v2={"endpoints": ["http://localhost:9002"]})
+    world.refusing.add(9002)
+    client = world.client()
+    await client.sends(GET)
+    assert hosts(world) == ["127.0.0.1", "::1", "127.0.0.1"]  # the last one is v1's
+    await world.v1.sends(OK)
+    assert client.message().status == 200
+    assert world.heard() == ["assigned v2", "attempt v2 connect", "fallback connect", "outcome good"]
+
+
+async def test_the_address_that_served_last_is_tried_first(
+    open_world: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = await open_world(v2={"endpoints": ["http://localhost:9002"]})
+    refuse_first(world, monkeypatch, ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"))
+    clients = await busy(world, 2)
+    assert hosts(world) == ["::1", "::1"]
+    for client in clients:
+        await client.leaves()
+
+
+async def test_without_descriptors_no_other_address_is_tried(
+    open_world: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = await open_world(v2={"endpoints": ["http://localhost:9002"]})
+    refuse_first(world, monkeypatch, OSError(errno.EMFILE, "Too many open files"))
+    [client] = await busy(world, 1)
+    assert hosts(world) == ["127.0.0.1"]  # v1, which has no connection to spare either
+    assert "attempt v2 connect" not in world.heard()
+    await client.leaves()
+
+
+async def test_a_connection_to_an_address_that_is_gone_ends_with_its_request(world: World) -> None:
+    await busy(world, 2)
+    await world.connections[0].sends(OK)
+    endpoint_of(world)._addresses.known = ("192.0.2.9",)
+    endpoint_of(world)._moved()
+    assert [upstream.end for upstream in world.connections] == ["aborted", ""]
+    await world.connections[1].sends(OK)
+    assert [upstream.end for upstream in world.connections] == ["aborted", "aborted"]
+    assert endpoint_of(world).idle_connections == 0
+
+
+async def test_what_breaks_while_it_is_connected_is_told_apart_from_a_handshake(
+    open_world: Opener, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for scheme, logged in (("http", 0), ("https", 1)):
+        world = await open_world(v2={"endpoints": [f"{scheme}://127.0.0.1:9002"]})
+        refuse_first(world, monkeypatch, ConnectionResetError())
+        for _ in range(2):
+            [client] = await busy(world, 1)
+            await world.v1.sends(OK)
+            assert client.message().status == 200
+        assert world.heard().count("attempt v2 connect") == 2
+        told = [record.getMessage() for record in caplog.records]
+        assert (
+            told == ["https://127.0.0.1:9002: the TLS handshake failed: the connection was closed"] * logged
+        )
+
+
+def refuse_first(world: World, monkeypatch: pytest.MonkeyPatch, error: OSError) -> None:
+    """From now on v2 fails like this at 127.0.0.1."""
+
+    async def create_connection(factory: Any, host: str, port: int, **more: Any) -> object:
+        if (host, port) == ("127.0.0.1", 9002):
+            raise error
+        return await world.create_connection(factory, host, port, **more)
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", create_connection)

@@ -97,6 +97,49 @@ async def test_the_latency_of_an_event_stream_ends_with_its_head(world: World) -
     assert world.recorder.latencies == [0.2]
 
 
+EVENTS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize("status", [200, 501, 500])
+async def test_an_event_stream_ends_well_when_its_client_leaves(open_world: Opener, status: int) -> None:
+    world = await open_world(fallback={"on": ["connect"]})
+    client = world.client()
+    await client.sends(GET)
+    await world.v2.sends(EVENTS.replace(b"200", b"%d" % status) + b"1\r\nx\r\n")
+    await client.leaves()
+    assert world.v2.end == "aborted"
+    told = ["attempt v2 status", "outcome failed"] if status == 500 else ["attempt v2 good", "outcome good"]
+    assert world.heard() == ["assigned v2", *told]
+
+
+async def test_an_event_stream_that_breaks_off_counts_against_its_version(world: World) -> None:
+    client = world.client()
+    await client.sends(GET)
+    await world.v2.sends(EVENTS + b"1\r\nx\r\n")
+    await world.v2.leaves(ConnectionResetError())
+    assert client.end == "reset"
+    assert world.heard() == ["assigned v2", "attempt v2 truncated", "outcome failed"]
+
+
+async def test_event_streams_do_not_keep_the_places_of_probes(open_world: Opener) -> None:
+    world = await open_world(breaker={"consecutive_failures": 1, "open_for": "1s", "probes": 2})
+    client = world.client()
+    await client.sends(GET)
+    await world.v2.sends(FAILED)
+    await world.v1.sends(OK)
+    await world.passes(1.1)
+    streams = [world.client() for _ in range(2)]
+    for number, stream in enumerate(streams):
+        assert world.plane.breaker("default") == ("open", "half_open")[number]
+        await stream.sends(GET)
+        await world.v2.sends(EVENTS)
+    assert world.plane.breaker("default") == "closed"
+    await streams[0].leaves()
+    await world.v2.sends(b"0\r\n\r\n")
+    assert world.plane.breaker("default") == "closed"
+    assert world.heard()[-4:] == ["attempt v2 good", "outcome good"] * 2
+
+
 async def test_a_request_outside_every_route_goes_to_v1_and_is_counted_nowhere(open_world: Opener) -> None:
     world = await open_world(routes=[{"prefix": "/api"}])
     client = world.client()

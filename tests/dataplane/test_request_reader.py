@@ -1,4 +1,4 @@
-"""Requests out of bytes: the short way and the parser's give the same, wherever a read ends."""
+"""Requests out of bytes: the same ones wherever a read ends."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ class Listener:
     """Stands for the connection: notes down what the reader tells, and lets every request have its turn."""
 
     peer = "192.0.2.7"
+    scheme = b"http"
+    client_cert = b""
     trusted = False
     waiting = 0
     forwarding_cache = (b"", b"")
@@ -63,7 +65,8 @@ def told(*reads: bytes) -> list[object]:
     plane = DataPlane(settings(), recorder=TranscriptRecorder(), clock=FakeClock(), random=SteadyRandom())
     listener = Listener(plane.context)
     for data in reads:
-        assert listener.reader.consume(data) == len(data)
+        if listener.reader.consume(data) < len(data):
+            break  # nothing is read behind a last request
     return listener.told()
 
 
@@ -112,8 +115,8 @@ def test_where_a_read_ends_changes_nothing(data: bytes, cut: int) -> None:
     assert told(data[:cut], data[cut:]) == expected
 
 
-def test_rfc9112_11_2_a_head_that_begins_in_its_predecessor_s_read_goes_on_with_the_parser() -> None:
-    # The parser is inside of the second head: what comes next is a field of it, not a request.
+def test_rfc9112_11_2_a_head_that_begins_in_its_predecessor_s_read_goes_on() -> None:
+    # What comes next is a field of it, not a request.
     first = b"GET /1 HTTP/1.0\r\nConnection: keep-alive\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\nX-A: "
     requests = told(first, b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n")
     assert requests[-1] == 400

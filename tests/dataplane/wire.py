@@ -133,6 +133,9 @@ class FakeTransport(asyncio.Transport):
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return {"peername": self.peername, "socket": self.socket}.get(name, default)
 
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self.protocol = cast("asyncio.Protocol", protocol)
+
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         self._high = high or 0
 
@@ -438,9 +441,9 @@ class World:
         return lines
 
     def is_clean(self) -> bool:
-        """Whether no request is running and no attempt is counted as outstanding."""
+        """Whether no request and no tunnel is running, and no attempt is counted as outstanding."""
         outstanding = [status.outstanding for status in self.plane.statuses()]
-        return not self.context.active and not any(outstanding)
+        return not self.context.active and not self.context.tunnels and not any(outstanding)
 
 
 def settings(

@@ -10,10 +10,12 @@ import asyncio
 import ctypes
 import json
 import os
+import resource
 import signal
 import sys
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +61,8 @@ class ProxyProcess:
     @property
     def admin_url(self) -> str:
         """As `--admin` takes it."""
+        if self.admin[0].startswith("unix:"):
+            return self.admin[0]
         return f"http://{self.admin[0]}:{self.admin[1]}"
 
     async def status(self, name: str = "default") -> Table:
@@ -158,8 +162,9 @@ class Finished:
         return [line for line in self.stderr.splitlines() if line.strip()]
 
 
-async def start_proxy(config: Table, directory: Path) -> ProxyProcess:
-    """Starts `serve` on a file written into `directory` and waits for its ready line, not for a while."""
+async def start_proxy(config: Table, directory: Path, *, files: int = 0) -> ProxyProcess:
+    """Starts `serve` on a file written into `directory` and waits for its ready line, not for a while. It may
+    open so many `files`, or as many as this process."""
     file = directory / "proxy.toml"
     file.write_text(toml(config))
     log = directory / "stderr.log"
@@ -175,7 +180,7 @@ async def start_proxy(config: Table, directory: Path) -> ProxyProcess:
             env=_environment(),
             stdout=asyncio.subprocess.PIPE,
             stderr=stderr,
-            preexec_fn=_end_with_us,
+            preexec_fn=partial(_begin, files),
         )
     STARTED.append(process)
     assert process.stdout is not None
@@ -192,9 +197,9 @@ async def start_proxy(config: Table, directory: Path) -> ProxyProcess:
 
 
 @asynccontextmanager
-async def running_proxy(config: Table, directory: Path) -> AsyncIterator[ProxyProcess]:
+async def running_proxy(config: Table, directory: Path, *, files: int = 0) -> AsyncIterator[ProxyProcess]:
     """A proxy for a while; its end must be clean."""
-    proxy = await start_proxy(config, directory)
+    proxy = await start_proxy(config, directory, files=files)
     try:
         yield proxy
     except BaseException:
@@ -269,6 +274,9 @@ def _inline(value: object) -> str:
 
 
 def _address(value: str) -> Address:
+    """Host and port; a UNIX socket's "unix:/path" stands for the host, with 0."""
+    if value.startswith("unix:"):
+        return value, 0
     host, _, port = value.rpartition(":")
     return host.strip("[]"), int(port)
 
@@ -277,6 +285,13 @@ def _environment() -> dict[str, str]:
     """Ours, without anything that would configure the proxy behind the test's back."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("DUALPATH")}
     return {**kept, "PYTHONPATH": "" if INSTALLED else str(REPOSITORY)}
+
+
+def _begin(files: int) -> None:
+    """In the new process."""
+    _end_with_us()
+    if files:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
 
 
 def _end_with_us() -> None:

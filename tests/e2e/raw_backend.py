@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from tests.e2e.raw_client import Address, close, reset
 from tests.e2e.wire import (
@@ -24,6 +25,9 @@ from tests.e2e.wire import (
     read_sized,
     render,
 )
+
+if TYPE_CHECKING:
+    import ssl
 
 
 @dataclass(slots=True)
@@ -127,7 +131,7 @@ async def normal(exchange: Exchange) -> None:
 class RawBackend:
     """A scripted server on one port of the loopback interface."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, host: str = "127.0.0.1") -> None:
         self.name = name.encode()
         self.answer: Answer = normal
         self.received: list[Received] = []
@@ -135,7 +139,8 @@ class RawBackend:
         self.connections = 0
         self.violations: list[str] = []
         self.cut = 0  # connections that the peer ended while a script was answering
-        self._address: Address = ("127.0.0.1", 0)
+        self.tls: ssl.SSLContext | None = None  # from the next `listen` on
+        self._address: Address = (host, 0)
         self._server: asyncio.Server | None = None
         self._open: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
@@ -150,7 +155,8 @@ class RawBackend:
     @property
     def url(self) -> str:
         """As an endpoint in the configuration."""
-        return f"http://{self._address[0]}:{self._address[1]}"
+        scheme = "http" if self.tls is None else "https"
+        return f"{scheme}://{self._address[0]}:{self._address[1]}"
 
     @property
     def open_connections(self) -> int:
@@ -170,10 +176,11 @@ class RawBackend:
         self.connections = 0
         self.cut = 0
 
-    async def listen(self) -> None:
+    async def listen(self, port: int = 0) -> None:
         """Starts to accept; after `refuse`, on the same port as before."""
+        host, known = self._address
         self._server = await asyncio.start_server(
-            self._serve, *self._address, limit=1 << 18, backlog=1024, reuse_address=True
+            self._serve, host, port or known, limit=1 << 18, backlog=1024, reuse_address=True, ssl=self.tls
         )
         host, port = self._server.sockets[0].getsockname()[:2]
         self._address = (host, port)

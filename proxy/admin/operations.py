@@ -1,0 +1,120 @@
+"""Every operation of the admin API, as one table: what can be asked, who may, and what comes back.
+
+The application makes its routes from this table and `openapi` its document, so that neither can have what the
+other lacks. Pure data; what is done stands in the application, under the name in `handler`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from proxy.admin.inputs import MAX_EVENTS, body_schema
+from proxy.admin.schemas import TEXT
+from proxy.model import Verb
+
+if TYPE_CHECKING:
+    from proxy.admin.schemas import Schema
+
+_FIRST, _LAST = -1, 10**18 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A query parameter; each may be given once or not at all."""
+
+    name: str
+    schema: Schema
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One method on one path. `handler` names the application's method; a command has its `verb` as well.
+
+    `answer` names the schema of a 200, `refusals` are the statuses of problems besides those of every
+    operation. `guarded` is whether a token is needed, where there are any.
+    """
+
+    path: str
+    handler: str
+    answer: str
+    meaning: str
+    method: str = "get"
+    verb: Verb | None = None
+    query: tuple[Query, ...] = ()
+    refusals: tuple[int, ...] = ()
+    guarded: bool = True
+
+    @property
+    def name(self) -> str:
+        """What a generated client calls it."""
+        return self.handler if self.verb is None else str(self.verb)
+
+    @property
+    def body(self) -> Schema | None:
+        """What may be sent, None for nothing."""
+        return None if self.verb is None else body_schema(self.verb)
+
+
+_ROLLOUT = Query("rollout", TEXT, "Only this rollout.")
+_EVENTS = (
+    Query(
+        "after",
+        {"type": "integer", "minimum": _FIRST, "maximum": _LAST, "default": 0},
+        "The last event that is known; 0 from the beginning, -1 the newest.",
+    ),
+    Query(
+        "limit",
+        {"type": "integer", "minimum": 1, "maximum": MAX_EVENTS, "default": 100},
+        "How many at most.",
+    ),
+    _ROLLOUT,
+)
+_EXPLAIN = (
+    Query("key", TEXT, "The user's key; an empty one is none."),
+    Query("path", {"type": "string", "pattern": "^/", "default": "/"}, "The request's path."),
+    Query("host", TEXT, "The request's host."),
+    Query("method", {"type": "string", "default": "GET"}, "The request's method."),
+    Query("rollout", TEXT, "This rollout, whatever the routes say."),
+)
+_MEANINGS = {
+    Verb.START: "Begin the plan, or the configured percentage.",
+    Verb.PAUSE: "Stay at this percentage; guards go on watching.",
+    Verb.RESUME: "Go on after a pause.",
+    Verb.PROMOTE: "Go to the next phase now, or to the end of the plan.",
+    Verb.ROLLBACK: "Take v2's traffic back to v1 at once.",
+    Verb.SET: "Give v2 this share of the keys.",
+    Verb.ABORT: "End the rollout: v2 gets nothing more.",
+}
+
+OPERATIONS: tuple[Operation, ...] = (
+    Operation("/healthz", "healthz", "Alive", "Whether the process answers.", guarded=False),
+    Operation("/readyz", "readyz", "Ready", "Whether traffic can be served.", refusals=(503,), guarded=False),
+    Operation("/api/v1/status", "status", "Status", "The instance and all of its rollouts."),
+    Operation("/api/v1/rollouts", "rollouts", "Rollouts", "All rollouts."),
+    Operation("/api/v1/rollouts/{name}", "rollout", "Rollout", "One rollout.", refusals=(404,)),
+    *(
+        Operation(
+            f"/api/v1/rollouts/{{name}}/{verb}",
+            "command",
+            "Moved",
+            _MEANINGS[verb],
+            method="post",
+            verb=verb,
+            refusals=(404, 408, 409, 413, 415, 422, 503),
+        )
+        for verb in Verb
+    ),
+    Operation("/api/v1/events", "events", "Events", "A page of the audit, oldest first.", query=_EVENTS),
+    Operation(
+        "/api/v1/explain",
+        "explain",
+        "Explanation",
+        "Where a request would go, and why.",
+        query=_EXPLAIN,
+        refusals=(404,),
+    ),
+    Operation("/api/v1/config", "config", "Configuration", "The configuration in force, without secrets."),
+    Operation("/api/v1/openapi.json", "openapi", "Document", "This document."),
+)

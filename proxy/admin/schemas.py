@@ -1,0 +1,197 @@
+"""The shapes of what the admin API answers, as JSON Schema (draft 2020-12, the dialect of OpenAPI 3.1).
+
+One schema for each value that `views` makes, closed: a key that is missing here fails the tests. Pure data;
+the words come from the model's enumerations, so that a new one is here at once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from proxy.core.refusals import REASONS
+from proxy.model import Action, ErrorClass, FallbackReason, Metric, Path, State, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Schema = dict[str, Any]
+
+
+def ref(name: str) -> Schema:
+    """A reference to one of `SCHEMAS`."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def nullable(schema: Schema) -> Schema:
+    """The same, or null: what cannot be known."""
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def words(values: Iterable[str]) -> Schema:
+    """One of the words."""
+    return {"type": "string", "enum": [str(value) for value in values]}
+
+
+def listed(schema: Schema) -> Schema:
+    """Any number of them."""
+    return {"type": "array", "items": schema}
+
+
+def closed(**properties: Schema) -> Schema:
+    """An object of exactly these keys."""
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def counts(values: Iterable[str]) -> Schema:
+    """Counts by word; a word that never came is absent."""
+    return {
+        "type": "object",
+        "properties": {str(value): COUNT for value in values},
+        "additionalProperties": False,
+    }
+
+
+TEXT: Schema = {"type": "string"}
+FLAG: Schema = {"type": "boolean"}
+NUMBER: Schema = {"type": "number"}
+COUNT: Schema = {"type": "integer", "minimum": 0}
+SHARE: Schema = {"type": "number", "minimum": 0, "description": "0 to 1"}
+PERCENTAGE: Schema = {"type": "number", "minimum": 0, "maximum": 100}
+MILLISECONDS: Schema = {"type": "number", "minimum": 0}
+INSTANT: Schema = {"type": "string", "format": "date-time"}
+PATH = words(Path)
+
+_STATE: dict[str, Schema] = {
+    "state": words(State),
+    "phase": nullable(TEXT),
+    "percentage": PERCENTAGE,
+    "weight": {"type": "integer", "minimum": 0, "maximum": 100_000},
+    "revision": COUNT,
+}
+_JUDGMENT: dict[str, Schema] = {
+    "verdict": words(Verdict),
+    "reasons": listed(TEXT),
+    "cause": nullable(TEXT),
+    "action": nullable(words(Action)),
+}
+_ATTEMPTS: dict[str, Schema] = {
+    "assigned": COUNT,
+    "requests": COUNT,
+    "errors": COUNT,
+    "error_rate": SHARE,
+    "errors_by_class": counts(ErrorClass),
+    "latency_ms": closed(
+        mean=MILLISECONDS,
+        p50=MILLISECONDS,
+        p90=MILLISECONDS,
+        p95=MILLISECONDS,
+        p99=MILLISECONDS,
+        max=MILLISECONDS,
+    ),
+}
+_COMPARED = closed(difference=nullable(NUMBER), ratio=nullable(NUMBER))
+_FIGURES: dict[str, Schema] = {
+    "paths": closed(
+        v1=closed(**_ATTEMPTS),
+        v2=closed(**_ATTEMPTS, fallbacks=COUNT, fallback_rate=SHARE, fallback_errors=COUNT),
+    ),
+    "client": closed(requests=COUNT, errors=COUNT, error_rate=SHARE, aborts=COUNT),
+    "comparison": closed(
+        error_rate=_COMPARED, mean_ms=_COMPARED, p50_ms=_COMPARED, p95_ms=_COMPARED, p99_ms=_COMPARED
+    ),
+    "fallbacks_by_reason": counts(FallbackReason),
+    "fallbacks_over_budget": COUNT,
+    "overridden": COUNT,
+}
+_ROLLOUT: dict[str, Schema] = {
+    **_STATE,
+    "name": TEXT,
+    "observed_percentage": PERCENTAGE,
+    "since": INSTANT,
+    "reason": TEXT,
+    "judgment": closed(**_JUDGMENT),
+    **_FIGURES,
+    "recent": closed(window_s=NUMBER, observed_percentage=PERCENTAGE, **_FIGURES),
+    "guards": listed(ref("Guard")),
+    "breaker": words(("closed", "open", "half_open", "disabled")),
+    "endpoints": listed(ref("Endpoint")),
+}
+_ENDPOINTS = closed(endpoints=COUNT, healthy=COUNT)
+_BACKENDS = closed(v1=_ENDPOINTS, v2=_ENDPOINTS)
+
+SCHEMAS: dict[str, Schema] = {
+    "Alive": closed(status=words(("ok",))),
+    "Ready": closed(status=words(("ready",)), missing=listed(TEXT), backends=_BACKENDS),
+    "Guard": closed(
+        name=TEXT,
+        metric=words(Metric),
+        value=nullable(NUMBER),
+        limit=NUMBER,
+        sample=COUNT,
+        min_requests=COUNT,
+        crossed=FLAG,
+        firing=FLAG,
+        action=words(Action),
+    ),
+    "Endpoint": closed(
+        path=PATH, url=TEXT, healthy=FLAG, ejected=FLAG, outstanding=COUNT, idle_connections=COUNT
+    ),
+    "Rollout": closed(**_ROLLOUT),
+    "Moved": closed(**_ROLLOUT, stored=FLAG),
+    "Rollouts": closed(rollouts=listed(ref("Rollout"))),
+    "Status": closed(
+        instance=TEXT,
+        version=TEXT,
+        uptime_s=MILLISECONDS,
+        workers=COUNT,
+        config=closed(loaded_at=INSTANT, error=nullable(TEXT)),
+        store=closed(waiting=COUNT),
+        refused=closed(**dict.fromkeys(REASONS, COUNT)),
+        tunnels=closed(v1=COUNT, v2=COUNT),
+        rollouts=listed(ref("Rollout")),
+    ),
+    "Event": closed(
+        seq={"type": "integer", "minimum": 1},
+        at=INSTANT,
+        rollout=TEXT,
+        cause=TEXT,
+        actor=TEXT,
+        reason=TEXT,
+        changes_state=FLAG,
+        before=closed(**_STATE),
+        after=closed(**_STATE),
+        judgment=nullable(closed(**_JUDGMENT, guards=listed(ref("Guard")))),
+    ),
+    "Events": closed(events=listed(ref("Event")), last=nullable(COUNT)),
+    "Explanation": closed(
+        rollout=nullable(TEXT),
+        path=PATH,
+        rule=TEXT,
+        key=nullable(TEXT),
+        bucket=nullable(COUNT),
+        weight=COUNT,
+    ),
+    "Configuration": {"type": "object", "description": "proxy.toml as it is in force; secrets are ***"},
+    "Document": {"type": "object", "description": "this document"},
+    "Problem": {
+        "type": "object",
+        "description": "RFC 9457; some have further members",
+        "properties": {
+            "type": {"type": "string"},
+            "title": TEXT,
+            "status": {"type": "integer", "minimum": 400, "maximum": 599},
+            "detail": TEXT,
+            "instance": TEXT,
+            "problems": listed(closed(path=TEXT, message=TEXT)),
+            "missing": listed(TEXT),
+            "backends": _BACKENDS,
+        },
+        "required": ["type", "title", "status", "detail", "instance"],
+    },
+}
+"""By the name that a reference has."""
