@@ -166,10 +166,11 @@ async def successor(office: Office, listeners: Listeners, environ: Mapping[str, 
     if os.getpid() == 1:
         log.error("restart: this is the first process of its container, which would end with it")
         return None
+    command = again(sys.executable, sys.orig_argv)
     try:
-        ours, process = _started(listeners, environ)
+        ours, process = _started(command, listeners, environ)
     except OSError as error:
-        log.error("restart: cannot start %s: %s", sys.executable, error.strerror or error)
+        log.error("restart: cannot start %s: %s", command[0], error.strerror or error)
         return None
     log.info("restart: process %d is to take over", process.pid)
     conversation = _HandOver(office, await Link.over(ours))
@@ -225,15 +226,34 @@ class _HandOver:
             await self._office.take_up()
 
 
+def again(executable: str, typed: Sequence[str]) -> list[str]:
+    """The command that was `typed`, by which interpreter it may run.
+
+    A script (`dualpath`) is started by itself: its first line names its own interpreter, which after an
+    upgrade behind a link is another one than ours.
+    """
+    if len(typed) > 1 and os.sep in typed[1] and _is_script(typed[1]):
+        return list(typed[1:])
+    return [executable, *typed[1:]]
+
+
+def _is_script(file: str) -> bool:
+    try:
+        with open(file, "rb") as opened:
+            return opened.read(2) == b"#!" and os.access(file, os.X_OK)
+    except OSError:
+        return False
+
+
 def _started(
-    listeners: Listeners, environ: Mapping[str, str]
+    command: Sequence[str], listeners: Listeners, environ: Mapping[str, str]
 ) -> tuple[socket.socket, subprocess.Popen[bytes]]:
-    """The command that this process was started with, once more, and our end of the line to it."""
+    """That command once more, and our end of the line to it."""
     ours, theirs = socket.socketpair()
     try:
         passed = [sock.fileno() for sock in (*listeners.serving, *listeners.administering, theirs)]
         process = subprocess.Popen(  # noqa: S603 - our own command, once more
-            [sys.executable, *sys.orig_argv[1:]],
+            command,
             env={**environ, **listeners.told(theirs, os.getpid())},
             pass_fds=passed,
         )

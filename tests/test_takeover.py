@@ -15,10 +15,11 @@ from proxy import takeover
 from proxy.errors import StartError
 from proxy.listening import Listeners
 from proxy.model import Path, RolloutState, State
-from proxy.takeover import Link, Predecessor, successor
+from proxy.takeover import Link, Predecessor, again, successor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path as FilePath
 
 ONE = RolloutState("a", State.RUNNING, 30_000, "half", 4, 1.5, "why")
 TWO = RolloutState("a", State.ROLLED_BACK, 0, None, 5, 2.5, "too many")
@@ -147,7 +148,7 @@ class Stage:
         async def over(sock: object) -> Link:
             return self.end.link
 
-        monkeypatch.setattr(takeover, "_started", lambda listeners, environ: (None, self.process))
+        monkeypatch.setattr(takeover, "_started", lambda command, listeners, environ: (None, self.process))
         monkeypatch.setattr(takeover.Link, "over", over)
 
     async def perform(self) -> int | None:
@@ -236,5 +237,23 @@ async def test_a_command_that_cannot_be_started_changes_nothing(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    monkeypatch.setattr(sys, "orig_argv", ["python", "-m", "proxy", "serve"])
     assert await successor(FakeOffice(), Listeners("", ""), {}) is None
     assert "cannot start /nowhere/python" in caplog.text
+
+
+def test_a_script_is_started_by_itself_because_its_interpreter_may_be_another_one(
+    tmp_path: FilePath,
+) -> None:
+    script = tmp_path / "dualpath"
+    script.write_text("#!/new/bin/python\n")
+    script.chmod(0o755)
+    assert again("/old/bin/python", ["/old/bin/python", str(script), "serve"]) == [str(script), "serve"]
+
+
+@pytest.mark.parametrize("text", ["#!/new/bin/python\n", "print()\n"])
+def test_what_is_no_script_is_run_by_our_interpreter(tmp_path: FilePath, text: str) -> None:
+    file = tmp_path / "serve.py"
+    file.write_text(text)  # not executable
+    for typed in (["-m", "proxy", "serve"], [str(file), "serve"], ["/nowhere/dualpath", "serve"]):
+        assert again("/our/python", ["python", *typed]) == ["/our/python", *typed]
