@@ -136,6 +136,9 @@ def translated(path: Path) -> Iterator[None]:
         code = _primary_code(error)
         if code in _UNREADABLE:
             raise StoreCorrupt(f"{path}: {error}") from error
+        if code == sqlite3.SQLITE_OK and isinstance(error, sqlite3.OperationalError):
+            # What SQLite has no fault to find with: the library cannot decode it, and would repeat it.
+            raise StoreCorrupt(f"{path}: holds text that is not UTF-8") from None
         if code in _BUSY:
             raise StoreUnavailable(f"{path}: is locked by another process") from error
         raise StoreUnavailable(f"{path}: {error}") from error

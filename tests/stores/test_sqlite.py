@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from proxy.errors import RevisionConflict, StoreUnavailable
+from proxy.errors import RevisionConflict, StoreCorrupt, StoreUnavailable
 from proxy.stores.sqlite import SqliteStore
 from tests.stores.states import NEW, chain, step
 
@@ -161,3 +161,16 @@ async def test_a_store_that_is_not_open_is_unavailable(tmp_path: Path) -> None:
     await store.close()
     with pytest.raises(StoreUnavailable, match="is not open"):
         await store.commit(step(NEW, 1))
+
+
+@pytest.mark.parametrize(("table", "column"), [("rollouts", "reason"), ("events", "record")])
+async def test_text_that_is_not_utf_8_is_damage(tmp_path: Path, table: str, column: str) -> None:
+    path = tmp_path / "store.db"
+    async with opened(path) as store:
+        await store.commit(step(NEW, 10))
+    with closing(sqlite3.connect(path)) as db:
+        db.execute(f"UPDATE {table} SET {column} = CAST(x'ff80' AS TEXT)")  # noqa: S608
+        db.commit()
+    async with opened(path) as store:
+        with pytest.raises(StoreCorrupt, match="not UTF-8"):
+            await (store.load() if table == "rollouts" else store.events())
