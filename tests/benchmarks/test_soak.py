@@ -89,6 +89,8 @@ def test_counters_agree_to_the_last_request() -> None:
     assert disagreements(Figures(9, -1), Sent(10, 2), 1, 0) == []
     assert disagreements(Figures(0, 0), Sent(10, 2), UNKNOWN, 0) == []
     assert disagreements(Figures(11, 0), Sent(10, 0), UNKNOWN, 0) != []
+    assert disagreements(Figures(10, 0, fallbacks=5), Sent(10, 0, fallbacks=4, untold=1), 0, 0) == []
+    assert disagreements(Figures(10, 0, fallbacks=5), Sent(10, 0, fallbacks=4), 0, 0) != []
 
 
 def test_a_killed_worker_takes_its_last_second_and_what_it_held() -> None:
