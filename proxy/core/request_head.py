@@ -13,6 +13,7 @@ from proxy.core.field_line import MAX_LINE_BYTES, LineReader, Memory
 from proxy.core.fields import connection_options, without_options
 from proxy.core.framing import CHUNKED, check_host, is_origin_form, request_length, resolve_target
 from proxy.core.request_line import read_start, start_text
+from proxy.core.tunnel_policy import may_be_tunnelled
 from proxy.errors import BadRequest
 
 if TYPE_CHECKING:
@@ -104,9 +105,6 @@ def _refine(kind: int, value: bytes) -> int:
 _REQUEST_ID_FORM = re.compile(rb"[A-Za-z0-9\-_.:+/=@]{1,128}")
 _TRACEPARENT_FORM = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _WITH_BODY: Final = frozenset((b"POST", b"PUT", b"PATCH"))
-_PROTOCOL: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+(?:/[!#$%&'*+\-.^_`|~0-9A-Za-z]+)?")
-_NO_TUNNELS: Final = (b"h2", b"http", b"tls")
-"""Protocols that are never switched to on somebody's behalf: they are for one connection only."""
 _SECRETS: Final = frozenset((b"authorization", b"cookie", b"proxy-authorization"))
 _MAX_ROUNDS: Final = 5
 """How often a request may have passed a proxy of our name: a few may stand in a row, a circle has no end."""
@@ -211,9 +209,7 @@ class RequestHead:
         elif kind == _FORWARDING:
             self.forwarding = (*self.forwarding, field)
         elif kind == _EXPECT:
-            if value.lower() != b"100-continue":
-                raise BadRequest(417, "unknown expectation")
-            self.expects_continue = True
+            self._take_expectations(value.lower())
         elif kind == _REQUEST_ID:
             self.request_id = value if _REQUEST_ID_FORM.fullmatch(value) else None
         elif kind == _TRACEPARENT:
@@ -236,6 +232,14 @@ class RequestHead:
             self.keep_alive = False
         self._options = (self._options or frozenset()) | options
 
+    def _take_expectations(self, value: bytes) -> None:
+        for expectation in value.split(b","):
+            member = expectation.strip(b" \t")
+            if member == b"100-continue":
+                self.expects_continue = True
+            elif member:
+                raise BadRequest(417, "unknown expectation")
+
     def _take_max_forwards(self, field: FieldLine) -> None:
         # RFC 9110 section 7.6.2: it concerns TRACE and OPTIONS; elsewhere it passes untouched.
         if self.method != b"TRACE" and self.method != b"OPTIONS":
@@ -243,7 +247,7 @@ class RequestHead:
             return
         if not field.value.isdigit():
             raise BadRequest(400, "invalid Max-Forwards")
-        self.max_forwards = int(field.value[:9])
+        self.max_forwards = int(field.value.lstrip(b"0")[:9] or b"0")
         self.lines.append(b"Max-Forwards: %d\r\n" % max(0, self.max_forwards - 1))
 
     def _via_before(self, pseudonym: bytes) -> bytes:
@@ -253,16 +257,14 @@ class RequestHead:
         return b"\r\nVia: " + via + b", "
 
     def _ask_to_switch(self, protocol: bytes) -> None:
-        lower = protocol.lower()
         if (
             self.minor_version == 1
             and self.length == 0
             and self.method != b"HEAD"
             and self.method != b"TRACE"
-            and _PROTOCOL.fullmatch(lower)
-            and not lower.startswith(_NO_TUNNELS)
+            and may_be_tunnelled(protocol)
         ):
-            self.upgrade = lower
+            self.upgrade = protocol.lower()
 
     def _trace(self) -> None:
         """RFC 9110 section 9.3.8: what comes back must not show what the client's page may not see."""

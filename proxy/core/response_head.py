@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from proxy.core.field_line import MAX_LINE_BYTES, LineReader, Memory
 from proxy.core.fields import connection_options, without_options
-from proxy.core.framing import UNTIL_CLOSE, response_length
+from proxy.core.framing import CONTRADICTORY, UNTIL_CLOSE, response_length
 
 if TYPE_CHECKING:
     from proxy.core.field_line import FieldLine
@@ -62,10 +62,10 @@ class ResponseHead:
     """A finished head. `length`: bytes, `CHUNKED`, `UNTIL_CLOSE` or `CONTRADICTORY`.
 
     Answers share it: `start`, where the relay keeps what they have in common, is all that changes once it is
-    made. `sized`: its own length says how long the body is. `lines` are the fields to pass on, each a line
-    with its CRLF; framing is not among them; `text` is all of them. `declared` is
-    the Content-Length as sent, which answers to HEAD and 304 pass on. `closes`: the upstream ends the
-    connection. `upgrade` is the protocol that a 101 switches to.
+    made. `sized`: its own length says how long the body is, and that is all there is to say. `lines` are the
+    fields to pass on, each a line with its CRLF; framing is not among them; `text` is all of them. `declared`
+    is the Content-Length, which answers to HEAD and 304 pass on too. `closes`: the upstream ends the
+    connection. `upgrade` is the protocol that a 101 switches to, or what a 426 asks for.
     """
 
     __slots__ = (
@@ -165,13 +165,14 @@ def _head_of(fields: list[FieldLine], status: int, minor_version: int, *, bodile
     if bodiless and length >= UNTIL_CLOSE:
         length = 0
     head = ResponseHead(status, length, lines)
-    if len(content_length) == 1:
-        head.declared = content_length[0]
+    if length != CONTRADICTORY and len(content_length) == 1:
+        head.declared = b"%d" % int(content_length[0])
     head.dated = dated
     head.event_stream = event_stream
     head.closes = length == 0 and not bodiless and _may_send_a_body(status, content_length, transfer_encoding)
     if upgrade:
         head.upgrade = b", ".join(upgrade)
+        head.sized = head.sized and status != 426
     if connection or minor_version == 0:
         _apply_connection(head, connection, minor_version)
     if head.lines:

@@ -52,6 +52,7 @@ class Downstream:
         "_starting",
         "_stash",
         "_stash_at",
+        "_stash_bytes",
         "_unsent_bytes",
         "client_cert",
         "deadline",
@@ -72,6 +73,7 @@ class Downstream:
         self._queue: deque[Exchange | BadRequest] = deque()
         self._stash: list[bytes] = []
         self._stash_at = 0  # what of its first piece has been read
+        self._stash_bytes = 0  # of the rest; kept, because there may be a piece for every byte
         self._starting = False
         self._reading_paused = False
         self._mode = _OPEN
@@ -240,8 +242,10 @@ class Downstream:
         """A pipelined request waits, unparsed, until its predecessors are answered."""
         if not self._stash:
             self._stash_at = at
+            self._stash_bytes = -at
         self._stash.append(data)
-        if sum(map(len, self._stash)) - self._stash_at > _STASH_BYTES:
+        self._stash_bytes += len(data)
+        if self._stash_bytes > _STASH_BYTES:
             self.pause_reading()
 
     def _consume(self, data: bytes, at: int = 0) -> None:
@@ -306,7 +310,7 @@ class Downstream:
                 data = self._stash[0] if len(self._stash) == 1 else b"".join(self._stash)
                 self._stash = []
                 self._consume(data, self._stash_at)
-                if self._reader.receiving is not None or self._reader.head_bytes:
+                if self._reader.receiving is not None or self._reader.head_bytes or not self._queue:
                     self.resume_reading()
                 if not self._queue:
                     return

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from proxy.dataplane.answers import empty, problem, status_line
+from proxy.dataplane.answers import CLOSE, empty, problem, status_line
 from proxy.dataplane.body import LAST_CHUNK
+from proxy.dataplane.routes import UNROUTED_TUNNELS
 
 if TYPE_CHECKING:
     from proxy.core.response_head import ResponseHead
@@ -52,7 +53,7 @@ def _unusual_opening(exchange: Exchange, head: ResponseHead) -> bytes:
     status = head.status
     ours = b"" if head.dated else exchange.context.date_line
     if request.method == b"HEAD" or status == 304:
-        if head.declared is not None and head.declared.isdigit():
+        if head.declared is not None:
             ours += b"Content-Length: " + head.declared + b"\r\n"
     elif head.length >= 0:
         if status != 204:  # RFC 9110 section 8.6
@@ -62,12 +63,18 @@ def _unusual_opening(exchange: Exchange, head: ResponseHead) -> bytes:
         ours += b"Transfer-Encoding: chunked\r\n"
     else:
         exchange.keep_alive = False  # the body ends with the connection (RFC 9112 section 6.3, rule 8)
-    if not _stays_open(exchange):
-        ours += b"Connection: close\r\n"
-    elif request.minor_version == 0:
-        ours += b"Connection: keep-alive\r\n"
+    ours += _connection_line(exchange)
+    if status == 426 and head.upgrade:
+        ours += _upgrade_lines(exchange, head.upgrade)
     ours += _path_line(exchange, head) + exchange.extra_lines
     return (status_line(status)) + head.text + ours + b"\r\n"
+
+
+def _upgrade_lines(exchange: Exchange, protocols: bytes) -> bytes:
+    """What a 426 asks for (RFC 9110 section 15.5.22), as far as clients can have it."""
+    rollout = exchange.rollout
+    offered = (UNROUTED_TUNNELS if rollout is None else rollout.tunnels).offered(protocols)
+    return b"Connection: upgrade\r\nUpgrade: %b\r\n" % offered if offered else b""
 
 
 def _path_line(exchange: Exchange, head: ResponseHead) -> bytes:
@@ -120,11 +127,16 @@ def _stays_open(exchange: Exchange) -> bool:
     return exchange.keep_alive
 
 
+def _connection_line(exchange: Exchange) -> bytes:
+    """Whether the connection stays, if that does not go without saying (RFC 9112 section 9.3)."""
+    if not _stays_open(exchange):
+        return CLOSE
+    return b"" if exchange.head.minor_version else b"Connection: keep-alive\r\n"
+
+
 def own_answer(exchange: Exchange, status: int, detail: str, more: bytes = b"") -> None:
     """A problem document of ours, with `more` whole lines in its head."""
-    extra = exchange.extra_lines + more
-    if not _stays_open(exchange):
-        extra += b"Connection: close\r\n"
+    extra = exchange.extra_lines + more + _connection_line(exchange)
     bodiless = exchange.head.method == b"HEAD"
     date = exchange.context.date_line
     exchange.downstream.write(problem(status, detail, date=date, extra=extra, bodiless=bodiless))
@@ -135,5 +147,5 @@ def recipient_answer(exchange: Exchange) -> None:
     if exchange.head.method == b"TRACE":
         own_answer(exchange, 405, "TRACE is not supported")
         return
-    extra = b"" if _stays_open(exchange) else b"Connection: close\r\n"
+    extra = _connection_line(exchange)
     exchange.downstream.write(empty(200, date=exchange.context.date_line, extra=extra))

@@ -162,6 +162,7 @@ class Upstream:
             # It may have answered before it closed on what we still wrote (RFC 9112 section 9.5).
             data = left_behind(self.transport)
             if data:
+                self._dirty = True  # the answer may be whole, the connection is none
                 self.data_received(data)
         exchange = self.exchange
         if exchange is None:

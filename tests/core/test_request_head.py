@@ -238,6 +238,15 @@ def test_rfc9110_10_1_1_an_expectation_with_a_body_goes_on(value: bytes) -> None
     assert values(head, b"expect") == [b"100-continue"]
 
 
+@pytest.mark.parametrize(
+    "value", [b"", b",", b"100-continue,", b", 100-Continue ,", b"100-continue, 100-continue"]
+)
+def test_rfc9110_10_1_1_expectations_are_a_list(value: bytes) -> None:
+    head = checked(HOST, (b"Expect", value), (b"Content-Length", b"1"), method=b"POST")
+    assert head.expects_continue == (b"continue" in value.lower())
+    assert values(head, b"expect") == ([b"100-continue"] if head.expects_continue else [])
+
+
 def test_rfc9110_10_1_1_an_expectation_without_a_body_is_ignored() -> None:
     head = checked(HOST, (b"Expect", b"100-continue"))
     assert not head.expects_continue
@@ -251,6 +260,7 @@ def test_rfc9110_10_1_1_an_expectation_in_http_1_0_is_ignored() -> None:
 
 def test_rfc9110_10_1_1_an_unknown_expectation_is_refused() -> None:
     assert refusal(HOST, (b"Expect", b"200-ok")) == 417
+    assert refusal(HOST, (b"Expect", b"100-continue, 200-ok")) == 417
 
 
 @pytest.mark.parametrize("method", [b"OPTIONS", b"TRACE"])
@@ -262,6 +272,12 @@ def test_rfc9110_7_6_2_max_forwards_is_decremented(method: bytes) -> None:
 
 def test_rfc9110_7_6_2_max_forwards_at_0_is_for_us() -> None:
     assert checked(HOST, (b"Max-Forwards", b"0"), method=b"TRACE").max_forwards == 0
+
+
+def test_rfc9110_7_6_2_zeros_before_max_forwards_say_nothing() -> None:
+    head = checked(HOST, (b"Max-Forwards", b"0" * 12 + b"3"), method=b"OPTIONS")
+    assert (head.max_forwards, values(head, b"max-forwards")) == (3, [b"2"])
+    assert checked(HOST, (b"Max-Forwards", b"0" * 12), method=b"OPTIONS").max_forwards == 0
 
 
 @pytest.mark.parametrize("value", [b"", b"-1", b"x"])

@@ -92,6 +92,11 @@ def test_rfc9112_6_3_a_contradictory_answer_to_head_is_not_believed() -> None:
     assert head.length == CONTRADICTORY
 
 
+@pytest.mark.parametrize(("status", "bodiless"), [(200, False), (200, True), (304, False)])
+def test_rfc9110_8_6_a_length_is_passed_on_in_one_spelling(status: int, bodiless: bool) -> None:
+    assert finished((b"Content-Length", b"0012"), status=status, bodiless=bodiless).declared == b"12"
+
+
 def test_rfc9110_8_6_the_declared_length_of_a_304_is_kept() -> None:
     head = finished((b"Content-Length", b"5"), status=304)
     assert (head.length, head.declared) == (0, b"5")

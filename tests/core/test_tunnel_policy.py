@@ -28,6 +28,21 @@ def test_what_is_not_named_is_not_allowed(protocols: list[str] | None, allowed: 
     assert {name for name in (b"websocket", b"irc", b"irc/6.9") if tunnels.allows(name)} == allowed
 
 
+@pytest.mark.parametrize(
+    ("protocols", "named", "offered"),
+    [
+        (["websocket"], b"h2c, WebSocket/13 ,\tIRC/6.9,WebSocket", b"WebSocket"),
+        (["*"], b"TLS/1.0, HTTP/2.0, h2, websocket, IRC/6.9, a b, ,", b"websocket, IRC/6.9"),
+        (["*"], b"", b""),
+        ([], b"websocket", b""),
+    ],
+)
+def test_rfc9110_15_5_22_only_what_can_be_had_is_offered(
+    protocols: list[str], named: bytes, offered: bytes
+) -> None:
+    assert policy(protocols=protocols).offered(named) == offered
+
+
 def test_tunnels_outlive_the_weight_unless_they_are_to_be_cut() -> None:
     assert policy().drain_s == policy(drain_timeout="1s").drain_s == math.inf
     assert policy(on_rollback="cut").drain_s == 30.0

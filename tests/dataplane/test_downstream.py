@@ -582,3 +582,40 @@ async def test_a_head_that_has_begun_is_still_the_old_configuration_s(world: Wor
     await world.v2.sends(OK)
     await client.sends(b"GET / HTTP/1.1\r\nHost: a\r\nX-User: u\r\nX-Go: v1\r\n\r\n")
     assert b"x-go" not in world.v1.message().fields
+
+
+class _Counted(bytes):
+    """Bytes that know how often somebody asked for their number."""
+
+    asked = 0
+
+    def __len__(self) -> int:
+        _Counted.asked += 1
+        return super().__len__()
+
+
+async def test_what_waits_for_its_turn_is_not_counted_again_with_every_byte(world: World) -> None:
+    """Else who sends single bytes behind a slow request could keep the loop busy."""
+    client = world.client()
+    await client.sends(GET)
+    _Counted.asked = 0
+    for _ in range(1_000):
+        client.transport.protocol.data_received(_Counted(b"x"))
+    assert _Counted.asked <= 4_000
+    assert client.is_read()
+    client.transport.protocol.data_received(b"x" * (64 << 10))
+    assert not client.is_read()
+
+
+async def test_an_empty_line_behind_pipelined_requests_does_not_end_the_reading(world: World) -> None:
+    """The body that waits for its turn has paused it."""
+    client = world.client()
+    body = b"b" * 70_000
+    await client.sends(GET_V1 + request("POST", "/x", user="", body=body) + b"\r\n")
+    assert not client.is_read()
+    for _ in range(2):
+        await world.v1.sends(OK)
+    assert client.is_read()
+    await client.sends(GET_V1)
+    await world.v1.sends(OK)
+    assert len(client.messages()) == 3

@@ -209,6 +209,17 @@ async def test_rfc9110_7_6_2_options_with_max_forwards_0_is_answered_here(open_w
         assert world.dialled == []
 
 
+async def test_rfc9112_9_3_a_client_of_http_1_0_is_told_that_its_connection_stays(open_world: Opener) -> None:
+    world = await open_world(fallback={"on": []})
+    client = world.client()
+    for line, answer in (("Max-Forwards: 0", 200), ("X-A: 1", 502)):
+        await client.sends(request("OPTIONS", "/x", "Connection: keep-alive", line, version="1.0"))
+        if answer == 502:
+            await world.v2.sends(b"nonsense\r\n\r\n")
+        told = client.message()
+        assert (told.status, told.fields[b"connection"], client.end) == (answer, b"keep-alive", "")
+
+
 async def test_rfc9110_9_3_8_a_trace_for_us_reflects_nothing(world: World) -> None:
     client = world.client()
     await client.sends(request("TRACE", "/x", "Max-Forwards: 0", "Cookie: secret"))
@@ -224,3 +235,28 @@ async def test_rfc9110_7_6_2_max_forwards_above_0_is_decremented(world: World) -
     assert world.v2.message().fields[b"max-forwards"] == b"4"
     await world.v2.sends(OK)
     assert client.message().status == 200
+
+
+@pytest.mark.parametrize(
+    ("protocols", "named", "told"),
+    [
+        (["websocket"], "websocket", b"websocket"),
+        (["websocket"], "h2c, WebSocket/13 , IRC/6.9,websocket", b"websocket"),
+        (["*"], "TLS/1.0, HTTP/2.0, WebSocket, IRC/6.9", b"WebSocket, IRC/6.9"),
+        (["websocket"], "IRC/6.9", None),
+        ([], "websocket", None),
+        (["*"], "web socket", None),
+    ],
+)
+async def test_rfc9110_15_5_22_what_a_426_asks_for_is_said_if_it_can_be_had(
+    open_world: Opener, protocols: list[str], named: str, told: bytes | None
+) -> None:
+    world = await open_world(tunnels={"protocols": protocols})
+    client = world.client()
+    await client.sends(GET)
+    head = f"HTTP/1.1 426 Upgrade Required\r\nConnection: Upgrade\r\nUpgrade: {named}\r\n"
+    await world.v2.sends(head.encode() + b"Content-Length: 2\r\n\r\nno")
+    answer = client.message()
+    assert answer.fields.get(b"upgrade") == told
+    assert answer.fields.get(b"connection") == (None if told is None else b"upgrade")
+    assert (answer.status, answer.body, client.end) == (426, b"no", "")

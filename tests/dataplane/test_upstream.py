@@ -48,6 +48,17 @@ async def test_rfc9112_9_2_what_follows_an_answer_is_never_the_next_one(world: W
     assert world.ports == [9002, 9002]
 
 
+async def test_rfc9112_9_5_an_answer_found_after_the_connection_broke_frees_no_connection(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxy.dataplane.upstream.left_behind", lambda transport: OK)
+    client = world.client()
+    await client.sends(GET)
+    await world.v2.leaves(ConnectionResetError())
+    assert client.message().body == b"ok"
+    assert world.context.v2.endpoints[0].idle_connections == 0
+
+
 async def test_rfc9112_9_2_surplus_in_a_later_read_ends_the_connection_too(world: World) -> None:
     client = world.client()
     await client.sends(GET)

@@ -156,6 +156,9 @@ class FakeTransport(asyncio.Transport):
     def can_write_eof(self) -> bool:
         return self.can_half_close
 
+    def writelines(self, pieces: Iterable[bytes | bytearray | memoryview]) -> None:
+        self.write(b"".join(pieces))
+
     def write_eof(self) -> None:
         self.end = self.end or "half-closed"
 
