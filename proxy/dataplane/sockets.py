@@ -20,11 +20,15 @@ if TYPE_CHECKING:
 
 _RESET: Final = struct.pack("ii", 1, 0)
 _READ_BYTES: Final = 64 << 10
+_ACKNOWLEDGED: Final = struct.Struct("120xQ")
+"""Where Linux's tcp_info has the number of bytes that the peer has acknowledged (tcpi_bytes_acked)."""
+_VERY_MANY: Final = 1 << 61
 
 
 def unsent_bytes(transport: asyncio.WriteTransport) -> int:
     """Bytes that were written and that the peer has not acknowledged: the transport's buffer and the
-    kernel's."""
+    kernel's. The loops' TLS keeps some where nobody can count them: there any at all are very many, and only
+    how many fewer they become while nothing is written tells something."""
     queued = transport.get_write_buffer_size()
     descriptor = _descriptor(transport)
     if descriptor < 0:
@@ -33,7 +37,10 @@ def unsent_bytes(transport: asyncio.WriteTransport) -> int:
         answer = fcntl.ioctl(descriptor, termios.TIOCOUTQ, b"\0\0\0\0")
     except OSError:
         return queued
-    return queued + int(struct.unpack("i", answer)[0])
+    unsent = queued + int(struct.unpack("i", answer)[0])
+    if unsent and transport.get_extra_info("ssl_object") is not None:
+        return _VERY_MANY - _acknowledged_bytes(transport)
+    return unsent
 
 
 def is_quiet(transport: asyncio.BaseTransport) -> bool:
@@ -76,6 +83,15 @@ def reset(transport: asyncio.WriteTransport) -> None:
     if sock is not None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
     transport.abort()
+
+
+def _acknowledged_bytes(transport: asyncio.WriteTransport) -> int:
+    """All that the peer has acknowledged, of what the connection has carried."""
+    info = transport.get_extra_info("socket").getsockopt(
+        socket.IPPROTO_TCP, socket.TCP_INFO, _ACKNOWLEDGED.size
+    )
+    acknowledged: int = _ACKNOWLEDGED.unpack(info)[0] if len(info) == _ACKNOWLEDGED.size else 0
+    return acknowledged
 
 
 def _descriptor(transport: asyncio.BaseTransport) -> int:

@@ -22,31 +22,52 @@ if TYPE_CHECKING:
 
     from proxy.dataplane.arrival import Arrival
 
-_READ_BYTES: Final = 64 << 10
-_ARRIVING: Final = memoryview(bytearray(_READ_BYTES))
+_RECORD_BYTES: Final = 16 << 10
+"""The most that one record may hold (RFC 8446 section 5.1). A `MemoryBIO` never gives back the memory that it
+has once needed. So no more than a record is put into one at a time: else thousands of idle sessions would
+keep as much as the largest piece that each has carried."""
+_ARRIVING: Final = memoryview(bytearray(_RECORD_BYTES))
 
-_SHAKING: Final = 0
-_OPEN: Final = 1
-_CLOSED: Final = 2
+_SILENT: Final = 0  # nothing has come yet, or a part of the first record
+_SHAKING: Final = 1
+_OPEN: Final = 2
+_CLOSED: Final = 3
+
+_HEADER_BYTES: Final = 5
+_HANDSHAKE: Final = 22
 
 
 class TlsLayer:
     """One session. `arrival` is told how the handshake ends, and says who speaks through the session then."""
 
-    __slots__ = ("_arrival", "_incoming", "_mode", "_outgoing", "_paused", "_protocol", "_raw", "_session")
+    __slots__ = (
+        "_arrival",
+        "_context",
+        "_hello",
+        "_incoming",
+        "_mode",
+        "_outgoing",
+        "_paused",
+        "_protocol",
+        "_raw",
+        "_session",
+    )
+
+    _session: ssl.SSLObject
+    _incoming: ssl.MemoryBIO
+    _outgoing: ssl.MemoryBIO
 
     def __init__(self, context: ssl.SSLContext, raw: asyncio.Transport, arrival: Arrival) -> None:
         self._raw = raw
         self._arrival = arrival
+        self._context = context
         self._protocol: Any = None  # an `asyncio.Protocol`, but for its base class
-        self._incoming = ssl.MemoryBIO()
-        self._outgoing = ssl.MemoryBIO()
-        self._session = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
-        self._mode = _SHAKING
+        self._hello = b""
+        self._mode = _SILENT
         self._paused = False
 
     def __repr__(self) -> str:
-        return f"<TlsLayer {self._session.version()} mode={self._mode} {self._protocol}>"
+        return f"<TlsLayer mode={self._mode} {self._protocol}>"
 
     def client_cert(self) -> bytes:
         """What upstreams are told of the client's certificate; empty without a verified one."""
@@ -62,13 +83,19 @@ class TlsLayer:
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where uvloop puts what arrives: shared by all, because it is taken out at once. Without it, uvloop
-        reads four times as much, which would wait here while the protocol above takes nothing."""
+        reads much more, which would wait here while the protocol above takes nothing."""
         return _ARRIVING
 
     def buffer_updated(self, size: int) -> None:
         self.data_received(_ARRIVING[:size])
 
     def data_received(self, data: bytes | memoryview) -> None:
+        if self._mode == _SILENT:
+            data = self._hello + bytes(data)
+            if _is_begun(data):
+                self._hello = data
+                return
+            self._begin()
         self._incoming.write(data)
         if self._mode == _SHAKING and not self._shake():
             return
@@ -95,6 +122,14 @@ class TlsLayer:
         if self._protocol is not None:
             self._protocol.resume_writing()
 
+    def _begin(self) -> None:
+        """A session takes 45 KiB while its handshake is under way: not for who has yet to say a word."""
+        self._hello = b""
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._session = self._context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._mode = _SHAKING
+
     def _shake(self) -> bool:
         """Whether the session is open."""
         try:
@@ -116,7 +151,7 @@ class TlsLayer:
     def _read(self) -> None:
         while self._mode == _OPEN and not self._paused:
             try:
-                piece = self._session.read(_READ_BYTES)
+                piece = self._session.read(_RECORD_BYTES)
             except ssl.SSLWantReadError:
                 break
             except ssl.SSLError:  # a record that was tampered with, or no record
@@ -158,19 +193,23 @@ class TlsLayer:
         return self._raw.get_write_buffer_size()
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Encrypts, and sends. The engine takes one record at a time."""
+        """Encrypts, and sends: record by record, so that no more than one is ever in `_outgoing`."""
         if self._mode != _OPEN or not data:
             return
         try:
-            sent = self._session.write(data)
-            if sent < len(data):
-                rest = memoryview(data)[sent:]
-                while rest:
-                    rest = rest[self._session.write(rest) :]
+            if len(data) <= _RECORD_BYTES:
+                self._session.write(data)
+                self._raw.write(self._outgoing.read())
+                return
+            whole = memoryview(data)
+            records = []
+            for at in range(0, len(whole), _RECORD_BYTES):
+                self._session.write(whole[at : at + _RECORD_BYTES])
+                records.append(self._outgoing.read())
         except ssl.SSLError:
             self.abort()
             return
-        self._raw.write(self._outgoing.read())
+        self._raw.writelines(records)
 
     def writelines(self, pieces: Iterable[bytes | bytearray | memoryview]) -> None:
         """All of them, in order."""
@@ -221,3 +260,12 @@ class TlsLayer:
         """Ends the connection at once; without close_notify nobody takes what came for the whole."""
         self._mode = _CLOSED
         self._raw.abort()
+
+
+def _is_begun(data: bytes) -> bool:
+    """Whether this is the beginning of a first record, and not the whole of it. What is none is for the
+    session to refuse."""
+    if len(data) < _HEADER_BYTES:
+        return data[:1] == bytes((_HANDSHAKE,)) or not data
+    length = int.from_bytes(data[3:_HEADER_BYTES], "big")
+    return data[0] == _HANDSHAKE and length <= _RECORD_BYTES and len(data) < _HEADER_BYTES + length

@@ -118,6 +118,26 @@ async def test_a_slow_reader_gets_all_of_a_long_answer(
         assert (answer.complete, answer.length) == (True, 6 << 20)
 
 
+async def test_idle_sessions_keep_no_memory_of_what_they_have_carried(
+    proxy: ProxyProcess, v1: RawBackend, office: Office
+) -> None:
+    v1.forget()
+    v1.answer = answers.large(256 << 10)
+    sessions, body = 50, answers.PATTERN * 4
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def carry() -> None:
+            client = await stack.enter_async_context(secured(proxy.listen, trusting(office.authority.file)))
+            assert (await client.ask("POST", "/", body=body)).complete
+
+        await carry()
+        [root, *_] = proxy.tree()
+        before = root.memory_info().rss
+        for _ in range(sessions):
+            await carry()
+        assert (root.memory_info().rss - before) / sessions < 100 << 10
+
+
 async def test_an_end_that_is_announced_is_told_in_tls_too(proxy: ProxyProcess, office: Office) -> None:
     """close_notify, so that nobody can cut an answer short unnoticed (RFC 8446 section 6.1)."""
     async with secured(proxy.listen, trusting(office.authority.file)) as client:
@@ -402,6 +422,20 @@ async def test_a_handshake_that_stands_still_is_ended(proxy: ProxyProcess) -> No
     lasted = await asyncio.gather(*map(begins, (0, 1, 40)))
     assert all(0.9 < each < 4 for each in lasted)
     assert (await refused(proxy))["timeout"] == before + 3
+
+
+async def test_a_handshake_that_is_sent_slowly_takes_less_than_10_kib(proxy: ProxyProcess) -> None:
+    half = client_hello("localhost")[:40]
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def resident_with(more: int) -> int:
+            for _ in range(more):
+                await (await stack.enter_async_context(connected(proxy.listen))).send(half)
+            assert (await asyncio.to_thread(handshake, proxy.listen, trusting(None))).version
+            return int(proxy.tree()[0].memory_info().rss)
+
+        before = await resident_with(50)
+        assert (await resident_with(150) - before) / 150 < 10 << 10
 
 
 async def test_a_record_that_was_tampered_with_ends_the_connection(
