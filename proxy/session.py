@@ -6,6 +6,7 @@ Owns the options that every admin verb takes, before the verb or after it, and w
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
 from dataclasses import dataclass, field
@@ -95,8 +96,9 @@ def show(renderable: RenderableType) -> None:
 
 
 def show_json(document: Any) -> None:
-    """Print for a script."""
-    sys.stdout.write(orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode())
+    """Print for a script; what could steer a terminal is escaped, which means the same in JSON."""
+    text = orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode()
+    sys.stdout.write("".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text))
 
 
 def complain(message: str) -> None:

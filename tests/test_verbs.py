@@ -51,6 +51,15 @@ def test_history_as_json(outside: FakeOutside, capsys: Captured) -> None:
     assert orjson.loads(capsys.readouterr().out)["last"] == 9
 
 
+def test_json_steers_no_terminal_and_says_the_same(outside: FakeOutside, capsys: Captured) -> None:
+    reason = outside.admin.rollouts[0]["reason"] = "é\x1b[31m \x7f \x9b31m \u202e \U000e0041"
+    assert run(outside, "status", "--json") == 0
+    out = capsys.readouterr().out
+    assert all(char.isprintable() or char == "\n" for char in out)
+    assert "é" in out
+    assert orjson.loads(out)["rollouts"][0]["reason"] == reason
+
+
 def test_explain_says_where_a_key_goes(outside: FakeOutside, capsys: Captured) -> None:
     arguments = ("--key", "alice", "--path", "/menu", "--host", "a.example", "--method", "POST")
     assert run(outside, "explain", *arguments) == 0

@@ -14,9 +14,10 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from proxy.admin.failures import FailureLog, Welcome, literal, neighbourhood
+from proxy.admin.failures import FailureLog, Welcome, literal
 from proxy.admin.problems import RefusedError
 from proxy.config.fields import socket_path, split_host_port
+from proxy.core.addresses import neighbourhood
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -167,9 +168,11 @@ def _digest(authorization: Sequence[str]) -> str | None:
 def _host_name(host: str) -> str:
     """The Host field without port, brackets and case; "" for what is no host."""
     try:
-        return (urlsplit(f"//{host}").hostname or "") if host else ""
+        parts = urlsplit(f"//{host}")
+        _ = parts.port  # raises for one that is none
     except ValueError:
         return ""
+    return (parts.hostname or "") if parts.netloc == host and "@" not in host else ""
 
 
 def _authority(origin: str) -> str:

@@ -105,17 +105,6 @@ class FailureLog:
         return bucket
 
 
-def neighbourhood(peer: str) -> str:
-    """Where a peer is, as far as limits go: its address, or the /64 around it, within which one machine can
-    have any address of IPv6 that it likes. A UNIX socket's peers are all alike."""
-    address = literal(peer.partition("%")[0])
-    if not isinstance(address, ipaddress.IPv6Address):
-        return peer
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    return str(ipaddress.IPv6Network((address, 64), strict=False))
-
-
 def literal(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     """An address from its text, None for what is a name."""
     try:

@@ -6,6 +6,7 @@ JSON that cannot be read is 400, JSON that says something impossible is 422; all
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -61,6 +62,9 @@ def read_command(raw: bytes, content_type: str, *, rollout: str, verb: Verb, act
     """
     fields = _json_object(raw, content_type) if raw.strip() or content_type else {}
     body = _validated(fields)
+    if fields and len(json.loads(raw, object_pairs_hook=list)) > len(fields):
+        # Readers differ in which of the two counts (RFC 8259 section 4).
+        raise RefusedError(400, "the body has a key twice")
     problems = [
         (name, f"does not go with {verb}")
         for name in sorted(body.model_fields_set - _TAKES.get(verb, frozenset()) - _ALL_TAKE)

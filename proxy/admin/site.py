@@ -15,8 +15,8 @@ from aiohttp import web
 
 from proxy.admin.application import build_admin, follow
 from proxy.admin.edge import Caller
-from proxy.admin.failures import neighbourhood
 from proxy.admin.lobby import MOST, MOST_FROM_ONE_PLACE, Lobby
+from proxy.core.addresses import neighbourhood
 from proxy.errors import ConfigError, StartError
 from proxy.tls import server_context
 

@@ -116,7 +116,7 @@ class Listen(Table):
     max_connections: PositiveCount = 20_000
     """Client connections at once, in all; those beyond are turned away with 503."""
     max_connections_per_client: Count = 0
-    """Connections at once from one address, in each worker; 0 is no limit."""
+    """Connections at once from one address (/64 of IPv6), in each worker; 0 is no limit."""
     max_requests_per_connection: Count = 0
     """Requests on one connection; the last answer closes it, and 0 is no limit."""
     max_loop_lag_s: Duration = 0.0

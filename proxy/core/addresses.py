@@ -31,6 +31,17 @@ def canonical(text: str) -> str:
     return text if address is None else str(address)
 
 
+def neighbourhood(text: str) -> str:
+    """Where a peer is, as far as limits go: its address, or the /64 around it, within which one machine can
+    have any address of IPv6 that it likes. Text that is no address stays as it is."""
+    address = parse_address(text.partition("%")[0])
+    if address is None:
+        return text
+    if address.version == 4:
+        return str(address)
+    return str(ipaddress.IPv6Network((address, 64), strict=False))
+
+
 def is_within(address: IPAddress, networks: Sequence[IPNetwork]) -> bool:
     """Whether one of the networks holds the address; networks of the other IP version hold none."""
     return any(address in network for network in networks)

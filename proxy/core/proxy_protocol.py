@@ -23,7 +23,8 @@ _LOCAL: Final = 0x20
 _PROXY: Final = 0x21
 _ADDRESSES: Final = {0x1: 12, 0x2: 36, 0x3: 216}
 """Bytes of the addresses by family: IPv4, IPv6, UNIX; TLVs may follow (section 2.2)."""
-_DATAGRAM: Final = 0x2
+_FAMILIES: Final = frozenset({0x00, 0x11, 0x12, 0x21, 0x22, 0x31, 0x32})
+"""Families with their kinds of transport; all others must be refused (section 2.2)."""
 
 
 class HeaderError(Exception):
@@ -88,8 +89,12 @@ def _read_v2(data: bytes) -> Header | None:
     if command not in (_LOCAL, _PROXY):
         raise HeaderError("a PROXY header of another version or command")
     size = _V2_FIXED + length
+    if command == _LOCAL:  # a health check of the balancer
+        return Header("", size)
+    if family not in _FAMILIES:
+        raise HeaderError("a PROXY header with a family that there is not")
     needed = _ADDRESSES.get(family >> 4, 0)
-    if command == _LOCAL or not needed:  # a health check of the balancer, or a family that it cannot tell
+    if not needed:  # one that the balancer cannot tell
         return Header("", size)
     if length < needed:
         raise HeaderError("a PROXY header too short for its addresses")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields, replace
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Final
 
-from proxy.core.addresses import is_within, parse_address
+from proxy.core.addresses import is_within, neighbourhood, parse_address
 from proxy.core.forwarding import Identifiers
 from proxy.core.refusals import CONNECTION_LIMIT, Refusals
 from proxy.core.request_head import RequestLines
@@ -118,7 +118,7 @@ class Context:
         self.active: set[Exchange] = set()
         self.connections: set[Downstream] = set()
         self.arriving: set[Arrival] = set()  # no client's yet
-        self._clients: dict[str, int] = {}  # connections by address, where there is a limit
+        self._clients: dict[str, int] = {}  # connections by neighbourhood, where there is a limit
         self._room = room_for(config.listen.max_connections)
         self.refusals = Refusals()
         self.shedding = False  # whether the loop is too late to take new requests
@@ -178,7 +178,7 @@ class Context:
             return False
         self._recognise(connection)
         limit = self.listen.max_connections_per_client
-        if limit and not connection.trusted and self._clients.get(connection.peer, 0) >= limit:
+        if limit and not connection.trusted and self._clients.get(neighbourhood(connection.peer), 0) >= limit:
             self.refused(CONNECTION_LIMIT)
             return False
         self.connections.add(connection)
@@ -191,15 +191,17 @@ class Context:
             return
         self.connections.discard(connection)
         if self._clients:
-            others = self._clients.get(connection.peer, 0) - 1
+            place = neighbourhood(connection.peer)
+            others = self._clients.get(place, 0) - 1
             if others > 0:
-                self._clients[connection.peer] = others
+                self._clients[place] = others
             else:
-                self._clients.pop(connection.peer, None)
+                self._clients.pop(place, None)
 
     def _count(self, connection: Downstream) -> None:
         if self.listen.max_connections_per_client:
-            self._clients[connection.peer] = self._clients.get(connection.peer, 0) + 1
+            place = neighbourhood(connection.peer)
+            self._clients[place] = self._clients.get(place, 0) + 1
 
     def refused(self, reason: str) -> None:
         """Somebody was turned away: `reason` is one of `core.refusals`."""

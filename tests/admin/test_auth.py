@@ -188,6 +188,11 @@ STRANGE = [
     "[::1",
     "a b",
     "[v1.x]",
+    "evil.example@localhost",
+    "localhost/evil.example",
+    "localhost?evil.example",
+    "localhost:evil",
+    "localhost:99999",
 ]
 
 

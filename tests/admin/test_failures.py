@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.admin.failures import FailureLog, Welcome, neighbourhood
+from proxy.admin.failures import FailureLog, Welcome
 
 
 def test_a_peer_without_failures_has_nothing_to_wait_for() -> None:
@@ -60,18 +60,3 @@ def test_the_number_of_tokens_that_were_good_is_bounded() -> None:
     assert welcome.knows("2999", "digest")
     assert not welcome.knows("2999", "another")
     assert not welcome.knows("0", "digest")
-
-
-@pytest.mark.parametrize(
-    ("peer", "expected"),
-    [
-        ("192.0.2.1", "192.0.2.1"),
-        ("::ffff:192.0.2.1", "192.0.2.1"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("2001:DB8:1:2::9", "2001:db8:1:2::/64"),
-        ("fe80::1%eth0", "fe80::/64"),
-        ("", ""),
-    ],
-)
-def test_a_neighbourhood_is_an_address_or_the_network_that_one_machine_has(peer: str, expected: str) -> None:
-    assert neighbourhood(peer) == expected

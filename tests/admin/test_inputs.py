@@ -96,6 +96,15 @@ def test_what_is_not_json_is_refused(raw: bytes) -> None:
     assert "not JSON" in error.detail
 
 
+def test_a_key_that_is_given_twice_is_refused() -> None:
+    error = refused(b'{"percentage": 1, "reason": "x", "percentage": 99}')
+    assert (error.status, error.detail) == (400, "the body has a key twice")
+
+
+def test_json_that_is_as_deep_as_can_be_read_is_no_failure() -> None:
+    assert refused(b'{"reason": ' + b"[" * 1000 + b"]" * 1000 + b"}").status == 422
+
+
 @pytest.mark.parametrize("raw", [b"[]", b"5", b'"set"', b"null", b"true"])
 def test_json_that_is_no_object_is_refused(raw: bytes) -> None:
     error = refused(raw)

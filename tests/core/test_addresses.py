@@ -6,7 +6,7 @@ import ipaddress
 
 import pytest
 
-from proxy.core.addresses import canonical, is_within, parse_address
+from proxy.core.addresses import canonical, is_within, neighbourhood, parse_address
 
 V4 = ipaddress.ip_network("10.0.0.0/8")
 V6 = ipaddress.ip_network("2001:db8::/32")
@@ -40,3 +40,18 @@ def test_networks_hold_addresses_of_their_own_version(text: str, held: bool) -> 
     assert address is not None
     assert is_within(address, [V4, V6]) is held
     assert not is_within(address, [])
+
+
+@pytest.mark.parametrize(
+    ("peer", "expected"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:DB8:1:2::9", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("", ""),
+    ],
+)
+def test_a_neighbourhood_is_an_address_or_the_network_that_one_machine_has(peer: str, expected: str) -> None:
+    assert neighbourhood(peer) == expected

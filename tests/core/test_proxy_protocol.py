@@ -79,7 +79,7 @@ def test_another_line_is_refused(line: bytes) -> None:
         (v2(family=0x00), ""),  # UNSPEC
         (v2(family=0x00, addresses=b"\x04\x00\x01x"), ""),
         (v2(family=0x31, addresses=bytes(216)), ""),  # UNIX
-        (v2(family=0x41, addresses=bytes(7)), ""),  # a family that nobody knows yet
+        (v2(command=0x20, family=0x41, addresses=bytes(7)), ""),
     ],
 )
 def test_version_2_names_the_client(header: bytes, client: str) -> None:
@@ -95,6 +95,7 @@ def test_version_2_names_the_client(header: bytes, client: str) -> None:
         v2(addresses=IPV4[:-1]),
         v2(family=0x21, addresses=IPV4),
         v2(family=0x31, addresses=bytes(215)),
+        *(v2(family=family, addresses=bytes(216)) for family in (0x01, 0x10, 0x13, 0x1F, 0x41, 0xF1)),
         b"\r\n\r\nGET / HTTP/1.1\r\n",
     ],
 )

@@ -98,6 +98,17 @@ def test_one_address_has_a_share_of_it_also_after_a_reload() -> None:
     assert again.refusals.counts["connection_limit"] == 2
 
 
+def test_whoever_has_many_addresses_of_ipv6_has_no_more_than_that_share() -> None:
+    shared = context(listen={"max_connections_per_client": 2})
+    first = arrives(shared, "2001:db8:1:2::1")
+    assert first is not None
+    assert arrives(shared, "2001:db8:1:2::2") is not None
+    assert arrives(shared, "2001:db8:1:2:ffff::3") is None
+    assert arrives(shared, "2001:db8:1:3::1") is not None
+    shared.left(first)
+    assert arrives(shared, "2001:db8:1:2:ffff::3") is not None
+
+
 def test_both_backends_are_there() -> None:
     shared = context()
     assert [pool.path for pool in shared.pools] == [Path.V1, Path.V2]

@@ -128,6 +128,7 @@ _SEEDS = {
 }
 
 FOUND: dict[str, tuple[bytes, ...]] = {
+    "store_content": (b"\1\1\1\1\1\1\0\5\2\xff\x80\0\0\0\0\0\0\7\1\1\1\0\0\0",),
     "client_bytes": (
         cut(b"\rGET / HTTP/1.1\r\nHost: a\r\n\r\n"),
         cut(b"GET / HTTP/1.0\r\nHost: a\r\n\r\nGET / RTSP/1.0\r\nHost: a\r\n\r\n", 75),
@@ -138,4 +139,5 @@ FOUND: dict[str, tuple[bytes, ...]] = {
         b"\1" + cut(b"HTTP/1.1 200 \x00OK\r\n\r\n\r\n"),
     ),
 }
-"""What was wrong once: a bare CR before a message, a NUL in a reason, a protocol in the next request."""
+"""What was wrong once: text in the store that is not UTF-8, a bare CR before a message, a NUL in a reason, a
+protocol in the next request."""
