@@ -41,10 +41,12 @@ def ask_v2(exchange: Exchange, rollout: LiveRollout, now: float) -> None:
     """Sends the request to v2, once there is room."""
     pool = exchange.context.v2
     waiting = pool.waiting
-    if waiting is not None and not waiting.has_room:
-        _wait(exchange, pool, waiting, now)
-    else:
+    if waiting is None or waiting.has_room:
         send_to_v2(exchange, rollout, now)
+    elif rollout.breaker.state is _CLOSED or exchange.overridden:
+        _wait(exchange, pool, waiting, now)
+    else:  # those who are there are to find out whether v2 is well: behind them, it might be in vain
+        _divert(exchange, FallbackReason.BREAKER, now)
 
 
 def _wait(exchange: Exchange, pool: BackendPool, waiting: Waiting, now: float) -> None:

@@ -170,6 +170,19 @@ async def test_an_open_breaker_is_heeded_when_the_turn_has_come(open_world: Open
     ]
 
 
+async def test_nobody_waits_behind_a_breakers_probes(open_world: Opener) -> None:
+    breaker = {"consecutive_failures": 1, "open_for": "100ms", "probes": 3}
+    world = await open_world(v2={**ONE_AT_ONCE, "max_requests": 2}, breaker=breaker)
+    await arrive(world, GET)
+    await world.v2.sends(b"HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n")
+    await world.passes(0.15)
+    await arrive(world, GET, GET)
+    assert world.ports.count(9001) == 1
+    await arrive(world, GET)
+    assert world.ports.count(9001) == 2
+    assert repr(world.context.v2.waiting) == "<Waiting 0 behind 2 of 2>"
+
+
 async def test_the_end_finds_those_who_wait(open_world: Opener) -> None:
     world = await open_world(v1=ONE_AT_ONCE)
     await arrive(world, *[GET_V1] * 3)
