@@ -162,6 +162,7 @@ def _head_of(fields: list[FieldLine], status: int, minor_version: int, *, bodile
         elif kind == _UPGRADE:
             upgrade.append(field.value)
     length = response_length(status, content_length, transfer_encoding, minor_version)
+    unframed = bodiless and length == UNTIL_CLOSE
     if bodiless and length >= UNTIL_CLOSE:
         length = 0
     head = ResponseHead(status, length, lines)
@@ -169,7 +170,10 @@ def _head_of(fields: list[FieldLine], status: int, minor_version: int, *, bodile
         head.declared = b"%d" % int(content_length[0])
     head.dated = dated
     head.event_stream = event_stream
-    head.closes = length == 0 and not bodiless and _may_send_a_body(status, content_length, transfer_encoding)
+    # A backend that answers HEAD like GET ends its answer by closing: what it sends until then is no answer.
+    head.closes = unframed or (
+        length == 0 and not bodiless and _may_send_a_body(status, content_length, transfer_encoding)
+    )
     if upgrade:
         head.upgrade = b", ".join(upgrade)
         head.sized = head.sized and status != 426

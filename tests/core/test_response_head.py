@@ -92,6 +92,12 @@ def test_rfc9112_6_3_a_contradictory_answer_to_head_is_not_believed() -> None:
     assert head.length == CONTRADICTORY
 
 
+def test_rfc9112_9_2_an_unframed_answer_to_head_ends_its_connection() -> None:
+    assert finished(bodiless=True).closes
+    assert not finished((b"Content-Length", b"3"), bodiless=True).closes
+    assert not finished((b"Transfer-Encoding", b"chunked"), bodiless=True).closes
+
+
 @pytest.mark.parametrize(("status", "bodiless"), [(200, False), (200, True), (304, False)])
 def test_rfc9110_8_6_a_length_is_passed_on_in_one_spelling(status: int, bodiless: bool) -> None:
     assert finished((b"Content-Length", b"0012"), status=status, bodiless=bodiless).declared == b"12"
