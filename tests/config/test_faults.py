@@ -53,7 +53,7 @@ def test_a_problem_is_one_plain_line(text: str, problem: tuple[str, str]) -> Non
         ("[rollouts.tunnels]\nidle_timeout = '0s'\n", ("tunnels.idle_timeout", "must be above 0")),
         (
             "[rollouts.tunnels]\nprotocols = ['web socket']\n",
-            ("tunnels.protocols.0", "must be a protocol such as \"websocket\", or \"*\", not 'web socket'"),
+            ("tunnels.protocols.0", 'must be a protocol such as "websocket", or "*", not \'web socket\''),
         ),
         (
             "[rollouts.tunnels]\nprotocols = ['websocket', 'H2C']\n",
