@@ -14,6 +14,7 @@ class _Reader:
     """Its callbacks; `bodies` has one entry per message that was whole."""
 
     def __init__(self) -> None:
+        self.parser: Any = None
         self.bodies: list[bytes] = []
         self._body = b""
 
@@ -24,7 +25,11 @@ class _Reader:
         self._body += piece
 
     def on_message_complete(self) -> None:
-        self.bodies.append(self._body)
+        if not self._is_interim():
+            self.bodies.append(self._body)
+
+    def _is_interim(self) -> bool:
+        return isinstance(self.parser, httptools.HttpResponseParser) and self.parser.get_status_code() < 200
 
 
 def request_bodies(data: bytes) -> list[bytes] | None:
@@ -33,14 +38,15 @@ def request_bodies(data: bytes) -> list[bytes] | None:
 
 
 def response_bodies(data: bytes) -> list[bytes]:
-    """The same for responses, of which none answers HEAD; interim ones count, with nothing in them."""
+    """The same for responses, of which none answers HEAD; interim ones do not count."""
     return _bodies(httptools.HttpResponseParser, data) or []
 
 
 def _bodies(parser: Any, data: bytes) -> list[bytes] | None:
     reader = _Reader()
+    reader.parser = parser(reader)
     try:
-        parser(reader).feed_data(data)
+        reader.parser.feed_data(data)
     except httptools.HttpParserUpgrade:
         return None
     except httptools.HttpParserError:
