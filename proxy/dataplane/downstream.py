@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, cast
 from proxy.core.addresses import canonical
 from proxy.core.refusals import OVERLOADED, reason_of
 from proxy.dataplane.answers import CLOSE, overloaded, problem
+from proxy.dataplane.bounded_reads import bound_reads, unbound_reads
 from proxy.dataplane.request_reader import RequestReader
 from proxy.dataplane.sockets import reset, unsent_bytes
 from proxy.errors import BadRequest
@@ -266,6 +267,16 @@ class Downstream:
         """There is the beginning of a head: the rest has to come in time."""
         if self._current is None:
             self.deadline = min(self.deadline, self._context.now + self._context.listen.header_timeout_s)
+
+    def bound_reads(self) -> None:
+        """A body comes that may be long."""
+        if not self.transport.is_closing():
+            bound_reads(self.transport, self)
+
+    def unbound_reads(self) -> None:
+        """All of that body is here."""
+        if not self.transport.is_closing():
+            unbound_reads(self.transport, self)
 
     def refuse_input(self, error: BadRequest) -> None:
         """The client broke a rule. Earlier requests are answered first; a half-received one is given up."""

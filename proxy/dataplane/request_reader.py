@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from proxy.core.chunked import ChunkDecoder, ChunkError
 from proxy.core.framing import CHUNKED
 from proxy.dataplane.admission import admit
+from proxy.dataplane.bounded_reads import READ_BYTES
 from proxy.errors import BadRequest
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class RequestReader:
 
     __slots__ = (
         "_blank",
+        "_bounded",
         "_buffer",
         "_chunks",
         "_counting",
@@ -62,6 +64,7 @@ class RequestReader:
         self._started = False  # whether its first line was looked at
         self._left = 0  # of a body of known length
         self._counting = False
+        self._bounded = False  # whether the connection is read in small pieces
         self._chunks: ChunkDecoder | None = None
         self._taken = 0  # of a chunked body
         self._pausing = False  # what follows may not be a request
@@ -88,7 +91,16 @@ class RequestReader:
                 at = end or self._gather(data, at)
             if at < size and self.receiving is None and (self._pausing or self._downstream.waiting > _AHEAD):
                 return at
+        if self.receiving is not None and not self._bounded:
+            self._bound()
         return size
+
+    def _bound(self) -> None:
+        """What is still to come of a body may be long: it comes in pieces, in case the backend takes no
+        more."""
+        if self._chunks is not None or self._left > READ_BYTES:
+            self._bounded = True
+            self._downstream.bound_reads()
 
     def go_over_to(self, context: Context) -> None:
         """Reads the next requests for another configuration; a head that has begun is still the present
@@ -208,9 +220,7 @@ class RequestReader:
             receiving.body_piece(piece)
         if self._left == 0:
             self._counting = False
-            self.receiving = None
-            if receiving is not None:
-                receiving.request_complete()
+            self._end_body(receiving)
         return at + len(piece)
 
     def _decode(self, chunks: ChunkDecoder, data: bytes, at: int) -> int:
@@ -231,7 +241,13 @@ class RequestReader:
             receiving.body_piece(content)
         if chunks.ended:
             self._chunks = None
-            self.receiving = None
-            if receiving is not None:
-                receiving.request_complete()
+            self._end_body(receiving)
         return at
+
+    def _end_body(self, receiving: Exchange | None) -> None:
+        self.receiving = None
+        if self._bounded:
+            self._bounded = False
+            self._downstream.unbound_reads()
+        if receiving is not None:
+            receiving.request_complete()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, cast
 from proxy.core.chunked import ChunkDecoder, ChunkError
 from proxy.core.framing import CHUNKED, CONTRADICTORY, UNTIL_CLOSE
 from proxy.core.response_head import read_head
+from proxy.dataplane.bounded_reads import READ_BYTES, bound_reads, unbound_reads
 from proxy.dataplane.sockets import is_said_to_end, left_behind
 from proxy.model import ErrorClass
 
@@ -36,6 +37,7 @@ class Upstream:
 
     __slots__ = (
         "_bodiless",
+        "_bounded",
         "_buffer",
         "_chunks",
         "_complete",
@@ -67,6 +69,7 @@ class Upstream:
         self._chunks: ChunkDecoder | None = None
         self._interim = 0
         self._bodiless = False
+        self._bounded = False  # whether it is read in small pieces
         self._complete = False
         self._dirty = False
 
@@ -87,6 +90,9 @@ class Upstream:
         self._interim = 0
         self._bodiless = bodiless
         self._complete = False
+        if self._bounded:
+            self._bounded = False
+            unbound_reads(self.transport, self)
         self.send(opening)
 
     def send(self, piece: bytes) -> None:
@@ -226,6 +232,7 @@ class Upstream:
         elif head.length == CHUNKED:
             self._begin_chunked(exchange, head, data)
         else:
+            self._bound()
             exchange.response(head, [data] if data else [], complete=False)
 
     def _keep_for_later(self, exchange: Exchange, block: bytes, known: int) -> None:
@@ -252,6 +259,8 @@ class Upstream:
         left = head.length - len(body)
         if left > 0:
             self._left = left
+            if left > READ_BYTES:
+                self._bound()
         else:
             self._complete = True
             if left < 0:
@@ -264,11 +273,18 @@ class Upstream:
         pieces: list[bytes] = []
         problem = self._feed(chunks, data, pieces) if data else None
         if problem is None:
+            if not self._complete:
+                self._bound()
             exchange.response(head, pieces, complete=self._complete)
         else:
             exchange.upstream_failed(ErrorClass.INVALID, problem)
 
     # ... the rest of its body ...
+
+    def _bound(self) -> None:
+        """The body may be long: it comes in pieces, in case the client takes no more."""
+        self._bounded = True
+        bound_reads(self.transport, self)
 
     def _decode(self, exchange: Exchange, chunks: ChunkDecoder, data: bytes) -> None:
         pieces: list[bytes] = []

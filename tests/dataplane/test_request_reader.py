@@ -34,6 +34,7 @@ class Listener:
         self.reader = RequestReader(context, cast("Downstream", self))
         self.exchanges: list[Exchange] = []
         self.refused: list[int] = []
+        self.bounded: list[bool] = []
 
     def admitted(self, exchange: Exchange) -> None:
         self.exchanges.append(exchange)
@@ -47,6 +48,12 @@ class Listener:
 
     def pause_reading(self) -> None:
         pass
+
+    def bound_reads(self) -> None:
+        self.bounded.append(True)
+
+    def unbound_reads(self) -> None:
+        self.bounded.append(False)
 
     def told(self) -> list[object]:
         """Everything that goes on of each request, whether it is whole, and the refusal at the end; nothing
@@ -148,3 +155,25 @@ def test_a_reader_shows_where_it_stands() -> None:
     reader = Listener(plane.context).reader
     reader.consume(b"GET / HT")
     assert repr(reader) == "<RequestReader head_bytes=8 left=0 refused=False>"
+
+
+@pytest.mark.parametrize(
+    ("head", "bodies", "bounded"),
+    [
+        (b"Content-Length: 65537", [b"", b"x" * 65_537], [True, False]),
+        (b"Content-Length: 65537", [b"x", b"x" * 65_536], []),
+        (b"Content-Length: 65536", [b"", b"x" * 65_536], []),
+        (b"Transfer-Encoding: chunked", [b"", b"1\r\nx\r\n0\r\n\r\n"], [True, False]),
+        (b"Transfer-Encoding: chunked", [b"1\r\nx\r\n0\r\n\r\n"], []),
+    ],
+)
+def test_reads_are_bounded_while_a_body_comes_that_may_be_long(
+    head: bytes, bodies: list[bytes], bounded: list[bool]
+) -> None:
+    plane = DataPlane(settings(), recorder=TranscriptRecorder(), clock=FakeClock(), random=SteadyRandom())
+    listener = Listener(plane.context)
+    listener.reader.consume(b"POST / HTTP/1.1\r\nHost: a\r\n" + head + b"\r\n\r\n" + bodies[0])
+    for body in bodies[1:]:
+        listener.reader.consume(body)
+    assert listener.exchanges[0].body.complete
+    assert listener.bounded == bounded

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.dataplane.bounded_reads import READ_BYTES, BoundedReads
 from proxy.dataplane.endpoint import Endpoint
 from proxy.dataplane.resolver import Resolver
 from proxy.dataplane.upstream import Upstream
@@ -57,6 +58,44 @@ async def test_rfc9112_9_5_an_answer_found_after_the_connection_broke_frees_no_c
     await world.v2.leaves(ConnectionResetError())
     assert client.message().body == b"ok"
     assert world.context.v2.endpoints[0].idle_connections == 0
+
+
+@pytest.mark.parametrize(
+    ("head", "rest", "bounded"),
+    [
+        (b"Content-Length: 65537\r\n", b"x" * 65_537, True),
+        (b"Content-Length: 65536\r\n", b"x" * 65_536, False),
+        (b"Transfer-Encoding: chunked\r\n", b"1\r\nx\r\n0\r\n\r\n", True),
+    ],
+)
+async def test_reads_are_bounded_while_an_answer_comes_that_may_be_long(
+    world: World, head: bytes, rest: bytes, bounded: bool
+) -> None:
+    client = world.client()
+    for _ in range(2):
+        await client.sends(GET)
+        assert isinstance(world.v2.transport.protocol, Upstream)
+        await world.v2.sends(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n")
+        assert isinstance(world.v2.transport.protocol, BoundedReads) is bounded
+        await world.v2.sends(rest)
+        assert b"x" in client.message().body
+    assert world.ports == [9002]
+
+
+async def test_what_a_connection_is_told_while_its_reads_are_bounded(world: World) -> None:
+    client = world.client()
+    await client.sends(GET)
+    await world.v2.sends(b"HTTP/1.1 200 OK\r\n\r\nendless")
+    protocol = cast("BoundedReads", world.v2.transport.protocol)
+    buffer = protocol.get_buffer(-1)
+    assert len(buffer) == READ_BYTES
+    buffer[:3] = b"!!!"
+    protocol.buffer_updated(3)
+    protocol.pause_writing()
+    protocol.resume_writing()
+    assert "BoundedReads <Upstream" in repr(protocol)
+    await world.v2.leaves()
+    assert client.got().endswith(b"\r\n0\r\n\r\n")
 
 
 async def test_rfc9112_9_2_surplus_in_a_later_read_ends_the_connection_too(world: World) -> None:
