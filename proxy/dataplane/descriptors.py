@@ -12,6 +12,8 @@ from typing import Final
 
 _OUR_OWN: Final = 64
 """Listeners, the loop, the store, the admin's connections, logs."""
+_FOR_BACKENDS: Final = 4096
+"""The most that is kept for connections to backends: of so many clients, most are idle."""
 _LEAST: Final = 8
 
 
@@ -20,7 +22,8 @@ def room_for(max_connections: int) -> int:
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if limit == resource.RLIM_INFINITY:
         return max_connections
-    return min(max_connections, max(_LEAST, (limit - _OUR_OWN) // 2))
+    left = limit - _OUR_OWN
+    return min(max_connections, max(_LEAST, left // 2, left - _FOR_BACKENDS))
 
 
 def raise_limit() -> None:

@@ -13,6 +13,8 @@ from proxy.dataplane.descriptors import raise_limit, room_for
     ("limit", "wanted", "room"),
     [
         (256, 20_000, 96),
+        (8_256, 20_000, 4_096),
+        (20_000, 20_000, 15_840),
         (1 << 20, 20_000, 20_000),
         (1 << 20, 3, 3),
         (60, 20_000, 8),
