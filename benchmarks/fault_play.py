@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from tests.e2e.faults import FAULTS, Fault, at_target
+from tests.e2e.faults import FAULTS, Fault, at_target, refusing, unreachable
 from tests.e2e.raw_backend import RawBackend, normal
 from tests.e2e.raw_client import RawClient, Response, request
 from tests.e2e.waiting import eventually
@@ -199,30 +198,6 @@ async def _connected(address: Address) -> AsyncIterator[RawClient]:
 
 
 @contextlib.asynccontextmanager
-async def _refusing(backend: RawBackend) -> AsyncIterator[None]:
-    await backend.refuse()
-    yield
-    await backend.listen()
-
-
-@contextlib.asynccontextmanager
-async def _unreachable(backend: RawBackend) -> AsyncIterator[None]:
-    """Somebody listens, and the kernel drops every SYN, because the queue is full."""
-    await backend.refuse()
-    with contextlib.ExitStack() as stack:
-        server = stack.enter_context(socket.socket())
-        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        server.bind(backend.address)
-        server.listen(0)
-        for _ in range(4):
-            client = stack.enter_context(socket.socket())
-            client.setblocking(False)
-            client.connect_ex(backend.address)
-        yield
-    await backend.listen()
-
-
-@contextlib.asynccontextmanager
 async def _resetting(backend: RawBackend) -> AsyncIterator[None]:
     backend.drop()
     backend.reset_on_accept = True
@@ -231,7 +206,7 @@ async def _resetting(backend: RawBackend) -> AsyncIterator[None]:
 
 
 _STATES: dict[str, Callable[[RawBackend], contextlib.AbstractAsyncContextManager[None]]] = {
-    "refused": _refusing,
-    "unreachable": _unreachable,
+    "refused": refusing,
+    "unreachable": unreachable,
     "reset-on-accept": _resetting,
 }

@@ -7,6 +7,8 @@ plays it through looks at what has come of it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,7 +16,9 @@ from tests.e2e import answers
 from tests.e2e.raw_backend import normal
 
 if TYPE_CHECKING:
-    from tests.e2e.raw_backend import Answer, Exchange
+    from collections.abc import AsyncIterator
+
+    from tests.e2e.raw_backend import Answer, Exchange, RawBackend
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,3 +124,31 @@ FAULTS: dict[str, Fault] = {
     "one-byte-at-a-time": Fault(_dripping(_OK, 0.005), status=200),
     "answer-before-the-request-ends": Fault(answers.unread(_EARLY), status=200, unfinished=True),
 }
+
+
+# ... backends as a whole
+
+
+@contextlib.asynccontextmanager
+async def refusing(backend: RawBackend) -> AsyncIterator[None]:
+    """Nobody listens there."""
+    await backend.refuse()
+    yield
+    await backend.listen()
+
+
+@contextlib.asynccontextmanager
+async def unreachable(backend: RawBackend) -> AsyncIterator[None]:
+    """Somebody listens, and the kernel drops every SYN, because the queue is full."""
+    await backend.refuse()
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(socket.socket())
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.bind(backend.address)
+        server.listen(0)
+        for _ in range(4):
+            client = stack.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(backend.address)
+        yield
+    await backend.listen()
