@@ -11,6 +11,7 @@ subtracting restores exactly what was there, which a kept maximum or a sum of fl
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from itertools import compress
 from math import ceil
 from typing import TYPE_CHECKING
@@ -48,6 +49,15 @@ BUCKET_COUNT = bucket_index(MAX_US) + 1
 """Number of buckets: 832."""
 
 _MIDDLES_S = tuple(sum(bucket_bounds_us(index)) * 0.5e-6 for index in range(BUCKET_COUNT))
+
+
+def first_above(limit_s: float) -> int:
+    """The first bucket that counts as longer than `limit_s`: its middle does. `BUCKET_COUNT` for none.
+
+    So `count_from(first_above(limit_s))` is how many latencies exceed the limit by the same figures as a
+    quantile is told in.
+    """
+    return bisect_right(_MIDDLES_S, limit_s)
 
 
 def _empty() -> list[int]:
@@ -140,7 +150,18 @@ class Histogram:
     @property
     def count(self) -> int:
         """Number of latencies."""
-        return self.reading().count
+        low, high = self._span()
+        return sum(self.counts[low:high])
+
+    def count_from(self, index: int) -> int:
+        """Number of latencies in bucket `index` and above."""
+        low, high = self._span()
+        return sum(self.counts[max(index, low) : high])
+
+    def quantile(self, q: float) -> float:
+        """As `Reading.quantile`."""
+        low, high = self._span()
+        return _quantile(self.counts, low, high, q)
 
     @property
     def total_s(self) -> float:
@@ -222,22 +243,7 @@ class Reading:
         That is the `ceil(q * count)`-th smallest latency, and at least the first. Raises ValueError unless
         0 <= q <= 1.
         """
-        if not 0.0 <= q <= 1.0:
-            raise ValueError(f"a quantile lies between 0 and 1, not {q}")
-        counts, count = self._counts, self.count
-        if not count:
-            return 0.0
-        longer = count - (ceil(q * count) or 1)  # how many latencies are longer; from the top, by octaves
-        high = len(counts)
-        n = sum(counts[max(high - _OCTAVE, 0) : high])
-        while n <= longer:
-            longer -= n
-            high -= _OCTAVE
-            n = sum(counts[max(high - _OCTAVE, 0) : high])
-        while counts[high - 1] <= longer:
-            longer -= counts[high - 1]
-            high -= 1
-        return _MIDDLES_S[self._low + high - 1]
+        return _quantile(self._counts, 0, len(self._counts), q, self._low)
 
     def figures(self) -> tuple[float, ...]:
         """All of them, in the order of `LatencySummary`."""
@@ -252,3 +258,22 @@ class Reading:
 
     def __repr__(self) -> str:
         return f"Reading({self.count} latencies, p50 {self.p50:.6f} s, p95 {self.p95:.6f} s)"
+
+
+def _quantile(counts: list[int], low: int, high: int, q: float, shift: int = 0) -> float:
+    """The quantile of what lies in `counts[low:high]`, where bucket 0 stands `shift` places further on."""
+    if not 0.0 <= q <= 1.0:
+        raise ValueError(f"a quantile lies between 0 and 1, not {q}")
+    count = sum(counts[low:high])
+    if not count:
+        return 0.0
+    longer = count - (ceil(q * count) or 1)  # how many latencies are longer; from the top, by octaves
+    n = sum(counts[max(high - _OCTAVE, low) : high])
+    while n <= longer:
+        longer -= n
+        high -= _OCTAVE
+        n = sum(counts[max(high - _OCTAVE, low) : high])
+    while counts[high - 1] <= longer:
+        longer -= counts[high - 1]
+        high -= 1
+    return _MIDDLES_S[shift + high - 1]

@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.core.histogram import BUCKET_COUNT, MAX_US, Histogram, bucket_bounds_us, bucket_index
+from proxy.core.histogram import (
+    BUCKET_COUNT,
+    MAX_US,
+    Histogram,
+    bucket_bounds_us,
+    bucket_index,
+    first_above,
+)
 from proxy.model import LatencySummary
 
 latencies_s = st.floats(min_value=100e-6, max_value=600.0)
@@ -195,3 +202,27 @@ def test_a_reading_stays_as_it_was() -> None:
 def test_a_histogram_equals_no_other_thing() -> None:
     assert Histogram() != 0
     assert Histogram().reading() != 0
+
+
+# ... without a reading
+
+
+@given(samples, samples, st.floats(min_value=0.0, max_value=1.0))
+def test_a_histogram_tells_the_same_as_its_reading(left: list[float], right: list[float], q: float) -> None:
+    kept = histogram(left)
+    for other in (histogram(right), histogram([])):
+        kept.add(other)
+        assert kept.quantile(q) == kept.reading().quantile(q)
+        assert kept.count == kept.reading().count
+
+
+@given(samples, st.floats(min_value=0.0, max_value=2_000.0))
+def test_what_exceeds_a_limit_is_what_the_quantiles_show_above_it(values: list[float], limit: float) -> None:
+    made = histogram(values)
+    shown = [histogram([value]).reading().max for value in values]
+    assert made.count_from(first_above(limit)) == sum(value > limit for value in shown)
+
+
+def test_nothing_exceeds_what_is_longer_than_any_latency() -> None:
+    assert first_above(1e9) == BUCKET_COUNT
+    assert histogram([2_000.0]).count_from(BUCKET_COUNT) == 0
