@@ -58,12 +58,15 @@ def apply_overrides(
     return overrides, problems
 
 
-def restore_text(document: Any, override: Override) -> None:
-    """Put the variable's bare text where it had been read as another TOML value, such as a salt of digits."""
+def restore_text(document: Any, override: Override) -> bool:
+    """Put the variable's bare text where it had been read as another TOML value, such as a salt of digits.
+    Whether it had been."""
     *above, last = override.at
     for part in above:
         document = document[part]
+    was_read: bool = document[last] != override.text
     document[last] = override.text
+    return was_read
 
 
 def attributed(fault: Fault, overrides: Sequence[Override]) -> Iterable[Problem]:

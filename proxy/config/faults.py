@@ -25,6 +25,7 @@ Problem = tuple[str, str]
 
 UNKNOWN_KEY = "extra_forbidden"
 NOT_TEXT = "string_type"
+NOT_A_CHOICE = "literal_error"
 
 _MESSAGES = {
     "missing": "is required",
@@ -41,7 +42,7 @@ _MESSAGES = {
     "less_than_equal": "must be at most {le:g}, not {value}",
     "too_short": "needs at least one entry",
     "string_too_short": "must have at least {min_length} characters",
-    "literal_error": "must be one of {expected}, not {value}",
+    NOT_A_CHOICE: "must be one of {expected}, not {value}",
     "enum": "must be one of {expected}, not {value}",
     "model_type": "must be a table, not {value}",
     "tuple_type": "must be a list, not {value}",

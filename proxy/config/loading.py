@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from proxy.config.environment import Override, apply_overrides, attributed, restore_text
-from proxy.config.faults import NOT_TEXT, Problem, faults_of, without
+from proxy.config.faults import NOT_A_CHOICE, NOT_TEXT, Problem, faults_of, without
 from proxy.config.rules import problems_of
 from proxy.config.schema import Config
 from proxy.config.tls_files import problems_of_files
@@ -89,11 +89,8 @@ def _check(
         faults = faults_of(error, Config)
     else:
         return config, check(config)
-    not_text = {fault.at for fault in faults if fault.kind == NOT_TEXT}
-    bare = [override for override in overrides if override.at in not_text]
-    if bare:
-        for override in bare:
-            restore_text(document, override)
+    not_text = {fault.at for fault in faults if fault.kind in (NOT_TEXT, NOT_A_CHOICE)}
+    if [one for one in overrides if one.at in not_text and restore_text(document, one)]:
         return _check(document, overrides, check)
     partial = Config.read(without(document, faults))
     problems = [problem for fault in faults for problem in attributed(fault, overrides)]

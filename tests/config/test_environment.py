@@ -96,6 +96,16 @@ def test_text_that_looks_like_another_value_is_text_where_text_belongs(salt: str
     assert (rollout.salt, rollout.percentage) == (salt, 5)
 
 
+def test_a_choice_that_looks_like_a_number_needs_no_quotes() -> None:
+    variable = "DUALPATH__BACKENDS__V1__TLS__MIN_VERSION"
+    tls = parse(BACKENDS, {variable: "1.3"}).backends.v1.tls
+    assert tls is not None
+    assert tls.min_version == "1.3"
+    assert problems(BACKENDS, {variable: "1.1"}) == [
+        ("backends.v1.tls.min_version", f"must be one of '1.2' or '1.3', not '1.1' (from {variable})")
+    ]
+
+
 def test_variables_with_one_underscore_are_no_overrides() -> None:
     environ = {
         "DUALPATH_ADMIN": "x",
