@@ -245,7 +245,7 @@ class RequestHead:
         if self.method != b"TRACE" and self.method != b"OPTIONS":
             self.lines.append(field.text)
             return
-        if not field.value.isdigit():
+        if self.max_forwards >= 0 or not field.value.isdigit():  # a second one says something else
             raise BadRequest(400, "invalid Max-Forwards")
         self.max_forwards = int(field.value.lstrip(b"0")[:9] or b"0")
         self.lines.append(b"Max-Forwards: %d\r\n" % max(0, self.max_forwards - 1))

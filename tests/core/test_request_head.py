@@ -285,6 +285,12 @@ def test_rfc9110_7_6_2_an_invalid_max_forwards_is_refused(value: bytes) -> None:
     assert refusal(HOST, (b"Max-Forwards", value), method=b"OPTIONS") == 400
 
 
+def test_rfc9110_7_6_2_a_second_max_forwards_is_refused() -> None:
+    """The message for us, or one more round? Nobody can tell."""
+    assert refusal(HOST, (b"Max-Forwards", b"0"), (b"Max-Forwards", b"5"), method=b"OPTIONS") == 400
+    assert refusal(HOST, (b"Max-Forwards", b"5"), (b"max-forwards", b"5"), method=b"TRACE") == 400
+
+
 def test_rfc9110_7_6_2_max_forwards_of_other_methods_passes() -> None:
     head = checked(HOST, (b"Max-Forwards", b"x"))
     assert head.max_forwards == -1
