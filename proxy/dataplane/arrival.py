@@ -28,7 +28,7 @@ _SPOKE_HTTP: Final = "HTTP_REQUEST"
 class Arrival:
     """The protocol of an accepted socket until a `Downstream` takes over."""
 
-    __slots__ = ("_acceptor", "_begun", "_skip", "_transport", "deadline", "peer")
+    __slots__ = ("_acceptor", "_begun", "_skip", "_transport", "counted", "deadline", "peer")
 
     _transport: asyncio.Transport
 
@@ -37,6 +37,7 @@ class Arrival:
         self._begun = b""  # of a PROXY header
         self._skip = 0  # of its end
         self.peer = ""
+        self.counted = False  # among the connections of its client
         self.deadline = math.inf
 
     def __repr__(self) -> str:
@@ -81,7 +82,7 @@ class Arrival:
         return None
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._acceptor.context.arriving.discard(self)
+        self._acceptor.context.arrival_over(self)
 
     def pause_writing(self) -> None:
         """Nothing is written here."""
@@ -109,6 +110,9 @@ class Arrival:
         transport = self._transport
         tls = self._acceptor.tls
         if tls is not None:
+            if not self._acceptor.context.shakes_hands(self):
+                self.abort()
+                return
             layer = TlsLayer(tls, transport, self)
             transport.set_protocol(cast("asyncio.Protocol", layer))
             if rest:
@@ -138,7 +142,7 @@ class Arrival:
 
     def _become_client(self) -> Downstream:
         context = self._acceptor.context
-        context.arriving.discard(self)
+        context.arrival_over(self)
         downstream = Downstream(context)
         downstream.peer = self.peer
         return downstream
@@ -152,11 +156,11 @@ class Arrival:
 
     def abort(self) -> None:
         """Ends it at once."""
-        self._acceptor.context.arriving.discard(self)
+        self._acceptor.context.arrival_over(self)
         self._transport.abort()
 
     def _refuse(self, reason: str) -> None:
         context = self._acceptor.context
         context.refused(reason)
-        context.arriving.discard(self)
+        context.arrival_over(self)
         self._transport.close()

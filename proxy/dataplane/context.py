@@ -148,8 +148,11 @@ class Context:
         for connection in self.connections:
             connection.trusted = False
             self._recognise(connection)
-            self._count(connection)
+            self._count(connection.peer)
             connection.go_over_to(self)
+        for arrival in self.arriving:
+            if arrival.counted:
+                self._count(arrival.peer)
 
     def is_needed_by(self, connections: Iterable[Downstream]) -> bool:
         """Whether a request of this configuration runs, or waits for its turn behind another."""
@@ -171,18 +174,32 @@ class Context:
         self.refused(CONNECTION_LIMIT)
         return False
 
+    def shakes_hands(self, arrival: Arrival) -> bool:
+        """Who connects is known, and there is a handshake to come: it counts from now on, because it holds
+        a connection. Is there room for it?"""
+        if not self._has_share(arrival.peer, trusted=self._is_trusted(arrival.peer)):
+            return False
+        arrival.counted = True
+        self._count(arrival.peer)
+        return True
+
+    def arrival_over(self, arrival: Arrival) -> None:
+        """It has become a client, or come to nothing."""
+        if arrival in self.arriving:
+            self.arriving.discard(arrival)
+            if arrival.counted:
+                self._uncount(arrival.peer)
+
     def arrived(self, connection: Downstream) -> bool:
         """A client has connected: is it one of our own proxies, and is there room for it? They share a few
         addresses among all clients, so that no limit per client is for them."""
         if not self.has_room():
             return False
         self._recognise(connection)
-        limit = self.listen.max_connections_per_client
-        if limit and not connection.trusted and self._clients.get(neighbourhood(connection.peer), 0) >= limit:
-            self.refused(CONNECTION_LIMIT)
+        if not self._has_share(connection.peer, trusted=connection.trusted):
             return False
         self.connections.add(connection)
-        self._count(connection)
+        self._count(connection.peer)
         return True
 
     def left(self, connection: Downstream) -> None:
@@ -190,18 +207,28 @@ class Context:
         if connection not in self.connections:
             return
         self.connections.discard(connection)
+        self._uncount(connection.peer)
+
+    def _has_share(self, peer: str, *, trusted: bool) -> bool:
+        limit = self.listen.max_connections_per_client
+        if limit and not trusted and self._clients.get(neighbourhood(peer), 0) >= limit:
+            self.refused(CONNECTION_LIMIT)
+            return False
+        return True
+
+    def _count(self, peer: str) -> None:
+        if self.listen.max_connections_per_client:
+            place = neighbourhood(peer)
+            self._clients[place] = self._clients.get(place, 0) + 1
+
+    def _uncount(self, peer: str) -> None:
         if self._clients:
-            place = neighbourhood(connection.peer)
+            place = neighbourhood(peer)
             others = self._clients.get(place, 0) - 1
             if others > 0:
                 self._clients[place] = others
             else:
                 self._clients.pop(place, None)
-
-    def _count(self, connection: Downstream) -> None:
-        if self.listen.max_connections_per_client:
-            place = neighbourhood(connection.peer)
-            self._clients[place] = self._clients.get(place, 0) + 1
 
     def refused(self, reason: str) -> None:
         """Somebody was turned away: `reason` is one of `core.refusals`."""
@@ -209,8 +236,11 @@ class Context:
 
     def _recognise(self, connection: Downstream) -> None:
         if self.listen.trusted_proxies:
-            address = parse_address(connection.peer)
-            connection.trusted = address is not None and is_within(address, self.listen.trusted_proxies)
+            connection.trusted = self._is_trusted(connection.peer)
+
+    def _is_trusted(self, peer: str) -> bool:
+        address = parse_address(peer)
+        return address is not None and is_within(address, self.listen.trusted_proxies)
 
     def tell_time(self) -> None:
         """Brings the coarse clock and the Date line up to date (RFC 9110 section 6.6.1)."""

@@ -223,6 +223,33 @@ async def test_one_client_cannot_take_more_than_its_share_but_our_own_proxies_ma
         assert (await second.ask()).status == 200
 
 
+async def test_one_client_s_handshakes_count_too_and_leave_room_for_others(
+    v1: RawBackend, v2: RawBackend, tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path)
+    tls = {"certificates": [authority.signs(["localhost"]).table]}
+    document = limited(v1, v2, max_connections_per_client=3, max_connections=6, tls=tls)
+    async with serving(document) as here, AsyncExitStack() as stack:
+        for _ in range(3):  # that say nothing
+            await stack.enter_async_context(connected(here.listen))
+        await eventually(lambda: here.connections == 3)
+        for _ in range(5):
+            async with connected(here.listen) as beyond:
+                assert await beyond.ended() in {Outcome.CLOSED, Outcome.RESET}
+        assert here.refused == {"connection_limit": 5}
+        async with secured(here.listen, trusting(authority.file), source="127.0.0.2") as other:
+            assert (await other.ask()).status == 200
+        await stack.aclose()
+        await eventually(lambda: here.connections == 0)
+        async with AsyncExitStack() as again:
+            for _ in range(3):
+                client = await again.enter_async_context(secured(here.listen, trusting(authority.file)))
+                assert (await client.ask()).status == 200
+            async with connected(here.listen) as beyond:
+                assert await beyond.ended() in {Outcome.CLOSED, Outcome.RESET}
+        assert here.refused == {"connection_limit": 6}
+
+
 async def test_a_connection_ends_after_so_many_requests_and_says_so(v1: RawBackend, v2: RawBackend) -> None:
     async with serving(limited(v1, v2, max_requests_per_connection=3)) as here:
         async with connected(here.listen) as client:

@@ -38,11 +38,18 @@ def trusting(authority: Path | None, identity: Pair | None = None) -> ssl.SSLCon
 
 @asynccontextmanager
 async def secured(
-    address: Address, context: ssl.SSLContext, name: str | None = "localhost"
+    address: Address, context: ssl.SSLContext, name: str | None = "localhost", *, source: str | None = None
 ) -> AsyncIterator[RawClient]:
-    """A connection over TLS that is closed at the end."""
+    """A connection over TLS, from the address `source`, that is closed at the end."""
     reader, writer = await asyncio.wait_for(
-        asyncio.open_connection(*address, ssl=context, server_hostname=name or "", limit=1 << 18), LIMIT_S
+        asyncio.open_connection(
+            *address,
+            ssl=context,
+            server_hostname=name or "",
+            limit=1 << 18,
+            local_addr=None if source is None else (source, 0),
+        ),
+        LIMIT_S,
     )
     client = RawClient(reader, writer)
     try:
