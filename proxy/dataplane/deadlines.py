@@ -9,9 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from proxy.core.fallback import attempt_timeout
-from proxy.dataplane import recovery
+from proxy.dataplane import flow, recovery
 from proxy.dataplane.answers import CONTINUE
-from proxy.dataplane.sockets import unsent_bytes
 from proxy.dataplane.stages import CONNECTING, PENDING, STREAMING, UPLOADING, WAITING
 from proxy.model import ErrorClass, Path
 
@@ -55,7 +54,7 @@ def expire(exchange: Exchange, now: float) -> None:
         exchange.continued = True
         exchange.extend_upload(now)
         exchange.downstream.write(CONTINUE)
-    elif _moves_slowly(exchange, now):
+    elif flow.moves_slowly(exchange, now):
         return
     elif stage == UPLOADING and _waits_for_body(exchange):
         exchange.client_gone()
@@ -70,22 +69,3 @@ def expire(exchange: Exchange, now: float) -> None:
 def _waits_for_body(exchange: Exchange) -> bool:
     upstream = exchange.upstream
     return not exchange.body.complete and upstream is not None and not upstream.write_paused
-
-
-def _moves_slowly(exchange: Exchange, now: float) -> bool:
-    """A side that takes no more from us, but has taken something since the last look, is slow and not
-    stalled."""
-    upstream = exchange.upstream
-    if upstream is None or exchange.stage not in (UPLOADING, STREAMING):
-        return False
-    if exchange.stage == STREAMING and exchange.downstream.write_paused:
-        left = unsent_bytes(exchange.downstream.transport)
-    elif upstream.write_paused:
-        left = unsent_bytes(upstream.transport)
-    else:
-        return False
-    moved = left < exchange.unsent_bytes
-    exchange.unsent_bytes = left
-    if moved:
-        exchange.deadline = now + exchange.context.listen.body_idle_timeout_s
-    return moved

@@ -17,7 +17,7 @@ from proxy.core.refusals import OVERLOADED, reason_of
 from proxy.dataplane.answers import CLOSE, overloaded, problem
 from proxy.dataplane.bounded_reads import bound_reads, unbound_reads
 from proxy.dataplane.request_reader import RequestReader
-from proxy.dataplane.sockets import reset, unsent_bytes
+from proxy.dataplane.sockets import next_look, reset, unsent_bytes
 from proxy.errors import BadRequest
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class Downstream:
         "_current",
         "_linger_left",
         "_mode",
+        "_moved_at",
         "_queue",
         "_reader",
         "_reading_paused",
@@ -81,7 +82,8 @@ class Downstream:
         self._linger_left = _LINGER_BYTES
         self._requests_left = context.listen.max_requests_per_connection or -1  # which never gets to 0
         self.write_paused = False
-        self._unsent_bytes = 0  # when last looked at
+        self._unsent_bytes = 0  # when last looked at; 0 while that is no matter
+        self._moved_at = 0.0  # when it was last seen to have taken something
         self.deadline = math.inf
         self.peer = ""
         self.scheme = b"http"
@@ -150,6 +152,7 @@ class Downstream:
         if self._current is not None:
             self._current.resume_response()
         elif self._mode == _OPEN:
+            self._unsent_bytes = 0
             self.deadline = self._context.now + self._context.listen.keepalive_timeout_s
             self._advance()
 
@@ -228,8 +231,7 @@ class Downstream:
 
     def expired(self) -> None:
         """The sweep found the connection's own deadline passed: it idles, lingers, reads or sends slowly."""
-        if unsent_bytes(self.transport) < self._unsent_bytes:
-            self._wait_for_reader()  # it has taken something since the last look: slow, but not stalled
+        if self._unsent_bytes and self._reads_slowly():
             return
         self.deadline = math.inf
         if self._mode == _OPEN and self._reader.head_bytes and self._current is None:
@@ -358,6 +360,7 @@ class Downstream:
             return
         self._mode = _LINGERING
         self._unsent_bytes = unsent_bytes(self.transport)
+        self._moved_at = -math.inf
         self.deadline = self._context.now + _LINGER_S
         if self.transport.can_write_eof():
             self.transport.write_eof()
@@ -370,5 +373,17 @@ class Downstream:
 
     def _wait_for_reader(self) -> None:
         """The client has some time to take more of its answer."""
+        now = self._context.now
         self._unsent_bytes = unsent_bytes(self.transport)
-        self.deadline = self._context.now + self._context.listen.body_idle_timeout_s
+        self._moved_at = now
+        self.deadline = next_look(now, now, self._context.listen.body_idle_timeout_s)
+
+    def _reads_slowly(self) -> bool:
+        """Whether it has taken something of late: slow, but not stalled."""
+        now = self._context.now
+        unsent = unsent_bytes(self.transport)
+        if unsent < self._unsent_bytes:
+            self._moved_at = now
+        self._unsent_bytes = unsent
+        self.deadline = next_look(now, self._moved_at, self._context.listen.body_idle_timeout_s)
+        return self.deadline > now

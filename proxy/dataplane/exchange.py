@@ -80,6 +80,7 @@ class Exchange:
     rerouted = False
     continued = False
     unsent_bytes = 0  # on the side that takes no more, when last looked at
+    moved_at = 0.0  # when that side was last seen to have taken something
     _answered_early = False
     stalled_at = 0.0
 
@@ -296,7 +297,8 @@ class Exchange:
                 upstream.transport.resume_reading()
             self.upstream = None
             # A backend that answered early may still have to read the rest of this request.
-            upstream.detach(now, request_complete=self.body.complete and not self._answered_early)
+            taken = not self._answered_early and flow.is_request_taken(self, upstream)
+            upstream.detach(now, request_complete=taken)
         self._end(failed=self.error is not None)
 
     # ... failure: recovery decides, these carry it out ...
@@ -331,7 +333,7 @@ class Exchange:
         ledger.attempt_ended(self, now, ErrorClass.STATUS)
         upstream, self.upstream = self.upstream, None
         if upstream is not None:
-            upstream.discard(now, request_complete=self.body.complete)
+            upstream.discard(now, request_complete=flow.is_request_taken(self, upstream))
 
     def answer(self, status: int, detail: str) -> None:
         """An answer of our own, or the one of v2 that v1 could not better."""

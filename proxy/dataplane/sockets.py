@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _RESET: Final = struct.pack("ii", 1, 0)
 _READ_BYTES: Final = 64 << 10
+_LOOK_S: Final = 1.0
 _ACKNOWLEDGED: Final = struct.Struct("120xQ")
 """Where Linux's tcp_info has the number of bytes that the peer has acknowledged (tcpi_bytes_acked)."""
 _VERY_MANY: Final = 1 << 61
@@ -41,6 +42,13 @@ def unsent_bytes(transport: asyncio.WriteTransport) -> int:
     if unsent and transport.get_extra_info("ssl_object") is not None:
         return _VERY_MANY - _acknowledged_bytes(transport)
     return unsent
+
+
+def next_look(now: float, moved_at: float, idle_timeout_s: float) -> float:
+    """When to look again at a side that takes no more and last did at `moved_at`; past once that is too long
+    ago. Several looks within the time-out: with one at its end, who moved just after it began would have
+    twice the time."""
+    return min(now + min(_LOOK_S, idle_timeout_s / 4), moved_at + idle_timeout_s)
 
 
 def is_quiet(transport: asyncio.BaseTransport) -> bool:

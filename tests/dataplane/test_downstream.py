@@ -358,6 +358,33 @@ async def test_a_client_that_never_reads_its_answer_is_cut_off(world: World) -> 
     assert not world.context.connections
 
 
+@pytest.mark.parametrize("fields", [(), ("Connection: close",)])
+async def test_a_client_that_takes_some_of_its_answer_and_no_more_is_cut_off(
+    world: World, fields: tuple[str, ...]
+) -> None:
+    client = world.client()
+    client.stalls()
+    await client.sends(request("GET", "/x", *fields))
+    await world.v2.sends(b"HTTP/1.1 200 OK\r\nContent-Length: 90000\r\n\r\n" + b"x" * 90_000)
+    await world.passes(0.2)
+    del client.transport.pending[:1_000]
+    await world.passes(29.4)
+    assert not client.transport.lost
+    await world.passes(2)
+    assert client.end == "aborted"
+    assert not world.context.connections
+
+
+async def test_a_client_that_was_slow_once_is_not_kept_for_longer_when_it_idles(world: World) -> None:
+    client = world.client()
+    client.stalls()
+    await client.sends(GET)
+    await world.v2.sends(b"HTTP/1.1 200 OK\r\nContent-Length: 90000\r\n\r\n" + b"x" * 90_000)
+    await client.catches_up()
+    await world.passes(76)
+    assert client.end == "closed"
+
+
 async def test_a_client_that_never_reads_its_last_answer_is_cut_off(world: World) -> None:
     client = world.client()
     client.stalls()

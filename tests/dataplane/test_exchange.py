@@ -299,6 +299,31 @@ async def test_a_client_that_does_not_read_is_cut_off_and_not_held_against_v2(wo
     assert world.heard() == ["assigned v2", "outcome aborted"]
 
 
+async def test_a_client_that_takes_some_and_then_no_more_is_cut_off_in_time_too(world: World) -> None:
+    """Its system takes what fits into its buffers, a moment after we have begun to wait."""
+    client = world.client()
+    await client.sends(GET)
+    client.stalls()
+    await world.v2.sends(b"HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n" + b"x" * 100_000)
+    await world.passes(0.2)
+    del client.transport.pending[:10_000]
+    await world.passes(29.6)
+    assert client.end == ""
+    await world.passes(1.4)
+    assert client.end == "reset"
+
+
+async def test_a_client_that_goes_on_taking_a_little_is_not_cut_off(world: World) -> None:
+    client = world.client()
+    await client.sends(GET)
+    client.stalls()
+    await world.v2.sends(b"HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n" + b"x" * 100_000)
+    for _ in range(4):
+        await world.passes(28)
+        del client.transport.pending[:10]
+    assert client.end == ""
+
+
 async def test_an_answer_to_a_client_that_does_not_read_yet_pauses_the_next_one(world: World) -> None:
     client = world.client()
     client.stalls()
@@ -474,6 +499,23 @@ async def test_rfc9112_9_3_an_early_answer_is_lingered_over_for_two_seconds(worl
     assert client.end == "half-closed"
     await world.passes(1.2)
     assert client.end == "aborted"
+
+
+@pytest.mark.parametrize("framing", ["Content-Length: 100000", "Transfer-Encoding: chunked"])
+async def test_a_connection_that_has_not_taken_the_whole_request_serves_no_other(
+    world: World, framing: str
+) -> None:
+    """The next request would wait behind the rest of this one, for as long as the backend likes."""
+    client = world.client()
+    await client.sends(GET)
+    await world.v2.sends(OK)
+    world.v2.stalls()
+    body = b"x" * 100_000
+    chunked = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+    await client.sends(request("POST", "/x", framing) + (chunked if "chunked" in framing else body))
+    await world.v2.sends(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno")
+    assert [m.status for m in client.messages()] == [200, 403]
+    assert world.v2.end == "aborted"
 
 
 async def test_an_upload_goes_on_under_an_answer_that_has_begun(world: World) -> None:
