@@ -122,6 +122,15 @@ BODIES = [
         b"3\r\nabc\r\n00\r\n\r\n",
     ),
 ]
+_SIZED, _CHUNKED = b"Content-Length: 3", b"Transfer-Encoding: chunked"
+FRAMINGS = [
+    *([_SIZED], [_CHUNKED], [_SIZED, _CHUNKED], [_CHUNKED, _SIZED], [_SIZED, _SIZED], [_CHUNKED, _CHUNKED]),
+    *([_SIZED, b"Content-Length: 4"], [b"Content-Length: 4", _SIZED], [_SIZED, b"Content_Length: 4"]),
+    *([_SIZED, b"Transfer-Encoding: identity"], [_SIZED, b"Transfer-Encoding : chunked"]),
+    *([_CHUNKED, b"Transfer-Encoding: identity"], [b"Transfer-Encoding: gzip", _CHUNKED]),
+    *([_SIZED, b"X-A: a\nTransfer-Encoding: chunked"], [_SIZED, b" folded", _CHUNKED]),
+]
+"""Ways to say how long a body is, of which a message is to have one."""
 STATUS_LINES = [
     *(
         b"HTTP/1.1 200 OK",
@@ -169,12 +178,13 @@ SPOILERS = [
 def messages(starts: list[bytes], always: list[bytes]) -> st.SearchStrategy[bytes]:
     """Messages whose start is one of those, most of them with the fields that belong to every one."""
     return st.builds(
-        lambda start, given, lines, body: (
-            b"\r\n".join([start, *(always if given else []), *lines, b"", b""]) + body
+        lambda start, given, lines, framing, body: (
+            b"\r\n".join([start, *(always if given else []), *lines, *framing, b"", b""]) + body
         ),
         st.sampled_from(starts[:5]) | st.sampled_from(starts),
         st.sampled_from([True, True, True, True, False]),
         st.lists(st.sampled_from(LINES), max_size=4),
+        st.just([]) | st.sampled_from(FRAMINGS),
         st.sampled_from(BODIES),
     )
 

@@ -41,12 +41,13 @@ if TYPE_CHECKING:
 
     from proxy.model import Event, RolloutState
 
-_SECRET = "sixteen letters!"
+SECRET = "sixteen letters!"
 _TRUSTED = (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("::1"))
 _KEYS = KeyReader(["header:X-User", "cookie:uid", "client_ip"])
 _VERBS = list(Verb)
 _EXPIRES = 1_700_000_000
-_SIGNED = sign(_SECRET, "a", Version.V2, _EXPIRES).encode()
+SIGNED = sign(SECRET, "a", Version.V2, _EXPIRES).encode()
+"""The only override that is believed."""
 
 
 # ... files
@@ -166,6 +167,8 @@ def report(data: bytes) -> None:
         _is_short(error)
         return
     assert delta.read(delta.written(taken)) == taken
+    sides = [side for rollout in taken.rollouts for side in (rollout.tally.v1, rollout.tally.v2)]
+    assert all(side.latency.count == side.requests >= sum(side.errors) for side in sides)
 
 
 def _is_short(error: WireError) -> None:
@@ -232,7 +235,8 @@ def _header(data: bytes) -> Header | str | None:
 def override_value(data: bytes) -> None:
     """Only what was signed is believed."""
     plain(data)
-    assert verify(_SECRET, "a", data, _EXPIRES - 1) is (Version.V2 if data == _SIGNED else None)
+    assert verify(SECRET, "a", data, _EXPIRES - 1) is (Version.V2 if data == SIGNED else None)
+    assert verify(SECRET, "a", data, _EXPIRES) is None, "believed although it has expired"
 
 
 def keys_and_addresses(data: bytes) -> None:
@@ -245,7 +249,9 @@ def keys_and_addresses(data: bytes) -> None:
     key = _KEYS.read(fields, "192.0.2.1")
     assert key, "no key, although there is an address"
     assert key == b"192.0.2.1" or any(key in field.value for field in fields)
-    ipaddress.ip_address(client_address("10.0.0.1", data.split(b"\n"), _TRUSTED))
+    address = client_address("10.0.0.1", data.split(b"\n"), _TRUSTED)
+    assert str(ipaddress.ip_address(address)) == address
+    assert "%" not in address, "a zone means something to its own machine alone"
 
 
 def admin_inputs(data: bytes) -> None:

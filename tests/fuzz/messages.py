@@ -31,6 +31,11 @@ _OURS = frozenset(
     b"te".split()
 )
 """What we may write or rewrite on the way up; every other field comes from the client as it was."""
+_OF_A_CONNECTION = frozenset(
+    b"connection keep-alive proxy-connection te trailer transfer-encoding upgrade content-length date "
+    b"x-dualpath-path".split()
+)
+"""Fields of an answer that do not go on as they are."""
 _METHODS = (b"GET", b"HEAD", b"POST")
 _OUR_MARK = b"v1, which stands in"
 _BY_V1 = b"HTTP/1.1 200 OK\r\nX-By: %b\r\nContent-Length: 2\r\n\r\n" % _OUR_MARK
@@ -100,16 +105,20 @@ def _same(ours: strict.Message, theirs: strict.Message) -> bool:
     assert len(ours.values(b"host")) <= 1
     passed = [field for field in ours.fields if field[0] not in _OURS]
     assert _is_part(passed, theirs.fields), f"fields of our own invention: {passed} of {theirs.fields}"
+    kept = [field for field in theirs.fields if field[0] not in _OURS | _OF_A_CONNECTION | _options(theirs)]
+    assert _is_part(kept, ours.fields), f"fields are lost: {kept} became {ours.fields}"
     return True
 
 
 def _closes(message: strict.Message) -> bool:
-    options = {
-        option.strip(b" \t").lower()
-        for value in message.values(b"connection")
-        for option in value.split(b",")
-    }
+    options = _options(message)
     return b"close" in options or (message.minor == 0 and b"keep-alive" not in options)
+
+
+def _options(message: strict.Message) -> set[bytes]:
+    """What its Connection fields name."""
+    named = [option for value in message.values(b"connection") for option in value.split(b",")]
+    return {option.strip(b" \t").lower() for option in named}
 
 
 def _is_part(some: Sequence[object], whole: Sequence[object]) -> bool:
@@ -202,6 +211,9 @@ def _is_honest(got: Got, expected: strict.Message | None) -> None:
     # An answer to HEAD is whole once its head is: what follows is the backend's own trouble.
     assert expected is not None, f"looks whole and is not: {got}"
     assert (got.answer.start, got.answer.body) == (expected.start, expected.body)
+    named = _options(expected)
+    passed = [field for field in expected.fields if field[0] not in _OF_A_CONNECTION | named]
+    assert _is_part(passed, got.answer.fields), f"fields are lost: {passed} became {got.answer.fields}"
 
 
 # ... heads alone

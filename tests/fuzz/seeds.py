@@ -14,11 +14,11 @@ import orjson
 
 from proxy.channel import framed
 from proxy.core.delta import Delta, RolloutDelta, written
-from proxy.core.override import sign
 from proxy.core.tally import Tally
 from proxy.model import Path as Version
-from proxy.orders import health_frame, state_frame
-from tests.fuzz.grammar import BODIES, LINES, SPOILERS, STARTS, STATUS_LINES
+from proxy.orders import health_frame, state_fields, state_frame
+from tests.fuzz import inputs
+from tests.fuzz.grammar import BODIES, FRAMINGS, LINES, SPOILERS, STARTS, STATUS_LINES
 from tests.fuzz.plane import bytewise, cut
 from tests.stores.states import NEW
 
@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 
 _REFERENCE = Path(__file__).parents[2] / "proxy.toml"
 _CHANCE = random.Random(4)
+_CONTENTS = (
+    *(b"abc", b"abcX", b"ab"),
+    *(b"3\r\nabc\r\n0\r\n\r\n", b"3\r\nabc\r\n0\r\n\r\nX", b"3\r\nabc\r\n"),
+)
+"""Bodies as either framing would have them, with something behind, and cut short."""
 
 
 def seeds(target: str) -> list[bytes]:
@@ -50,16 +55,55 @@ def _messages(starts: list[bytes], *always: bytes) -> Iterator[bytes]:
         yield b"\r\n".join([starts[1], *always, b"Content-Length: 3", b"", b""]) + body
 
 
+def _framed(starts: list[bytes], *always: bytes) -> Iterator[bytes]:
+    for start in starts:
+        for framing in FRAMINGS:
+            for content in _CONTENTS:
+                yield b"\r\n".join([start, *always, *framing, b"", b""]) + content
+
+
+def _within_body(message: bytes) -> bytes:
+    """The input that comes in two reads, the first of which ends one byte after the head."""
+    end = message.index(b"\r\n\r\n") + 5
+    return cut(message, -(-end * 256 // (len(message) + 1)))
+
+
+_MANY_FIELDS = b"\r\n".join(
+    [
+        *(b"GET / HTTP/1.1", b"Host: a", b"X-User: u", b"Cookie: a", b"X-A: 1", b"x-a: 2"),
+        *(b"Connection: x-b", b"X-B: 1", b"", b""),
+    ]
+)
+
+
 def _client_bytes() -> Iterator[bytes]:
+    yield cut(_MANY_FIELDS)
     sound = list(_messages(STARTS, b"Host: a"))
     for message in sound:
         yield cut(message + _CHANCE.choice(sound), _CHANCE.randrange(256), _CHANCE.randrange(256))
     yield bytewise(sound[0] + sound[2])
+    for message in _framed([b"POST / HTTP/1.1", b"POST / HTTP/1.0"], b"Host: a"):
+        yield _within_body(message)
+        yield cut(message + sound[0])
+    for line in (b"Connection: close", b"Upgrade: h2c", b"Expect: 100-continue"):
+        yield cut(b"GET /1 HTTP/1.1\r\nHost: a\r\n%b\r\n\r\n" % line + sound[0])
 
 
 def _backend_bytes() -> Iterator[bytes]:
     for message in _messages(STATUS_LINES):
         yield bytes([_CHANCE.randrange(64)]) + cut(message, _CHANCE.randrange(256))
+    for message in _framed([b"HTTP/1.1 200 OK", b"HTTP/1.0 200 OK"]):
+        yield b"\0" + _within_body(message)
+        yield b"\x08" + cut(message)  # and the backend ends the connection
+    lines = (
+        b"X-A: 1",
+        b"Set-Cookie: a",
+        b"set-cookie: b",
+        b"Connection: x-b",
+        b"X-B: 1",
+        b"Content-Length: 3",
+    )
+    yield b"\0" + cut(b"\r\n".join([b"HTTP/1.1 200 OK", *lines, b"", b"abc"]))
 
 
 def _report() -> Iterator[bytes]:
@@ -67,12 +111,43 @@ def _report() -> Iterator[bytes]:
     tally.client_requests = 3
     yield orjson.dumps(written(Delta("w", 1)))
     yield orjson.dumps(written(Delta("w", 2, (RolloutDelta("default", 3, "closed", tally),))))
+    tally.v1.requests = 1  # and no latency
+    yield orjson.dumps(written(Delta("w", 3, (RolloutDelta("default", 3, "closed", tally),))))
+    sound = written(Delta("w", 4))
+    yield from (
+        orjson.dumps(sound | {key: value}) for key in sound for value in (None, -1, "x" * 999, [1], {"": 1})
+    )
+    yield b"[]"
 
 
 def _frames() -> Iterator[bytes]:
     order = framed(state_frame(NEW))
     yield cut(order + framed(health_frame([(Version.V1, "http://a:1")])), 3, 100, 200)
     yield bytewise(order)
+    for content in (b"[]", b"{", b"", b'{"state":{}}', b'{"unhealthy":[["v3",""]]}'):
+        yield cut(len(content).to_bytes(4, "big") + content + order)
+    yield cut(b"\xff\xff\xff\xff" + order)
+    for weight in (-1, 100_001, "x", None):
+        yield cut(framed({"kind": "state", "state": state_fields(NEW) | {"weight": weight}}))
+
+
+def _store_content() -> Iterator[bytes]:
+    """Each of the ten columns in turn, with each sort of content."""
+    yield from (bytes([at, 1, at % 8, 3, 255, 128, at]) * 6 for at in range(12))
+    for column in range(10):
+        gap = 7 if column >= 7 else 0  # the first table's values are put in before the second's are chosen
+        for kind in range(9):
+            yield b"\1" * (column + gap) + bytes([0, kind, 240]) + b"\1" * 20
+
+
+def _override_values() -> Iterator[bytes]:
+    signed = inputs.SIGNED
+    yield signed
+    yield signed[:-1] + (b"1" if signed.endswith(b"0") else b"0")
+    yield signed.replace(b"v2", b"v1")
+    yield signed.replace(b".17", b".27")
+    yield signed + b" "
+    yield b"v2"
 
 
 def _configuration() -> Iterator[bytes]:
@@ -88,11 +163,13 @@ def _admin_inputs() -> Iterator[bytes]:
         yield bytes([at]) + json.dumps(fields).encode()
     yield b"\0after=3&limit=5&rollout=a"
     yield b"\0key=u&path=/x&method=GET&host=a"
+    yield from (b"\0" + query for query in (b"limit=0", b"limit=1001", b"after=-2", b"path=x", b"path="))
 
 
 _PROXY_LINES = (
     *(b"TCP4 192.0.2.1 10.0.0.1 5 80\r\nGET", b"TCP6 ::1 2001:db8::1 65535 1\r\n", b"UNKNOWN ::1 x\r\n"),
     *(
+        b"TCP6 fe80::1%eth0 ::1 1 1\r\n",
         b"TCP4 ::1 ::1 1 1\r\n",
         b"TCP4 1.2.3.4 1.2.3.4 1 65536\r\n",
         b"TCP4 01.2.3.4 1.2.3.4 1 1\r\n",
@@ -102,6 +179,8 @@ _PROXY_LINES = (
 
 
 def _proxy_headers() -> Iterator[bytes]:
+    yield from (b"PROXY " + text for text in _PROXY_LINES)
+    yield b"GET / HTTP/1.1\r\nHost: a.example.com\r\n\r\n"
     for kind in (b"\x21\x11\0\x0c", b"\x21\x21\0\x28", b"\x20\0\0\0", b"\x31\x11\0\x0c", b"\x21\x11\0\3"):
         yield b"\r\n\r\n\x00\r\nQUIT\n" + kind + bytes(range(1, kind[3] + 1)) + b"GET"
 
@@ -109,20 +188,29 @@ def _proxy_headers() -> Iterator[bytes]:
 _SEEDS = {
     "client_bytes": _client_bytes,
     "backend_bytes": _backend_bytes,
-    "request_heads": lambda: _messages(STARTS, b"Host: a"),
-    "response_heads": lambda: (b"\0" + message for message in _messages(STATUS_LINES)),
+    "request_heads": lambda: (
+        _MANY_FIELDS,
+        *_messages(STARTS, b"Host: a"),
+        *_framed([b"POST / HTTP/1.1", b"POST / HTTP/1.0"], b"Host: a"),
+    ),
+    "response_heads": lambda: (
+        b"\0" + message
+        for message in (*_messages(STATUS_LINES), *_framed([b"HTTP/1.1 200 OK", b"HTTP/1.0 200 OK"]))
+    ),
     "chunks": lambda: (cut(body, 100) for body in BODIES),
     "configuration_text": lambda: (_REFERENCE.read_bytes()[at : at + 3000] for at in range(0, 12_000, 1500)),
     "configuration": _configuration,
-    "store_content": lambda: (bytes([at, 1, at % 8, 3, 255, 128, at]) * 6 for at in range(12)),
+    "store_content": _store_content,
     "report": _report,
     "frames": _frames,
-    "proxy_header": lambda: (*(b"PROXY " + text for text in _PROXY_LINES), *_proxy_headers()),
-    "override_value": lambda: (sign("x" * 16, "a", version, 99).encode() for version in Version),
+    "proxy_header": _proxy_headers,
+    "override_value": _override_values,
     "keys_and_addresses": lambda: (
         b"cookie\0uid=a; b=c",
         b"x-user\0u",
         b"1.2.3.4, 10.0.0.2\n[::1]:8, 10.0.0.3:1",
+        b"fe80::1%eth0, 10.0.0.2",
+        b"::ffff:192.0.2.1",
     ),
     "admin_inputs": _admin_inputs,
 }
