@@ -21,6 +21,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
+import aiohttp
+import psutil
 import typer
 import uvloop
 
@@ -39,7 +41,9 @@ from benchmarks.soak.vitals import Vitals
 
 ROUND_S = 6.0
 KILLS_END_AT = 0.6
-_BAD_WORDS = ("Traceback", "Unhandled", "never")
+_BAD_WORDS = ("Traceback", "Unhandled", "never", "CRITICAL", "understood")
+_ENDS_IT = (RuntimeError, OSError, TimeoutError, aiohttp.ClientError, psutil.Error)
+"""What comes of a proxy that is gone, or does not answer its people."""
 
 
 def main(
@@ -90,7 +94,11 @@ class Soak:
             rounds += 1
             passed = (time.monotonic() - began) / seconds
             kinds = self._events.draw(3, kills=passed < KILLS_END_AT, workers=self._workers)
-            await self._round(round_s, kinds)
+            try:
+                await self._round(round_s, kinds)
+            except _ENDS_IT as error:
+                self._traffic.problems.append(f"ended early, at {', '.join(kinds)}: {error!r}")
+                break
             self._vitals.sample(time.monotonic() - began, self._line.tree())
             print(
                 f"{time.monotonic() - began:6.0f} s  {self._traffic.counted:8,} answered"
@@ -107,11 +115,13 @@ class Soak:
         ended = asyncio.Event()
         flowing = asyncio.create_task(traffic.run(ended))
         end = time.monotonic() + round_s
-        for kind in kinds:
-            await events.carry_out(kind)
-        await asyncio.sleep(max(0.0, end - time.monotonic()))
-        ended.set()
-        await flowing
+        try:
+            for kind in kinds:
+                await events.carry_out(kind)
+            await asyncio.sleep(max(0.0, end - time.monotonic()))
+        finally:
+            ended.set()
+            await flowing
         counted = await figures(self._admin)
         taken = traffic.verdicts[LOST_WITH_WORKER] - lost
         missing = missing_at_most(traffic.answered_at, events.killed_at, taken)
@@ -163,7 +173,8 @@ async def _soak(scratch: Path, python: Path, options: dict[str, float]) -> Repor
         try:
             rounds = await soak.run(options["seconds"], options["round_s"])
         finally:
-            line.end()
+            if killed := line.end():
+                traffic.problems.append(f"{killed} processes did not end by themselves")
         log = child.log.read_text(errors="replace")
     for backend in backends:
         await backend.close()

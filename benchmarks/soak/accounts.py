@@ -28,14 +28,16 @@ _WITHIN_S = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What was asked: sound requests that were taken, what was turned away, and what v1 has answered in place
-    of v2. Whether it has also tried to for one of the `untold` is not to be seen: their clients had an error,
-    a broken answer, or have left."""
+    """What was asked: sound requests that were taken, what was turned away, and who has answered: v1, v2, or
+    v1 in place of v2. Whose the `untold` were is not to be seen: their clients had an error, a broken answer,
+    or have left."""
 
     requests: int
     refused: int
     fallbacks: int = 0
     untold: int = 0
+    v1: int = 0
+    v2: int = 0
 
     def since(self, before: Sent) -> Sent:
         """What has come since then."""
@@ -44,6 +46,8 @@ class Sent:
             self.refused - before.refused,
             self.fallbacks - before.fallbacks,
             self.untold - before.untold,
+            self.v1 - before.v1,
+            self.v2 - before.v2,
         )
 
 
@@ -55,6 +59,8 @@ class Figures:
     refused: int = 0
     fallbacks: int = 0
     idle_connections: int = 0
+    v1: int = 0  # those that were assigned to it
+    v2: int = 0
 
     def since(self, before: Figures) -> Figures:
         """What has come since then; idle connections are those of now."""
@@ -63,6 +69,8 @@ class Figures:
             -1 if self.refused < 0 else self.refused - before.refused,
             self.fallbacks - before.fallbacks,
             self.idle_connections,
+            self.v1 - before.v1,
+            self.v2 - before.v2,
         )
 
 
@@ -82,13 +90,15 @@ async def figures(admin: int) -> Figures:
 
 def _of(document: dict[str, Any]) -> Figures:
     [rollout] = document["rollouts"]
-    client = rollout["client"]
+    client, paths = rollout["client"], rollout["paths"]
     refused = document.get("refused")
     return Figures(
         requests=client["requests"] + client["aborts"],
         refused=-1 if refused is None else sum(refused.values()),
-        fallbacks=rollout["paths"]["v2"]["fallbacks"],
+        fallbacks=paths["v2"]["fallbacks"],
         idle_connections=sum(endpoint["idle_connections"] for endpoint in rollout["endpoints"]),
+        v1=paths["v1"]["assigned"],
+        v2=paths["v2"]["assigned"],
     )
 
 
@@ -104,11 +114,14 @@ def disagreements(counted: Figures, sent: Sent, missing: int, more: int) -> list
     compared = [
         ("requests", sent.requests, counted.requests, 0),
         ("fallbacks", sent.fallbacks, counted.fallbacks, sent.untold),
+        ("assigned to v1", sent.v1, counted.v1, sent.untold),
+        ("assigned to v2", sent.v2 + sent.fallbacks, counted.v2, sent.untold),
     ]
     if counted.refused >= 0:
         compared.append(("refused", sent.refused, counted.refused, 0))
     bounds = f"may lack {'any' if missing == UNKNOWN else missing}, exceed by {more}"
-    return [
+    left = [f"{counted.idle_connections} connections to backends stay"] if counted.idle_connections else []
+    return left + [
         f"{what}: {ours} sent, {theirs} counted ({bounds})"
         for what, ours, theirs, untold in compared
         if not ours - missing <= theirs <= ours + untold + more

@@ -17,9 +17,8 @@ from base64 import b64encode
 from collections import Counter
 from hashlib import sha1
 from typing import TYPE_CHECKING
-from zlib import crc32
 
-from benchmarks.soak.content import body_of
+from benchmarks.soak.content import body_of, checksum
 
 if TYPE_CHECKING:
     from random import Random
@@ -104,6 +103,8 @@ class SampleBackend:
             with contextlib.suppress(*_GONE):
                 while await self._serve(reader, writer):
                     pass
+        except (ValueError, asyncio.LimitOverrunError):
+            self.strangers += 1  # this is no request
         finally:
             self._serving.discard(task)
             writer.close()
@@ -121,6 +122,7 @@ class SampleBackend:
             writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
             return True
         number, size, how = int(parts[1]), int(parts[2]), parts[3]
+        crc = checksum(method, fields.get(b"host", b""), fields.get(b"x-user-id", b""), body)
         self.met[number] += 1
         if number in self._arrivals:
             self._arrivals[number].set()
@@ -130,27 +132,29 @@ class SampleBackend:
         if self.fault and self._rng.random() < self._share:
             self.struck.add(number)
             return await self._fail(number, writer)
-        answer = body_of(number, self.version, size, crc32(body))
-        return await self._answer(writer, method, how, answer)
+        start = b"HTTP/1.1 200 OK\r\nX-By: %b\r\nX-Asked: %d\r\n" % (self.version.encode(), crc)
+        answer = body_of(number, self.version, size, crc)
+        return await self._answer(writer, start, method == b"HEAD", how, answer)
 
-    async def _answer(self, writer: asyncio.StreamWriter, method: bytes, how: str, body: bytes) -> bool:
-        start = b"HTTP/1.1 200 OK\r\nX-By: %b\r\n" % self.version.encode()
+    async def _answer(
+        self, writer: asyncio.StreamWriter, start: bytes, bodiless: bool, how: str, body: bytes
+    ) -> bool:
         if how == "chunked" or how == "slow":
             writer.write(start + b"Transfer-Encoding: chunked\r\n\r\n")
             step = max(1, len(body) // 4)
-            for at in range(0, len(body) if method != b"HEAD" else 0, step):
+            for at in range(0, 0 if bodiless else len(body), step):
                 piece = body[at : at + step]
                 writer.write(b"%x\r\n%b\r\n" % (len(piece), piece))
                 await writer.drain()
                 if how == "slow":
                     await asyncio.sleep(0.05)
-            if method != b"HEAD":
+            if not bodiless:
                 writer.write(b"0\r\n\r\n")
         elif how == "until-close":
-            writer.write(start + b"Connection: close\r\n\r\n" + (body if method != b"HEAD" else b""))
+            writer.write(start + b"Connection: close\r\n\r\n" + (b"" if bodiless else body))
         else:
             length = b"Content-Length: %d\r\n\r\n" % len(body)
-            writer.write(start + length + (body if method != b"HEAD" else b""))
+            writer.write(start + length + (b"" if bodiless else body))
         await writer.drain()
         return how != "until-close"
 

@@ -13,11 +13,15 @@ import socket
 import struct
 import time
 from dataclasses import dataclass, field
-from zlib import crc32
 
-from benchmarks.soak.content import asked_body, version_in
+from benchmarks.soak.content import asked_body, body_of, checksum, version_in
 
 WITHIN_S = 20.0
+_HOST = b"soak"
+GONE = (OSError, RuntimeError)
+"""How it is told that the other side has left; RuntimeError is what uvloop says to who writes then."""
+_NO_HTTP = (ValueError, KeyError, asyncio.LimitOverrunError)
+"""What comes of reading an answer that is none: no number, no length, no end."""
 _RST_ON_CLOSE = struct.pack("ii", 1, 0)
 _STATUS = re.compile(rb"HTTP/1\.1 ([0-9]{3}) ")
 _PATHS = {"v1": {b"v1", b"v1-fallback"}, "v2": {b"v2"}}
@@ -56,12 +60,21 @@ class Ask:
         """What it carries."""
         return asked_body(self.number, self.body_size)
 
+    @property
+    def user(self) -> bytes:
+        """Who asks."""
+        return b"user-%d" % (self.number % 509)
+
+    @property
+    def checksum(self) -> int:
+        """What a backend has to have seen."""
+        return checksum(self.method.encode(), _HOST, self.user, self.body)
+
     def text(self, *lines: bytes) -> bytes:
         """Its head and, unless it is sent in pieces, its body."""
-        head = b"%b /%d/%d/%b HTTP/1.1\r\nHost: soak\r\nX-User-Id: user-%d\r\n" % (
-            *(self.method.encode(), self.number, self.size, self.how.encode()),
-            self.number % 509,
-        )
+        target = b"/%d/%d/%b" % (self.number, self.size, self.how.encode())
+        head = b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (self.method.encode(), target, _HOST)
+        head += b"X-User-Id: %b\r\n" % self.user
         if self.chunked:
             lines = (*lines, b"Transfer-Encoding: chunked")
         elif self.body_size or self.method in {"POST", "PUT"}:
@@ -109,7 +122,7 @@ class Line:
     async def ask(self, ask: Ask, *lines: bytes) -> Outcome:
         """One request and its answer."""
         self.uses += 1
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(*GONE):
             self.writer.write(ask.text(*lines))
             return await self.answer(ask)
         return Outcome(ask, "unanswered", port=self.port)
@@ -122,7 +135,10 @@ class Line:
         except TimeoutError:
             self.end()
             return Outcome(ask, "lost", port=self.port, detail="silence")
-        except (OSError, asyncio.IncompleteReadError) as error:
+        except _NO_HTTP as error:
+            self.end()
+            return Outcome(ask, "wrong", port=self.port, detail=f"{error!r:.80} in {begun[0]!r:.200}")
+        except (*GONE, asyncio.IncompleteReadError) as error:
             self.end()
             partial = begun[0] or (error.partial if isinstance(error, asyncio.IncompleteReadError) else b"")
             return Outcome(ask, "lost" if partial else "unanswered", port=self.port, detail=repr(error)[:80])
@@ -135,14 +151,20 @@ class Line:
         status = _STATUS.match(head)
         if status is None:
             return Outcome(ask, "wrong", port=self.port, detail=f"no status line: {head[:80]!r}")
-        fields = {
-            name.lower(): value
-            for name, _, value in (one.partition(b": ") for one in head[:-4].split(b"\r\n")[1:])
-        }
+        fields = _fields(head)
         body = await self._body(ask, fields)
         if b"close" in fields.get(b"connection", b"").lower():
+            more = await self._last()
             self.end()
+            if more:
+                return Outcome(ask, "wrong", port=self.port, detail=f"after the last answer: {more[:80]!r}")
         return self._verdict(ask, int(status[1]), fields, body)
+
+    async def _last(self) -> bytes:
+        """What comes until the end that the proxy has announced: nothing."""
+        with contextlib.suppress(OSError):
+            return await self.reader.read()
+        return b""
 
     async def _body(self, ask: Ask, fields: dict[bytes, bytes]) -> bytes:
         if ask.method == "HEAD":
@@ -160,10 +182,13 @@ class Line:
         told = path.decode()
         if status != 200:
             return Outcome(ask, "error", status, told, self.port, body[:120].decode("latin-1"))
-        version: str | None = fields.get(b"x-by", b"").decode()
-        if ask.method != "HEAD":
-            version = version_in(body, ask.number, ask.size, crc32(ask.body))
-        if version not in _PATHS or path not in _PATHS[version] or fields.get(b"x-by") != version.encode():
+        version = fields[b"x-by"].decode()
+        if ask.method == "HEAD":
+            length = len(body_of(ask.number, version, ask.size, ask.checksum))
+            sound = int(fields[b"content-length"]) == length
+        else:
+            sound = version_in(body, ask.number, ask.size, ask.checksum) == version
+        if not sound or path not in _PATHS[version] or int(fields[b"x-asked"]) != ask.checksum:
             return Outcome(ask, "wrong", status, told, self.port, f"{version} {fields} {body[:80]!r}")
         return Outcome(ask, "right", status, told, self.port)
 
@@ -181,6 +206,11 @@ class Line:
         self.writer.transport.abort()
 
 
+def _fields(head: bytes) -> dict[bytes, bytes]:
+    lines = head[:-4].split(b"\r\n")[1:]
+    return {name.lower(): value for name, _, value in (line.partition(b": ") for line in lines)}
+
+
 async def malformed(port: int, text: bytes) -> tuple[int, int]:
     """Sends what is no request; the status that came of it (0: none), and our port."""
     line = await Line.to(port)
@@ -189,7 +219,7 @@ async def malformed(port: int, text: bytes) -> tuple[int, int]:
         head = await asyncio.wait_for(line.reader.read(1 << 16), WITHIN_S)
         status = _STATUS.match(head)
         return int(status[1]) if status else 0, line.port
-    except (OSError, TimeoutError):
+    except GONE:
         return 0, line.port
     finally:
         line.end()
@@ -208,13 +238,18 @@ async def tunnel(port: int, ask: Ask) -> Outcome:
             if status is None or status[1] != b"101":
                 return Outcome(ask, "error", int(status[1]) if status else 0, port=line.port)
             version = (await line.reader.readuntil(b"\n")).strip().decode()
+            path = _fields(begun).get(b"x-dualpath-path", b"")
+            if path not in _PATHS[version]:
+                return Outcome(ask, "wrong", 101, path.decode(), line.port, f"{version} has answered")
             for turn in range(3):
                 sent = asked_body(ask.number + turn, 2000)
                 line.writer.write(sent)
                 if await line.reader.readexactly(len(sent)) != sent:
-                    return Outcome(ask, "wrong", 101, version, line.port, "other bytes came back")
-            return Outcome(ask, "right", 101, version, line.port)
-    except (OSError, TimeoutError, asyncio.IncompleteReadError) as error:
+                    return Outcome(ask, "wrong", 101, path.decode(), line.port, "other bytes came back")
+            return Outcome(ask, "right", 101, path.decode(), line.port)
+    except _NO_HTTP as error:
+        return Outcome(ask, "wrong", port=line.port, detail=f"{error!r:.80} in {begun!r:.200}")
+    except (*GONE, asyncio.IncompleteReadError) as error:
         return Outcome(ask, "lost" if begun else "unanswered", 101, port=line.port, detail=repr(error)[:80])
     finally:
         line.end()

@@ -30,7 +30,7 @@ response_timeout = "{response}"
 keepalive_timeout = "500ms"
 [backends.v2]
 endpoints = ["http://127.0.0.1:{v2}"]
-response_timeout = "1s"
+response_timeout = "2s"
 keepalive_timeout = "500ms"
 [[rollouts]]
 name = "default"

@@ -9,7 +9,7 @@ from zlib import crc32
 
 
 def body_of(number: int, version: str, size: int, asked_crc: int) -> bytes:
-    """The only right answer to request `number` whose own body had that checksum, by one of the versions."""
+    """The only right answer to request `number` that had that checksum, by one of the versions."""
     begin = b"%d %b %d %d\n" % (number, version.encode(), size, asked_crc)
     filling = b"%d-%b;" % (number, version.encode())
     text = (begin + filling * (size // len(filling) + 1))[: max(size, len(begin))]
@@ -22,6 +22,11 @@ def version_in(body: bytes, number: int, size: int, asked_crc: int) -> str | Non
         if body == body_of(number, version, size, asked_crc):
             return version
     return None
+
+
+def checksum(method: bytes, host: bytes, user: bytes, body: bytes) -> int:
+    """Of a request: of what was asked, by whom, and with which body."""
+    return crc32(body, crc32(b"%b %b %b\n" % (method, host, user)))
 
 
 def asked_body(number: int, size: int) -> bytes:

@@ -81,9 +81,9 @@ class Events:
         share = self._rng.choice((0.1, 0.5, 1.0))
         began = time.monotonic()
         at = len(self._traffic.faults)
-        self._traffic.faults.append((began, math.inf))
+        self._traffic.faults.append((version, began, math.inf))
         await self._backends[version].strike(fault, share, seconds)
-        self._traffic.faults[at] = (began, time.monotonic() + _AFTER_S)
+        self._traffic.faults[at] = (version, began, time.monotonic() + _AFTER_S)
         return f"{fault} {share:.0%} {seconds:.2f} s"
 
     # ... people
@@ -152,4 +152,9 @@ class Events:
         return f"worker {pid} with {len(ports)} connections"
 
     async def _restart(self) -> str:
-        return f"{await self._line.restart():.1f} s"
+        restarts, began = self._traffic.restarts, time.monotonic()
+        at = len(restarts)
+        restarts.append((began, math.inf))
+        took = await self._line.restart()
+        restarts[at] = (began, time.monotonic() + GRACE_S)
+        return f"{took:.1f} s"

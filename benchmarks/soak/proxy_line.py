@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 WITHIN_S = 40.0
 _LOOK_S = 0.01
+_END_WITHIN_S = 12.0
+"""Longer than `listen.drain_timeout` of a soak."""
 
 
 class ProxyLine:
@@ -85,14 +87,16 @@ class ProxyLine:
         self._members.append(successor)
         return time.monotonic() - began
 
-    def end(self) -> None:
-        """SIGTERM to whoever serves, and SIGKILL to what is left after a while."""
+    def end(self) -> int:
+        """SIGTERM to whoever serves, and SIGKILL to what is left after a while: how many had to be killed."""
+        alive: list[psutil.Process] = []
         with contextlib.suppress(psutil.Error):
             tree = [*self.present.children(recursive=True), self.present]
             self.present.terminate()
-            _, alive = psutil.wait_procs(tree, timeout=10)
+            _, alive = psutil.wait_procs(tree, timeout=_END_WITHIN_S)
             for process in alive:
                 process.kill()
+        return len(alive)
 
 
 def has_ended(process: psutil.Process) -> bool:

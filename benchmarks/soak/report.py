@@ -41,6 +41,8 @@ def show(report: Report) -> None:
         console.print(_counts(title, counts))
     if report.growths:
         console.print(_growths(report.growths))
+    else:
+        console.print("no process has lived long enough for its memory and descriptors to be judged")
     console.print(
         f"{report.answered:,} requests in {report.rounds} rounds, {len(report.events)} events: "
         f"{report.wrong} wrong answers, {report.lost} lost requests, {len(report.problems)} problems"

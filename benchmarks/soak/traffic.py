@@ -13,7 +13,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from benchmarks.soak.accounts import Sent
-from benchmarks.soak.clients import MALFORMED, Ask, Line, Outcome, malformed, tunnel
+from benchmarks.soak.clients import GONE, MALFORMED, Ask, Line, Outcome, malformed, tunnel
 
 if TYPE_CHECKING:
     from random import Random
@@ -44,6 +44,8 @@ GRACE_S = 0.3
 _TICK_S = 0.01
 _KEPT = 16
 _ENOUGH = 20
+_HELD_BYTES = 64 << 10
+"""`rollouts.fallback.max_body`."""
 
 
 class Traffic:
@@ -58,7 +60,8 @@ class Traffic:
         self.counted = 0  # requests that the proxy has to have counted
         self.refused = 0  # and those that it has turned away
         self.answered_at: list[float] = []  # of this round
-        self.faults: list[tuple[float, float]] = []  # from when to when a backend was failing
+        self.faults: list[tuple[str, float, float]] = []  # which backend was failing, from when to when
+        self.restarts: list[tuple[float, float]] = []
         self.without_v2: list[tuple[float, float]] = []
         self.doomed: dict[int, float] = {}  # ports whose connections died with a worker, and when
         self._port = port
@@ -78,7 +81,8 @@ class Traffic:
     def sent(self) -> Sent:
         """What was asked so far, as the proxy has to have counted it."""
         untold = sum(self.verdicts[verdict] for verdict in ("error", "broken off", "aborted"))
-        return Sent(self.counted, self.refused, self.paths["v1-fallback"], untold)
+        paths = self.paths
+        return Sent(self.counted, self.refused, paths["v1-fallback"], untold, paths["v1"], paths["v2"])
 
     async def run(self, ended: asyncio.Event) -> None:
         """Sends until then, and returns once all is answered and no connection is left."""
@@ -89,18 +93,23 @@ class Traffic:
                 sent += 1
                 task = asyncio.create_task(self._one())
                 self._under_way.add(task)
-                task.add_done_callback(self._under_way.discard)
+                task.add_done_callback(self._ended)
             await asyncio.sleep(_TICK_S)
-        await asyncio.gather(*self._under_way)
+        await asyncio.gather(*self._under_way, return_exceptions=True)
         while self._kept:
             self._kept.pop().end()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._under_way.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._hold_against(f"a client has failed: {error!r}")
 
     async def _one(self) -> None:
         manner = self._rng.choices(list(MIX), weights=list(MIX.values()))[0]
         self.manners[manner] += 1
         try:
             await self._ask(manner)
-        except OSError as error:
+        except GONE as error:
             self._hold_against(f"{manner}: no connection: {error}", lost=True)
 
     async def _ask(self, manner: str) -> None:
@@ -151,16 +160,25 @@ class Traffic:
             self._kept.append(line)
         else:
             line.end()
-        if outcome.verdict == "unanswered" and reused and not self._met(outcome.ask.number):
+        if outcome.verdict == "unanswered" and reused and self._may_be_sent_again(outcome):
             self.verdicts["sent again"] += 1
             await self._plain(self._next(outcome.ask.method, outcome.ask.size), fresh=True)
             return
         self._judge(outcome)
 
+    def _may_be_sent_again(self, outcome: Outcome) -> bool:
+        """Nobody has taken it, and there is a reason why its connection was closed."""
+        began, ended = outcome.ask.began, outcome.ended
+        if self._met(outcome.ask.number):
+            return False
+        return self._is_doomed(outcome.port, began, ended) or any(
+            since <= ended and began <= until for since, until in self.restarts
+        )
+
     async def _line(self, *, fresh: bool) -> Line:
         while self._kept and not fresh:
             line = self._kept.pop(self._rng.randrange(len(self._kept)))
-            if not line.reader.at_eof():
+            if not line.reader.at_eof() and line.reader.exception() is None:
                 return line
             line.end()
         return await Line.to(self._port)
@@ -169,13 +187,16 @@ class Traffic:
         asks = [self._next("GET", self._rng.randrange(500)) for _ in range(3)]
         line = await Line.to(self._port)
         line.uses = len(asks)
-        line.writer.write(b"".join(ask.text() for ask in asks))
+        with contextlib.suppress(*GONE):
+            line.writer.write(b"".join(ask.text() for ask in asks))
         for ask in asks:
             if line.open:
                 outcome = await line.answer(ask)
-            else:
+                again = ask is not asks[0] and self._may_be_sent_again(outcome)
+            else:  # the answer before was the last one, or had no end
                 outcome = Outcome(ask, "unanswered", port=line.port)
-            if outcome.verdict == "unanswered" and ask is not asks[0] and not self._met(ask.number):
+                again = not self._met(ask.number)
+            if outcome.verdict == "unanswered" and again:
                 self.verdicts["sent again"] += 1
                 await self._plain(self._next("GET", ask.size), fresh=True)
             else:
@@ -206,7 +227,7 @@ class Traffic:
         ask = self._next("PUT", 50, body_size=3000)
         line = await Line.to(self._port)
         text = ask.text()
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(*GONE):
             for at in range(0, len(text), 700):
                 line.writer.write(text[at : at + 700])
                 await asyncio.sleep(0.03)
@@ -218,7 +239,7 @@ class Traffic:
         if status in {400, 405, 501, 505}:
             self.refused += 1
             self.verdicts["refused"] += 1
-        elif port not in self.doomed:
+        elif not self._is_doomed(port, began, time.monotonic()):
             self._hold_against(
                 f"malformed: answered {status}, after {time.monotonic() - began:.1f} s", wrong=True
             )
@@ -238,7 +259,7 @@ class Traffic:
             if not any(ask.number in one.broken for one in self.backends):
                 self._hold_against(f"{ask}: {verdict}: {outcome.detail}", lost=True)
             verdict = "broken off"
-        if ask.method == "POST" and self._met(ask.number) > 1:
+        if self._met(ask.number) > 1 and not self._may_be_repeated(outcome):
             self._hold_against(f"{ask}: carried out {self._met(ask.number)} times", wrong=True)
         if outcome.path == "v2" and self._is_barred(ask.began, outcome.ended):
             self._hold_against(f"{ask}: answered by v2, which is to get nothing", wrong=True)
@@ -251,11 +272,20 @@ class Traffic:
         self.answered_at.append(ended)
 
     def _is_excused(self, outcome: Outcome) -> bool:
-        """Whether a backend was failing meanwhile, or has failed this very request."""
-        began, ended = outcome.ask.began, outcome.ended
-        return any(one <= ended and began <= other for one, other in self.faults) or any(
-            outcome.ask.number in backend.struck for backend in self.backends
-        )
+        """Whether a backend was failing meanwhile, or has failed this very request. v2 alone is no excuse
+        where v1 is to stand in for it."""
+        ask = outcome.ask
+        to_blame = {"v1"} if _has_fallback(ask) else {"v1", "v2"}
+        return any(
+            version in to_blame and since <= outcome.ended and ask.began <= until
+            for version, since, until in self.faults
+        ) or any(one.version in to_blame and ask.number in one.struck for one in self.backends)
+
+    def _may_be_repeated(self, outcome: Outcome) -> bool:
+        """Whether more than one backend may have been asked: what is idempotent, where one has failed."""
+        ask = outcome.ask
+        failed = outcome.verdict != "right" or outcome.path == "v1-fallback"
+        return ask.method != "POST" and (failed or any(ask.number in one.struck for one in self.backends))
 
     def _is_doomed(self, port: int, began: float, ended: float) -> bool:
         killed = self.doomed.get(port)
@@ -272,3 +302,8 @@ class Traffic:
         self.lost += lost
         if len(self.problems) < _ENOUGH:
             self.problems.append(what)
+
+
+def _has_fallback(ask: Ask) -> bool:
+    """Whether v1 answers where v2 fails: what may be repeated, and is kept whole until v2 has answered."""
+    return ask.method != "POST" and ask.body_size <= _HELD_BYTES
