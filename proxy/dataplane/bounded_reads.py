@@ -1,8 +1,8 @@
-"""Reads of bounded size, for a connection that brings a long body.
+"""Reads of bounded size, for a connection that brings a long body, or that is a tunnel.
 
 uvloop reads up to 256,000 bytes at once, all of which waits in memory when the other side takes no more. Into
 a buffer that it is given it reads no more than there is room; but to ask for one costs a small request more
-than all its limits do. So a connection is read in this way only while it brings a long body. (asyncio's own
+than all its limits do. So a connection is read in this way only while it may bring much. (asyncio's own
 loop never asks.)
 
 Owns the buffer. It knows nothing of messages.

@@ -10,9 +10,10 @@ counts nothing: either side may end it in any way, so that its end says nothing 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from proxy.dataplane import ledger, relay
+from proxy.dataplane.bounded_reads import bound_reads
 from proxy.dataplane.routes import UNROUTED_TUNNELS
 from proxy.dataplane.sockets import unsent_bytes
 from proxy.dataplane.stages import FINISHED
@@ -25,12 +26,8 @@ if TYPE_CHECKING:
     from proxy.dataplane.routes import Routes
     from proxy.dataplane.upstream import Upstream
 
-_READ_BYTES: Final = 64 << 10
 _FLUSH_S: Final = 2.0
 """How long a side that takes nothing may keep a tunnel whose other side is gone."""
-
-_buffer: Final = memoryview(bytearray(_READ_BYTES))
-"""Where all tunnels read into: what a read brought is copied out before the next begins."""
 
 
 def switch(exchange: Exchange, lines: list[bytes], rest: bytes) -> None:
@@ -213,13 +210,6 @@ class Side:
 
     # ... the methods of asyncio's protocols; derived from none, so that the class can be compiled ...
 
-    def get_buffer(self, sizehint: int) -> memoryview:
-        # uvloop asks for it, and reads no more at once than this. Else a read may bring four times as much.
-        return _buffer
-
-    def buffer_updated(self, nbytes: int) -> None:
-        self.data_received(bytes(_buffer[:nbytes]))
-
     def data_received(self, data: bytes) -> None:
         self._tunnel.moved()
         self.other.send(data)
@@ -244,7 +234,7 @@ class Side:
 
     def take_over(self) -> None:
         """From now on what happens on the connection is told to this side."""
-        self.transport.set_protocol(cast("asyncio.BaseProtocol", self))
+        bound_reads(self.transport, self)
 
     def send(self, data: bytes) -> None:
         """Passes on; on a connection that has just died there is nothing to do, for its end will be told."""

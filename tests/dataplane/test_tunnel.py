@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from proxy.core.breaker import BreakerState
+from proxy.dataplane.bounded_reads import READ_BYTES, BoundedReads
 from proxy.model import RolloutState, State
 from tests.dataplane.test_replace import OTHER, REST, replaced
 from tests.dataplane.wire import FAILED, OK, request, settle
 
 if TYPE_CHECKING:
-    from proxy.dataplane.tunnel import Side
     from tests.dataplane.conftest import Opener
     from tests.dataplane.wire import Peer, World
 
@@ -294,9 +294,9 @@ async def test_what_took_no_more_before_the_switch_takes_no_more_after_it(open_w
 async def test_a_loop_may_be_given_the_room_to_read_into(world: World) -> None:
     client, backend = await opened(world)
     for reader, writer in ((client, backend), (backend, client)):
-        side = cast("Side", writer.transport.protocol)
+        side = cast("BoundedReads", writer.transport.protocol)
         room = side.get_buffer(-1)
-        assert len(room) == 64 << 10
+        assert len(room) == READ_BYTES
         room[:3] = b"abc"
         side.buffer_updated(3)
         room[:3] = b"xyz"
