@@ -152,6 +152,10 @@ class Endpoint:
             # What exactly is wrong concerns whoever reads the log, not the client.
             self._tell(error)
             raise ConnectionError("the TLS handshake failed") from error
+        if upstream.transport.is_closing():
+            # It was reset from a queue of connections that nobody served, say. The loop would drop what is
+            # written to it, so that no byte of the request can have reached the backend.
+            raise ConnectionResetError(errno.ECONNRESET, "closed before anything was sent")
         self.connections.add(upstream)
         return upstream
 

@@ -6,7 +6,7 @@ import asyncio
 import errno
 from typing import TYPE_CHECKING, Any, cast
 
-from tests.dataplane.wire import GET, OK, FakeTransport, settle
+from tests.dataplane.wire import GET, OK, FakeTransport, request, settle
 
 if TYPE_CHECKING:
     import pytest
@@ -102,6 +102,28 @@ async def test_a_connection_that_is_made_as_its_client_leaves_is_closed(
     await client.leaves()
     await settle()
     assert made[0].end == "aborted"
+
+
+async def test_a_connection_that_ends_before_it_is_of_use_counts_as_none(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing can have been sent on it, so that v1 may have what must not be sent twice."""
+
+    async def ends_at_once(*arguments: Any, **keys: Any) -> tuple[FakeTransport, asyncio.Protocol]:
+        transport, protocol = await world.create_connection(*arguments, **keys)
+        if transport is world.connections[0].transport:
+            transport.end = "closed"  # the loop knows, and has not said so yet
+            asyncio.get_running_loop().call_soon(transport.lose, ConnectionResetError())
+        return transport, protocol
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", ends_at_once)
+    client = world.client()
+    await client.sends(request("POST", body=b"once"))
+    assert world.v2.got() == b""
+    await world.v1.sends(OK)
+    assert client.message().status == 200
+    assert world.heard() == ["assigned v2", "attempt v2 connect", "fallback connect", "outcome good"]
+    assert not endpoint_of(world).connections
 
 
 async def test_an_https_endpoint_is_spoken_to_over_tls(open_world: Opener) -> None:
