@@ -12,14 +12,14 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from tests.e2e.faults import FAULTS, Fault, at_target, refusing, unreachable
+from tests.e2e.faults import CONNECTING, FAULTS, STATES, Fault, at_target
 from tests.e2e.raw_backend import RawBackend, normal
 from tests.e2e.raw_client import RawClient, Response, request
 from tests.e2e.waiting import eventually
 from tests.e2e.wire import ViolationError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
 
     from tests.e2e.raw_backend import Exchange
     from tests.e2e.raw_client import Address
@@ -28,13 +28,17 @@ USER = (b"X-User-Id", b"a")
 BODY = b"content"
 KINDS = (("GET", "v2"), ("POST", "v2"), ("GET", "v1"), ("POST", "v1"))
 """In turn: by method, and by the version that is asked first."""
-CONNECTING = {
-    "refused": Fault(at_target, "connect"),
-    "unreachable": Fault(at_target, "connect", 504),
-    "reset-on-accept": Fault(at_target, "reset"),
-}
+WHOLE = {**CONNECTING, "reset-on-accept": Fault(at_target, "reset")}
+"""Faults of a whole backend."""
 LEAVING = ("client-leaves-before-the-head", "client-leaves-in-its-upload", "client-leaves-in-the-body")
-NAMES = (*FAULTS, *CONNECTING, *LEAVING)
+NAMES = (*FAULTS, *WHOLE, *LEAVING)
+WAITING = tuple(
+    name for name, fault in (FAULTS | WHOLE).items() if fault.error == "timeout" or fault.status == 504
+)
+"""Those that end by a time-out of the proxy: the others have to end long before."""
+LEAVING_AT_ONCE = 50
+"""More of them, and what is timed is how long clients and backends, all on one core here, wait for each
+other."""
 
 _UPLOAD = request("POST", "/", (USER, (b"Content-Length", b"100"))) + b"some"
 _HALF_A_BODY = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nsome"
@@ -60,13 +64,13 @@ class Play:
         if name in LEAVING:
             return await self._leave(name, times)
         self.v1.answer, self.v2.answer = _unless_it_stands_in, at_target
-        if name not in CONNECTING:
+        if name not in WHOLE:
             return await self._ask(name, FAULTS[name], times, KINDS)
         came: Counter[str] = Counter()
         for path, backend in (("v2", self.v2), ("v1", self.v1)):
             async with _STATES[name](backend):
                 kinds = tuple(kind for kind in KINDS if kind[1] == path)
-                came += await self._ask(name, CONNECTING[name], times // 2, kinds)
+                came += await self._ask(name, WHOLE[name], times // 2, kinds)
         return came
 
     async def rest(self) -> None:
@@ -137,7 +141,7 @@ class Play:
                     came["cancelled" if took_s < 0.5 else "WRONG: cancelled late"] += 1
                 del self._arrived[target], self._ended[target]
 
-        await asyncio.gather(*(client() for _ in range(min(self._at_once, times))))
+        await asyncio.gather(*(client() for _ in range(min(self._at_once, LEAVING_AT_ONCE, times))))
         return came
 
     async def _until_it_is_cancelled(self, exchange: Exchange) -> None:
@@ -205,8 +209,4 @@ async def _resetting(backend: RawBackend) -> AsyncIterator[None]:
     backend.reset_on_accept = False
 
 
-_STATES: dict[str, Callable[[RawBackend], contextlib.AbstractAsyncContextManager[None]]] = {
-    "refused": refusing,
-    "unreachable": unreachable,
-    "reset-on-accept": _resetting,
-}
+_STATES = {**STATES, "reset-on-accept": _resetting}

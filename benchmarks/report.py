@@ -84,6 +84,14 @@ SECTIONS = (
         "From v2's first failing answer to the last request that it was sent, and what clients saw.",
     ),
     Section("restart", "Restart under load", "What clients see while a new process takes over."),
+    Section(
+        "faults",
+        "Faults, again and again",
+        "What clients got for each fault, played on v2 and on v1, by GET and by POST in turn: v1's answer "
+        "in v2's stead, an honest error, or a connection that is cut where an answer breaks off. Then the "
+        "proxy's open files, tasks and memory at rest, before and after. It takes ten minutes and is no part "
+        "of `make bench`.",
+    ),
 )
 
 

@@ -130,6 +130,18 @@ def decisions(document: Document) -> Iterator[str]:
     )
 
 
+def faults(document: Document) -> Iterator[str]:
+    """A fault per row: all answers, and what was there before and after."""
+    header = ("fault", "answers", "files", "tasks", "MiB")
+    looks = ("descriptors", "tasks", "resident_mib")
+    rows = []
+    for one in document["rows"]:
+        told = ", ".join(f"{number(count)} x {answer}" for answer, count in sorted(one["answers"].items()))
+        changes = [f"{one['before'][key]:.0f} → {one['after'][key]:.0f}" for key in looks]
+        rows.append([one["fault"], told, *changes])
+    yield from markdown(header, rows)
+
+
 def anything(document: Document) -> Iterator[str]:
     """Every list of flat rows, and every table of named rows, under the document's own keys."""
     for key, value in document.items():
@@ -153,5 +165,6 @@ TABLES: dict[str, Callable[[Document], Iterator[str]]] = {
     "workers": workers,
     "decisions": decisions,
     "rollback_reaction": rollback_reaction,
+    "faults": faults,
 }
 """By the name of the document; `anything` serves for the others."""

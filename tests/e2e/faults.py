@@ -16,7 +16,7 @@ from tests.e2e import answers
 from tests.e2e.raw_backend import normal
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from tests.e2e.raw_backend import Answer, Exchange, RawBackend
 
@@ -52,6 +52,7 @@ def _endlessly(head: bytes, piece: bytes) -> Answer:
         await exchange.send(head)
         while not exchange.writer.is_closing():
             await exchange.send(piece)
+            await asyncio.sleep(0)  # sending alone lets nobody else have a turn until the kernel is full
 
     return answer
 
@@ -97,7 +98,7 @@ _RESET = {
 _TIMEOUT = {
     "silence": answers.HANG,
     "silence-in-the-head": answers.MID_HEAD_HANG,
-    "one-byte-at-a-time-in-the-head": _dripping(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 0.05),
+    "one-byte-at-a-time-in-the-head": _dripping(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 0.1),
 }
 _TRUNCATED = {
     "length-too-long": answers.BODY_SHORT,
@@ -129,6 +130,13 @@ FAULTS: dict[str, Fault] = {
 # ... backends as a whole
 
 
+CONNECTING: dict[str, Fault] = {
+    "refused": Fault(at_target, "connect"),
+    "unreachable": Fault(at_target, "connect", 504),
+}
+"""Faults of the whole backend, before it has a target to look at; `STATES` brings them about."""
+
+
 @contextlib.asynccontextmanager
 async def refusing(backend: RawBackend) -> AsyncIterator[None]:
     """Nobody listens there."""
@@ -152,3 +160,9 @@ async def unreachable(backend: RawBackend) -> AsyncIterator[None]:
             client.connect_ex(backend.address)
         yield
     await backend.listen()
+
+
+STATES: dict[str, Callable[[RawBackend], contextlib.AbstractAsyncContextManager[None]]] = {
+    "refused": refusing,
+    "unreachable": unreachable,
+}

@@ -19,7 +19,7 @@ import pytest
 import pytest_asyncio
 
 from tests.e2e import answers
-from tests.e2e.faults import FAULTS, Fault, at_target, refusing, unreachable
+from tests.e2e.faults import CONNECTING, FAULTS, STATES, Fault, at_target
 from tests.e2e.proxy_process import ProxyProcess, Table, config, running_proxy
 from tests.e2e.raw_client import Outcome, connected, fetch, request
 from tests.e2e.waiting import eventually
@@ -34,12 +34,6 @@ USER = (b"X-User-Id", b"a")
 METHODS = ("GET", "POST")
 PATHS = ("v1", "v2")
 BODY = b"content"
-
-CONNECTING: dict[str, Fault] = {
-    "refused": Fault(at_target, "connect"),
-    "unreachable": Fault(at_target, "connect", 504),
-}
-"""Faults of the whole backend, before it has a target to look at."""
 
 EVERYTHING = {**FAULTS, **CONNECTING}
 
@@ -97,10 +91,9 @@ async def played(proxy: ProxyProcess, backends: tuple[RawBackend, RawBackend]) -
         backend.answer = at_target
         other.forget()
         await play(path, *FAULTS)
-        async with refusing(backend):
-            await play(path, "refused")
-        async with unreachable(backend):
-            await play(path, "unreachable")
+        for name, state in STATES.items():
+            async with state(backend):
+                await play(path, name)
         backend.forget()
     await proxy.settled()
     after = await descriptors_at_rest(proxy, v1, v2)
