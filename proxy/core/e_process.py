@@ -1,0 +1,87 @@
+"""Evidence over time: products of bets that start anew at every moment, so that late changes are seen too.
+
+Owns how evidence grows, fades and is held back. Must never know what the bets are about.
+
+A product of bets shrinks while nothing is wrong, and one that has shrunk for a day would take a day to
+recover. So a little fresh stake is put in all the time (Shin, Ramdas and Rinaldo, "E-detectors"). The
+expected value on healthy traffic is then at most what was put in, however that is spread over the bets.
+
+At the start and at each step most of it goes to the bets on a catastrophe: a new v2 is utterly broken more
+often than slightly, and those bets are lost within a dozen requests if it is not. What is put in later is
+spread evenly.
+
+Each bet earns from an allowance: at most 6 nats at once, which `refill_s` seconds bring back. A small
+effect has to persist, a short burst cannot be ruinous however many requests it hits, and a catastrophe
+still takes seconds. Holding back earnings only makes the evidence weaker, so that nothing above is lost.
+"""
+
+from __future__ import annotations
+
+import math
+
+STAKE_PER_S = 0.1 / 86_400.0
+ALLOWANCE = 6.0
+REFILL_S = (60.0, 20.0, 5.0, 2.0, 1.0, 1.0)
+"""Of each of `bets.GAINS`: how long the allowance takes to come back."""
+FRESH = (0.08, 0.12, 0.17, 0.3, 1.0, 4.33)
+"""Of each of `bets.GAINS`: its part of what is put in at once; 1 on average."""
+
+_MOST = 1e15  # beyond any threshold; keeps a long outage from overflowing
+
+
+class EProcess:
+    """The mean over several bets, each with its own stake and allowance."""
+
+    __slots__ = ("_allowance", "_allowances", "_count", "_per_s", "_refills", "_stakes", "_start", "value")
+
+    def __init__(self, start: float, per_s: float = STAKE_PER_S, allowance: float = ALLOWANCE) -> None:
+        self._start = start
+        self._per_s = per_s
+        self._count = len(REFILL_S)
+        self._allowance = allowance
+        self._refills = [allowance / s for s in REFILL_S]
+        self._allowances = [allowance for _ in REFILL_S]
+        self._stakes = [start * part for part in FRESH]
+        self.value = start
+        """The evidence: 1/α of it has, on healthy traffic, a probability of α times what was put in."""
+
+    def earn(self, logs: list[float], dt_s: float) -> None:
+        """Take in the logarithm of each bet's product over `dt_s` seconds; an empty list is no bet at all."""
+        fresh = self._per_s * dt_s
+        betting = len(logs) > 0
+        most = self._allowance
+        total = 0.0
+        for k in range(self._count):
+            allowance = self._allowances[k] + self._refills[k] * dt_s
+            if allowance > most:
+                allowance = most
+            stake = self._stakes[k] + fresh
+            if betting:
+                earned = logs[k]
+                if earned > 0.0:
+                    if earned > allowance:
+                        earned = allowance
+                    allowance -= earned
+                stake *= math.exp(earned)
+                if stake > _MOST:
+                    stake = _MOST
+            self._allowances[k] = allowance
+            self._stakes[k] = stake
+            total += stake
+        self.value = total / self._count
+
+    def step(self, fresh: float) -> None:
+        """Put in `fresh` stake at once, because something may just have changed."""
+        for k in range(self._count):
+            self._stakes[k] += fresh * FRESH[k]
+        self.value += fresh
+
+    def restart(self) -> None:
+        """Forget everything."""
+        for k in range(self._count):
+            self._stakes[k] = self._start * FRESH[k]
+            self._allowances[k] = self._allowance
+        self.value = self._start
+
+    def __repr__(self) -> str:
+        return f"EProcess({self.value:.3g}: {', '.join(f'{stake:.2g}' for stake in self._stakes)})"
