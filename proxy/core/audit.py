@@ -1,0 +1,139 @@
+"""The audit as a chain: each record carries a hash over itself and the one before it, so tampering shows.
+
+Owns what is hashed and how a chain is checked. Must never know where records are kept, nor what they tell.
+
+The hash of a record is SHA-256, in hexadecimal, over three lines: the hash of the record before it, its own
+`seq`, and its text exactly as it is stored, which is JSON on one line. The first record follows `GENESIS`.
+The text is never written anew, so a later version that writes more fields verifies what an earlier one wrote.
+
+What this proves: nobody has changed, removed, inserted or moved a record behind the proxy's back, unless all
+that follows was computed anew, the end of the chain included. Against that only a hash helps that somebody
+has noted elsewhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+GENESIS = "0" * 64
+"""What the first record follows."""
+
+
+def canonical(previous: str, seq: int, text: str) -> bytes:
+    """The bytes that are hashed."""
+    return f"{previous}\n{seq}\n{text}".encode()
+
+
+def link(previous: str, seq: int, text: str) -> str:
+    """The hash of the record `text` with the number `seq` that follows the one with the hash `previous`."""
+    return sha256(canonical(previous, seq, text)).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One event as it is stored."""
+
+    seq: int
+    text: str
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Where the chain ends. Records up to `adopted` were there before anything was chained: they were hashed
+    when the store was migrated, so what happened to them before is not known."""
+
+    seq: int = 0
+    hash: str = GENESIS
+    adopted: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TrailPage:
+    """Some records, and the head as it was when they were read."""
+
+    records: tuple[Record, ...]
+    head: Head
+
+
+class Tampering(StrEnum):
+    """What is wrong at one place of the chain."""
+
+    GAP = "gap"  # a record is missing
+    EDIT = "edit"  # a record is not what was written
+    REORDER = "reorder"  # a record stands in another's place
+    TRUNCATED = "truncated"  # the newest records are missing
+    FOREIGN = "foreign"  # a record that no dualpath has chained
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """The first place where a chain does not hold."""
+
+    kind: Tampering
+    seq: int
+    text: str
+
+
+class Verifier:
+    """Checks a chain from its first record on, page by page. `fault` is the first that was found."""
+
+    def __init__(self) -> None:
+        self.seq = 0
+        self.hash = GENESIS
+        self.fault: Fault | None = None
+
+    def take(self, records: Sequence[Record]) -> Fault | None:
+        """Check the next records, oldest first. Nothing is checked behind a fault."""
+        for record in records:
+            if self.fault is None:
+                self.fault = self._fault_at(record, records)
+                self._advance(record)
+        return self.fault
+
+    def end(self, head: Head) -> Fault | None:
+        """Check that the last record was the last one that was written."""
+        if self.fault is None and (self.seq, self.hash) != (head.seq, head.hash):
+            self.fault = self._fault_at_end(head)
+        return self.fault
+
+    def _advance(self, record: Record) -> None:
+        if self.fault is None:
+            self.seq, self.hash = record.seq, record.hash
+
+    def _fault_at(self, record: Record, page: Sequence[Record]) -> Fault | None:
+        due = self.seq + 1
+        if record.seq > due:
+            missing = f"event {due} is" if record.seq == due + 1 else f"events {due} to {record.seq - 1} are"
+            return Fault(
+                Tampering.GAP, due, f"{missing} missing: event {record.seq} follows event {self.seq}"
+            )
+        if link(self.hash, due, record.text) == record.hash and record.seq == due:
+            return None
+        if not record.hash:
+            return Fault(Tampering.FOREIGN, due, f"event {due} is not chained: another program has added it")
+        if (place := self._found_elsewhere(due, page)) is not None:
+            return Fault(Tampering.REORDER, due, f"event {due} is not in its place: it stands at {place}")
+        return Fault(
+            Tampering.EDIT,
+            due,
+            f"event {due} does not carry its hash: it was changed, or the one before it was replaced",
+        )
+
+    def _found_elsewhere(self, due: int, page: Iterable[Record]) -> int | None:
+        """Where the record stands that should come now."""
+        return next((one.seq for one in page if link(self.hash, due, one.text) == one.hash), None)
+
+    def _fault_at_end(self, head: Head) -> Fault:
+        if self.seq < head.seq:
+            due = self.seq + 1
+            gone = f"event {due} is" if head.seq == due else f"events {due} to {head.seq} are"
+            return Fault(Tampering.TRUNCATED, due, f"{gone} missing at the end")
+        text = f"event {self.seq} is not where the chain ended: that was event {head.seq}, {head.hash[:12]}"
+        return Fault(Tampering.EDIT, head.seq, text)
