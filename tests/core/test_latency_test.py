@@ -1,0 +1,283 @@
+"""Whether v2 is slower than v1, or shown to be as fast: thresholds, hangs, stalls, proofs."""
+
+from __future__ import annotations
+
+import math
+import random
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.core.histogram import BUCKET_COUNT, Histogram
+from proxy.core.latency_past import Past, Tick, UnderWay, bucket_of, share_from
+from proxy.core.latency_test import LatencyTests, outcomes
+from proxy.core.policy import JudgePolicy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+POLICY = JudgePolicy()
+NEEDED = 200.0  # of `evidence`, if errors say nothing
+NOTHING = (Histogram(), Histogram())
+
+Draw = "Callable[[random.Random], float]"
+
+
+def of(latencies_s: Iterable[float]) -> Histogram:
+    made = Histogram()
+    for latency_s in latencies_s:
+        made.record(latency_s)
+    return made
+
+
+def lognormal(p50_s: float, p95_s: float) -> Callable[[random.Random], float]:
+    mu, sigma = math.log(p50_s), math.log(p95_s / p50_s) / 1.645
+    return lambda chance: chance.lognormvariate(mu, sigma)
+
+
+USUAL = lognormal(0.1, 0.3)
+
+
+def two_modes(chance: random.Random) -> float:
+    return chance.gauss(0.5, 0.02) if chance.random() < 0.1 else chance.gauss(0.02, 0.002)
+
+
+def knowing(v1: Callable[[random.Random], float] = USUAL, seed: int = 1) -> LatencyTests:
+    """Tests that have seen five minutes of v1 alone."""
+    tests, chance = LatencyTests(POLICY), random.Random(seed)
+    tests.learn(of(v1(chance) for _ in range(2_700)), 2_700, 300.0)
+    return tests
+
+
+def seconds_until(
+    done: Callable[[LatencyTests], bool],
+    tests: LatencyTests,
+    v2: Callable[[random.Random], float],
+    *,
+    v1: Callable[[random.Random], float] = USUAL,
+    limit: int = 2_000,
+    seed: int = 2,
+) -> int:
+    """Nine requests a second to v1 and one to v2; -1 if it does not come to that."""
+    chance = random.Random(seed)
+    for second in range(1, limit + 1):
+        tests.observe((of(v1(chance) for _ in range(9)), of([v2(chance)])), NOTHING, 1.0)
+        if done(tests):
+            return second
+    return -1
+
+
+def opposes(tests: LatencyTests) -> bool:
+    return tests.evidence >= NEEDED
+
+
+def accepts(tests: LatencyTests) -> bool:
+    return tests.satisfied
+
+
+# ... v1's past
+
+
+def test_there_is_no_threshold_before_fifty_latencies_of_v1() -> None:
+    tests = LatencyTests(POLICY)
+    for _ in range(49):
+        tests.observe((of([0.1]), of([9.0])), NOTHING, 1.0)
+    assert not tests.drawn
+    assert (tests.evidence, tests.satisfied) == (LatencyTests(POLICY).evidence, False)
+    tests.observe((of([0.1]), of([9.0])), NOTHING, 1.0)
+    assert tests.drawn
+
+
+def test_the_past_is_told_anew_when_more_is_known_or_a_minute_is_over() -> None:
+    past = Past()
+    past.learn(of([0.1] * 50), 50, 1.0)
+    assert past.is_news()
+    assert past.draw().count == 50
+    past.learn(of([0.1] * 12), 12, 1.0)
+    assert not past.is_news()
+    past.learn(of([0.1]), 1, 1.0)
+    assert past.is_news()
+    past.draw()
+    past.learn(Histogram(), 0, 60.0)
+    assert past.is_news()
+    assert repr(past) == "Past(63 latencies)"
+
+
+def test_what_is_an_hour_old_is_forgotten() -> None:
+    past = Past()
+    past.learn(of([0.1] * 60), 60, 1800.0)
+    past.learn(of([0.2] * 70), 70, 900.0)
+    assert past.draw().count == past.known == 130
+    past.learn(of([0.3]), 1, 900.0)
+    assert past.draw().count == past.known == 131
+    past.learn(of([0.3]), 1, 1800.0)
+    assert past.draw().count == past.known == 2
+
+
+def test_a_share_is_never_nought_or_one() -> None:
+    known = of([0.1] * 9)
+    assert share_from(known, 0) == pytest.approx(0.95)
+    assert share_from(known, bucket_of(0.2)) == pytest.approx(0.05)
+
+
+# ... requests under way
+
+
+def test_a_request_that_was_slow_under_way_is_not_counted_again_when_it_ends() -> None:
+    slow, under_way, told = bucket_of(0.5), UnderWay(), []
+    for done, ages in (([], [0.2]), ([], [1.2]), ([], [2.2]), ([2.7], []), ([0.1], [])):
+        under_way.pass_on(of(ages), of(ages))
+        tick = Tick((of(done), of(done)), under_way, 1.0)
+        told.append(tick.v2_slow(slow))
+        assert tick.v1_slow(slow) == told[-1]
+    assert told == [(0, 0), (1, 1), (0, 0), (0, 0), (1, 0)]
+    assert repr(under_way) == "UnderWay(0 and 0)"
+    assert repr(tick) == "Tick(1 and 1 completed in 1 s)"
+
+
+def test_a_request_that_its_client_gave_up_takes_nothing_back() -> None:
+    under_way = UnderWay()
+    under_way.pass_on(of([]), of([1.2]))
+    under_way.pass_on(of([]), of([]))
+    tick = Tick((of([]), of([])), under_way, 1.0)
+    assert tick.v2_slow(bucket_of(0.5)) == (0, 0)
+
+
+def test_a_v2_that_hangs_is_seen_before_anything_of_it_ends() -> None:
+    tests, chance = knowing(), random.Random(3)
+    hanging: list[float] = []
+    for _ in range(24):
+        hanging = [age + 1.0 for age in hanging] + [0.9]
+        tests.observe((of(USUAL(chance) for _ in range(9)), of([])), (of([]), of(hanging)), 1.0)
+    assert opposes(tests)
+
+
+# ... against v2
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_v2_that_takes_twice_as_long_is_found_within_minutes(seed: int) -> None:
+    tests = knowing(seed=seed)
+    assert 0 < seconds_until(opposes, tests, lognormal(0.2, 0.6), seed=seed) < 300
+    assert tests.loudest().evidence > 1.0
+    assert tests.loudest().s2 > 0
+
+
+def test_a_v2_like_v1_is_not_called_slower_and_neither_is_one_that_both_suffer_from() -> None:
+    chance, tests = random.Random(5), knowing()
+    for minute in range(60):
+        slower = 5.0 if minute % 6 == 0 else 1.0
+        for _ in range(6):
+            latencies = [slower * USUAL(chance) for _ in range(100)]
+            tests.observe((of(latencies[:90]), of(latencies[90:])), NOTHING, 10.0)
+            assert not opposes(tests)
+
+
+def test_a_few_requests_that_take_very_long_are_seen_by_the_mean() -> None:
+    usual = lognormal(0.02, 0.06)
+    chance, tests = random.Random(6), knowing(usual)
+
+    def stalling(chance: random.Random) -> float:
+        return 30.0 if chance.random() < 0.008 else usual(chance)
+
+    for _ in range(300):
+        sides = of(usual(chance) for _ in range(50)), of(stalling(chance) for _ in range(50))
+        tests.observe(sides, NOTHING, 1.0)
+    assert tests.mean_evidence > max(test.evidence for test in tests.quantiles)
+    assert opposes(tests)
+
+
+def test_a_latency_counts_as_ten_seconds_at_most() -> None:
+    assert outcomes(of([])) == 0.0
+    assert outcomes(of([1.0, 2.0])) == pytest.approx(0.3)
+    assert outcomes(of([1.0, 600.0])) == pytest.approx(1.1, rel=0.02)
+    assert outcomes(of([900.0] * 5)) == 5.0
+
+
+def test_longer_than_any_latency_is_in_no_bucket() -> None:
+    tests = LatencyTests(POLICY)
+    tests.learn(of([1e9] * 60), 60, 1.0)
+    tests.observe((of([1e9]), of([1e9] * 9)), NOTHING, 1.0)
+    assert tests.quantiles[0].s2 == 0
+    assert bucket_of(1e9) == BUCKET_COUNT - 1
+
+
+# ... for v2
+
+
+@pytest.mark.parametrize(
+    "v1", [USUAL, two_modes, lambda chance: 0.05], ids=["usual", "two modes", "constant"]
+)
+def test_a_v2_like_v1_is_accepted_soon(v1: Callable[[random.Random], float]) -> None:
+    tests = knowing(v1)
+    nu = 1.0 / 9.0
+    before = tests.slowest(nu)
+    took = seconds_until(accepts, tests, v1, v1=v1)
+    assert 0 < took < 200
+    assert 0.0 < before < 200.0
+    assert tests.slowest(nu) == 0.0
+
+
+def test_a_v2_that_is_unacceptable_is_not_accepted() -> None:
+    """At most one in twenty, by design; these are on the border, and read at every second."""
+    wrong = 0
+    for seed in range(20):
+        tests = knowing(seed=seed)
+        wrong += seconds_until(accepts, tests, lambda c: 1.5 * USUAL(c) + 0.01, limit=150, seed=seed) > 0
+    assert wrong <= 2
+
+
+def test_nothing_can_be_won_where_v1_itself_is_unacceptable() -> None:
+    policy = JudgePolicy(latency_unacceptable_ratio=0.5, latency_unacceptable_s=0.0)
+    tests = LatencyTests(policy)
+    tests.learn(of([0.1] * 60), 60, 1.0)
+    assert tests.slowest(0.1) == math.inf
+    tests.observe((of([0.1] * 9), of([0.1] * 9)), NOTHING, 1.0)
+    assert [acceptor.evidence for acceptor in tests.acceptors] == [1.0, 1.0]
+
+
+# ... phases
+
+
+def test_a_phase_step_keeps_what_speaks_against_v2_and_forgets_what_speaks_for_it() -> None:
+    tests = knowing()
+    seconds_until(accepts, tests, USUAL)
+    before, mean = tests.evidence, tests.mean_evidence
+    tests.step()
+    assert tests.evidence == pytest.approx(before + 0.1)
+    assert tests.mean_evidence == pytest.approx(mean + 0.1)
+    assert not tests.satisfied
+    assert [test.n2 for test in tests.quantiles] == [acceptor.n2 for acceptor in tests.acceptors] + [0]
+
+
+def test_a_restart_forgets_both_and_keeps_what_is_known_of_v1() -> None:
+    tests = knowing()
+    seconds_until(opposes, tests, lognormal(0.4, 1.2))
+    tests.restart()
+    assert tests.evidence == LatencyTests(POLICY).evidence
+    assert tests.drawn
+    assert not tests.satisfied
+    assert 0 < seconds_until(accepts, tests, USUAL) < 200
+
+
+@given(st.lists(st.lists(st.floats(0.001, 20.0), max_size=4), max_size=20))
+def test_all_that_is_seen_is_counted_once(ticks: list[list[float]]) -> None:
+    tests, expected = LatencyTests(POLICY), 0
+    tests.learn(of([0.1] * 60), 60, 1.0)
+    for latencies in ticks:
+        tests.observe((of([0.1]), of(latencies)), NOTHING, 1.0)
+        expected += len(latencies)
+    assert [test.n2 for test in tests.quantiles] == [expected] * 3
+    assert [acceptor.n2 for acceptor in tests.acceptors] == [expected] * 2
+
+
+def test_everything_says_what_it_is() -> None:
+    tests = knowing(lambda chance: 0.1)
+    assert repr(tests) == "LatencyTests(0.6, Past(2700 latencies))"
+    assert repr(tests.quantiles[2]) == "QuantileTest(p99 over 98.3 ms, 0.6)"
+    assert repr(tests.acceptors[1]) == "LatencyAcceptor(p90, 1 of 20)"
+    assert tests.acceptors[1].needed == pytest.approx(20.0)
+    tests.observe((of([0.1]), of([0.1])), NOTHING, 1.0)
+    assert "ms expected" in repr(tests._mean)
