@@ -44,13 +44,37 @@ class AdminApi(Protocol):
 
     async def status(self) -> JsonDocument: ...
 
-    async def events(self, *, limit: int) -> JsonDocument:
+    async def config(self) -> JsonDocument:
+        """The configuration in force."""
+
+    async def store(self) -> JsonDocument:
+        """Whether the store can be written, which is tried."""
+
+    async def events(self, *, limit: int, rollout: str | None = None) -> JsonDocument:
         """The newest `limit` events."""
+
+    async def records(self, *, after: int, limit: int) -> JsonDocument:
+        """The audit as it was written, from the record behind `after` on."""
 
     async def explain(self, query: Mapping[str, str]) -> JsonDocument: ...
 
     async def command(self, rollout: str, verb: Verb, body: Mapping[str, object]) -> JsonDocument:
         """The rollout as it is after the verb."""
+
+    async def bulk(self, verb: Verb, body: Mapping[str, object]) -> JsonDocument:
+        """The rollouts that the pattern `name` in `body` names, as they are after the verb."""
+
+    async def emergency_stop(self, reason: str) -> JsonDocument:
+        """What gave v2 anything."""
+
+    async def overrides(self, rollout: str) -> JsonDocument:
+        """The rollout's overrides."""
+
+    async def override(self, rollout: str, body: Mapping[str, object]) -> JsonDocument:
+        """The override as it is then."""
+
+    async def take_override_back(self, rollout: str, key: str) -> JsonDocument:
+        """The override as it was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +165,23 @@ class AdminClient:
         """`GET /api/v1/status`."""
         return await self._get("/api/v1/status", {}, must_hold="rollouts")
 
-    async def events(self, *, limit: int) -> JsonDocument:
+    async def config(self) -> JsonDocument:
+        """`GET /api/v1/config`."""
+        return await self._get("/api/v1/config", {}, must_hold="rollouts")
+
+    async def store(self) -> JsonDocument:
+        """`GET /api/v1/store`."""
+        return await self._get("/api/v1/store", {}, must_hold="writable")
+
+    async def events(self, *, limit: int, rollout: str | None = None) -> JsonDocument:
         """`GET /api/v1/events`, the newest."""
-        query = {"after": "-1", "limit": str(limit)}
+        query = {"after": "-1", "limit": str(limit)} | ({} if rollout is None else {"rollout": rollout})
         return await self._get("/api/v1/events", query, must_hold="events")
+
+    async def records(self, *, after: int, limit: int) -> JsonDocument:
+        """`GET /api/v1/events/records`."""
+        query = {"after": str(after), "limit": str(limit)}
+        return await self._get("/api/v1/events/records", query, must_hold="head")
 
     async def explain(self, query: Mapping[str, str]) -> JsonDocument:
         """`GET /api/v1/explain`."""
@@ -152,9 +189,36 @@ class AdminClient:
 
     async def command(self, rollout: str, verb: Verb, body: Mapping[str, object]) -> JsonDocument:
         """`POST /api/v1/rollouts/{rollout}/{verb}`, once."""
-        target = self._target(f"/api/v1/rollouts/{quote(rollout, safe='')}/{verb}", {})
+        return await self._change("POST", f"{_place(rollout)}/{verb}", body, must_hold="state")
+
+    async def bulk(self, verb: Verb, body: Mapping[str, object]) -> JsonDocument:
+        """`POST /api/v1/bulk/{verb}`, once."""
+        return await self._change("POST", f"/api/v1/bulk/{verb}", body, must_hold="rollouts")
+
+    async def emergency_stop(self, reason: str) -> JsonDocument:
+        """`POST /api/v1/emergency_stop`, once."""
+        body = {"reason": reason} if reason else {}
+        return await self._change("POST", "/api/v1/emergency_stop", body, must_hold="stopped")
+
+    async def overrides(self, rollout: str) -> JsonDocument:
+        """`GET /api/v1/rollouts/{rollout}/overrides`."""
+        return await self._get(f"{_place(rollout)}/overrides", {}, must_hold="overrides")
+
+    async def override(self, rollout: str, body: Mapping[str, object]) -> JsonDocument:
+        """`POST /api/v1/rollouts/{rollout}/overrides`, once."""
+        return await self._change("POST", f"{_place(rollout)}/overrides", body, must_hold="key")
+
+    async def take_override_back(self, rollout: str, key: str) -> JsonDocument:
+        """`DELETE /api/v1/rollouts/{rollout}/overrides/{key}`, once."""
+        target = f"{_place(rollout)}/overrides/{_quoted(key)}"
+        return await self._change("DELETE", target, None, must_hold="key")
+
+    async def _change(
+        self, method: str, path: str, body: Mapping[str, object] | None, *, must_hold: str
+    ) -> JsonDocument:
+        raw = None if body is None else orjson.dumps(body)
         try:
-            return await self._send("POST", target, orjson.dumps(body), must_hold="state")
+            return await self._send(method, self._target(path, {}), raw, must_hold=must_hold)
         except (aiohttp.ClientError, TimeoutError) as error:
             never_sent = isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
             doubt = "" if never_sent else "; it may have been carried out, see `dualpath status`"
@@ -214,6 +278,15 @@ class AdminClient:
     def _target(self, path: str, query: Mapping[str, str]) -> URL:
         suffix = f"?{urlencode(query)}" if query else ""
         return URL(f"{self._base}{path}{suffix}", encoded=True)
+
+
+def _place(rollout: str) -> str:
+    return f"/api/v1/rollouts/{_quoted(rollout)}"
+
+
+def _quoted(part: str) -> str:
+    """One segment of a path; dots too, since "." and ".." mean something in one."""
+    return quote(part, safe="").replace(".", "%2E")
 
 
 def _connection_failed(error: BaseException) -> bool:

@@ -119,10 +119,23 @@ class Outbox:
             while True:
                 await self._filled.wait()
                 await channel.writable()
-                topic = next(iter(self._waiting))
-                channel.send(self._waiting.pop(topic))
+                channel.send(self._next())
                 if not self._waiting:
                     self._filled.clear()
+
+    def _next(self) -> Frame:
+        """The frame at the front. States that follow one another go as one: the peer reports all that it has
+        counted before one comes into force, and an emergency stop is of every rollout."""
+        states: list[object] = []
+        while self._waiting and "state" in (frame := self._first()):
+            states.append(frame["state"])
+            del self._waiting[next(iter(self._waiting))]
+        if states:
+            return {"kind": "states", "states": states}
+        return self._waiting.pop(next(iter(self._waiting)))
+
+    def _first(self) -> Frame:
+        return next(iter(self._waiting.values()))
 
     def __repr__(self) -> str:
         return f"Outbox({', '.join(self._waiting)})"

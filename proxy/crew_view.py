@@ -17,21 +17,22 @@ from proxy.core.refusals import Refusals
 from proxy.core.tally import Tally
 from proxy.dataplane.routes import Routes
 from proxy.model import EndpointStatus, Path, RolloutState, State
-from proxy.orders import health_frame, state_frame
+from proxy.orders import health_frame, override_frame, replace_frame, serve_frame, state_frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from proxy.config.schema import Config
     from proxy.core.delta import Delta, Load
-    from proxy.model import Explanation
-    from proxy.orders import Frame
+    from proxy.model import Explanation, Users
+    from proxy.orders import Frame, Overrides
+    from proxy.ports import Census, Endpoints, Evidence, OverrideSink, RolloutSink, Router
 
 _BEST_FIRST: Final = (BreakerState.CLOSED, BreakerState.HALF_OPEN, BreakerState.OPEN)
 
 
 class CrewView:
-    """`ports.Evidence`, `Endpoints`, `Router` and `RolloutSink` over all workers.
+    """`ports.Evidence`, `Endpoints`, `Router`, `Census`, `RolloutSink` and `OverrideSink` over all workers.
 
     `tell` sends a frame of a topic to each of them and waits for none."""
 
@@ -40,6 +41,7 @@ class CrewView:
         self._config = config
         self._routes = Routes(config)
         self._states: dict[str, RolloutState] = {}
+        self._overrides: Overrides = {}
         self._tallies = {rollout.name: Tally() for rollout in config.rollouts}
         self._late = {rollout.name: Tally() for rollout in config.rollouts}
         self._unhealthy: set[tuple[Path, str]] = set()
@@ -59,8 +61,10 @@ class CrewView:
             state = self._states.get(rollout.name)
             late = state is not None and rollout.revision < state.revision
             tally = (self._late if late else self._tallies).get(rollout.name)
-            if tally is not None:  # else a reload has removed it meanwhile
+            known = self._routes.named(rollout.name)
+            if tally is not None and known is not None:  # else a reload has removed it meanwhile
                 tally.add(rollout.tally)
+                known.split.users.merge(rollout.users)
         return True
 
     def gone(self, source: str) -> None:
@@ -96,10 +100,12 @@ class CrewView:
         }
         self._late = {name: Tally() for name in self._tallies}
         self._config = config
-        self._routes = Routes(config)
+        self._routes = Routes(config, self._routes)
         self._states = {state.name: state for state in self.states_under(config)}
-        for state in self._states.values():
+        self._overrides = self._overrides_under(config)
+        for name, state in self._states.items():
             self._routes.publish(state)
+            self._routes.publish_overrides(name, self._overrides.get(name, {}))
         probed = {
             (path, url)
             for path in Path
@@ -123,7 +129,20 @@ class CrewView:
         """Endpoints that the probes have found wanting."""
         return set(self._unhealthy)
 
-    # ... ports.RolloutSink and ports.Router
+    def _overrides_under(self, config: Config) -> Overrides:
+        names = [rollout.name for rollout in config.rollouts]
+        return {name: self._overrides[name] for name in names if name in self._overrides}
+
+    def serve_frame(self, config: Config, workers: int) -> Frame:
+        """The first thing that one of so many workers is told."""
+        states, overrides = self.states_under(config), self._overrides_under(config)
+        return serve_frame(config, workers, states, overrides, self.unhealthy)
+
+    def replace_frame(self, config: Config, workers: int) -> Frame:
+        """What each of them is told of a new configuration."""
+        return replace_frame(config, workers, self.states_under(config), self._overrides_under(config))
+
+    # ... ports.RolloutSink, ports.OverrideSink and ports.Router
 
     def publish(self, state: RolloutState) -> None:
         """Put a state in force in every worker."""
@@ -131,19 +150,37 @@ class CrewView:
         self._routes.publish(state)
         self._tell(state_frame(state), f"state {state.name}")
 
+    def publish_overrides(self, rollout: str, keys: Mapping[str, Path]) -> None:
+        """Put a rollout's overridden keys in force in every worker; of one that is not known, nothing."""
+        if rollout in self._tallies:
+            self._overrides[rollout] = dict(keys)
+            self._routes.publish_overrides(rollout, keys)
+            self._tell(override_frame(rollout, keys), f"overrides {rollout}")
+
     def explain(
         self, *, key: str | None, host: str, path: str, method: str, rollout: str | None = None
     ) -> Explanation:
         """Why a request with this key would go where it would go, in any worker."""
         return self._routes.explain(key=key, host=host, path=path, method=method, rollout=rollout)
 
+    # ... ports.Census
+
+    def users(self, rollout: str) -> Users:
+        """About how many users a rollout has split, in all workers."""
+        return self._routes.users(rollout)
+
     # ... ports.Evidence
 
     def drain(self) -> Sequence[Tally]:
-        """What all workers have counted under what is in force, in the configuration's order."""
-        drained = list(self._tallies.values())
-        self._tallies = {name: Tally() for name in self._tallies}
-        return drained
+        """What all workers have counted under what is in force, in the configuration's order, and the ages of
+        what is under way, as each said last."""
+        drained = self._tallies
+        self._tallies = {name: Tally() for name in drained}
+        for delta in self._latest.values():
+            for rollout in delta.rollouts:
+                if rollout.name in drained:
+                    drained[rollout.name].add_in_flight(rollout.tally)
+        return list(drained.values())
 
     def late(self) -> Sequence[Tally]:
         """What workers have counted before the state in force reached them, and reported since the last
@@ -196,3 +233,50 @@ class CrewView:
 
     def __repr__(self) -> str:
         return f"<CrewView {len(self._latest)} workers report, {len(self._states)} states>"
+
+
+class SeenThroughView:
+    """`traffic.Seen` as far as a view knows it."""
+
+    def __init__(self, view: CrewView) -> None:
+        self._view = view
+
+    @property
+    def evidence(self) -> Evidence:
+        """What all workers have counted."""
+        return self._view
+
+    @property
+    def sinks(self) -> Sequence[RolloutSink]:
+        """The one that tells all workers."""
+        return (self._view,)
+
+    @property
+    def override_sinks(self) -> Sequence[OverrideSink]:
+        """The one that tells all workers."""
+        return (self._view,)
+
+    @property
+    def endpoints(self) -> Endpoints:
+        """The endpoints as all workers see them."""
+        return self._view
+
+    @property
+    def router(self) -> Router:
+        """Routes as the workers do."""
+        return self._view
+
+    @property
+    def census(self) -> Census:
+        """What all workers have seen."""
+        return self._view
+
+    @property
+    def refused(self) -> Mapping[str, int]:
+        """What all workers have turned away."""
+        return self._view.refused
+
+    @property
+    def tunnels(self) -> tuple[int, int]:
+        """Open in all workers, on v1 and v2."""
+        return self._view.tunnels

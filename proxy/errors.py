@@ -83,6 +83,13 @@ class UnknownRollout(ControlError):
     title = "unknown rollout"
 
 
+class UnknownOverride(ControlError):
+    """The rollout has no override of that key."""
+
+    status = 404
+    title = "unknown override"
+
+
 class IllegalMove(ControlError):
     """The state machine has no such move from here."""
 

@@ -45,6 +45,17 @@ class Verb(StrEnum):
     ROLLBACK = "rollback"
     SET = "set"
     ABORT = "abort"
+    STEP_DOWN = "step_down"
+
+
+class Stage(StrEnum):
+    """How far a rollout has come, in the words of a summary; `core.rollout.stage` derives it."""
+
+    DISABLED = "disabled"  # v2 gets nothing
+    TESTING = "testing"  # the first phase, or up to 10 % without a plan
+    PARTIAL = "partial"
+    FULL = "full"  # 100 %, and still watched by the plan
+    COMPLETE = "complete"
 
 
 class ErrorClass(StrEnum):
@@ -81,11 +92,19 @@ class Verdict(StrEnum):
 class Action(StrEnum):
     """What a guard does when its limit is crossed."""
 
+    ABORT = "abort"
     ROLLBACK = "rollback"
     PREVIOUS = "previous"
     STEP_DOWN = "step_down"
     PAUSE = "pause"
     ALERT = "alert"
+
+
+class Mode(StrEnum):
+    """How a guard reads its metric."""
+
+    SEQUENTIAL = "sequential"  # a test that may be read at every tick: fires on evidence
+    WINDOW = "window"  # the plain value over a window
 
 
 class Metric(StrEnum):
@@ -100,6 +119,9 @@ class Metric(StrEnum):
     LATENCY_DELTA_MEAN = "latency_delta_mean"
     LATENCY_RATIO_P95 = "latency_ratio_p95"
     HEALTH = "health"
+    CPU = "cpu"
+    MEMORY = "memory"
+    CACHE_HIT_RATE = "cache_hit_rate"
 
 
 class Latencies(Protocol):
@@ -211,6 +233,20 @@ class GuardReading:
 
 
 @dataclass(frozen=True, slots=True)
+class EvidenceReading:
+    """How far one test has come: `value` has to reach `needed`. `text` says it in words.
+
+    `against` tells evidence that v2 is worse from evidence that v2 is good.
+    """
+
+    name: str  # "errors", "latency_p99", "limit:error_rate"
+    value: float
+    needed: float
+    against: bool
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Judgment:
     """The verdict on a snapshot, with its reasons in words and the readings behind them.
 
@@ -225,6 +261,9 @@ class Judgment:
     step: int = 0
     readings: tuple[GuardReading, ...] = ()
     alerts: tuple[GuardReading, ...] = ()
+    evidence: tuple[EvidenceReading, ...] = ()
+    missing: tuple[str, ...] = ()  # what the next phase waits for, in words
+    eta_s: float | None = None  # how long that takes at the present rate, where it can be told
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +277,8 @@ class RolloutState:
     revision: int = 0
     since: float = 0.0
     reason: str = ""
+    retries: int = 0  # starts by `auto_retry` since the last start by a person
+    rolled_back_from: str | None = None  # the phase that a rollback by the judge ended
 
     @property
     def percentage(self) -> float:
@@ -259,6 +300,7 @@ class Transition:
     actor: str  # "config", "controller", or the name of the person's token
     at: float
     judgment: Judgment | None = None
+    config: str = ""  # hash of the configuration by which it was decided, as `config.export.digest` has it
 
     @property
     def changes_state(self) -> bool:
@@ -268,10 +310,25 @@ class Transition:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A committed transition as the audit shows it; `seq` grows by one and has no gaps."""
+    """A committed transition as the audit shows it; `seq` grows by one and has no gaps, and `hash` chains it
+    to all events before it, as `core.audit` has it."""
 
     seq: int
     transition: Transition
+    hash: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyOverride:
+    """A key that a person has sent to one path of a rollout, whatever its bucket says, until `expires_at`."""
+
+    rollout: str
+    key: str
+    path: Path
+    actor: str
+    at: float
+    expires_at: float | None = None  # None: until it is removed
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,6 +357,23 @@ class EndpointStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class BackendReport:
+    """What v2's endpoints say of themselves, shares 0..1; None where none says it, or none of late."""
+
+    cpu: float | None = None
+    memory: float | None = None
+    cache_hit_rate: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Users:
+    """About how many keys a rollout has split since the process started, and how many of them v2 ever had."""
+
+    seen: int = 0
+    v2: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation:
     """Why a key goes where it goes."""
 
@@ -309,6 +383,7 @@ class Explanation:
     key: str | None = None
     bucket: int | None = None
     weight: int = 0
+    override: KeyOverride | None = None  # the one that won, if one did: who set it, and until when
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,5 +394,7 @@ class RolloutReport:
     judgment: Judgment
     total: Snapshot  # since this process started
     recent: Snapshot  # the last 60 s
+    stage: Stage = Stage.DISABLED
     breaker: str = "closed"
     endpoints: tuple[EndpointStatus, ...] = field(default=())
+    users: Users = Users()

@@ -3,10 +3,10 @@
 Owns the vocabulary; reports have their own format in `core.delta`. It must never know how a frame travels.
 
 Down go `serve` (once, first: everything a worker needs), `state`, `health`, `adopt` and `release` (accept on
-a sibling's socket, or no more), `replace` (a new configuration), `confirm` (the supervisor decides from now
-on: outlive it), `alone` (close every socket that is not your own) and `drain`. Up come `ready`, `report`,
-`replaced` or `refused`, `alone`, and `leaving` (told to end by somebody else). Supervisor and workers are of
-one version: a new one starts workers of its own.
+a sibling's socket, or no more), `overrides` (of a rollout's keys: all that there are), `replace` (a new
+configuration), `confirm` (the supervisor decides from now on: outlive it), `alone` (close every socket that
+is not your own) and `drain`. Up come `ready`, `report`, `replaced` or `refused`, `alone`, and `leaving` (told
+to end by somebody else). Supervisor and workers are of one version: a new one starts workers of its own.
 """
 
 from __future__ import annotations
@@ -19,25 +19,33 @@ from proxy.errors import WireError
 from proxy.model import BUCKETS, Path, RolloutState, State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from proxy.config.schema import Config
 
 Frame = dict[str, Any]
+Overrides = dict[str, dict[str, Path]]
+"""By rollout and key."""
 
 _REPORT_S: Final = 0.25
 _LEAST_REPORT_S: Final = 0.05
-_UNKNOWN_TO_WORKERS: Final = ("admin", "store")
+_UNKNOWN_TO_WORKERS: Final = ("admin", "store", "webhooks")
 
 
 def serve_frame(
-    config: Config, workers: int, states: Iterable[RolloutState], unhealthy: Iterable[tuple[Path, str]]
+    config: Config,
+    workers: int,
+    states: Iterable[RolloutState],
+    overrides: Overrides,
+    unhealthy: Iterable[tuple[Path, str]],
 ) -> Frame:
     """The first one: settings, and what is in force."""
-    return {**replace_frame(config, workers, states), **health_frame(unhealthy), "kind": "serve"}
+    return {**replace_frame(config, workers, states, overrides), **health_frame(unhealthy), "kind": "serve"}
 
 
-def replace_frame(config: Config, workers: int, states: Iterable[RolloutState]) -> Frame:
+def replace_frame(
+    config: Config, workers: int, states: Iterable[RolloutState], overrides: Overrides
+) -> Frame:
     """New settings, and what is in force under them. `every_s` is the time between two reports: short enough
     that a judgment waits for none."""
     tick_s = min(rollout.judge.tick_s for rollout in config.rollouts)
@@ -45,13 +53,19 @@ def replace_frame(config: Config, workers: int, states: Iterable[RolloutState]) 
         "kind": "replace",
         "config": config_fields(config, workers),
         "states": [state_fields(state) for state in states],
+        "overrides": {rollout: _by_path(keys) for rollout, keys in overrides.items()},
         "every_s": max(_LEAST_REPORT_S, min(_REPORT_S, tick_s / 2)),
     }
 
 
 def state_frame(state: RolloutState) -> Frame:
-    """A rollout's state comes into force."""
+    """A rollout's state comes into force; those that wait together travel as one frame of "states"."""
     return {"kind": "state", "state": state_fields(state)}
+
+
+def override_frame(rollout: str, keys: Mapping[str, Path]) -> Frame:
+    """These keys of the rollout go to these paths, and no others do."""
+    return {"kind": "overrides", "overrides": {rollout: _by_path(keys)}}
 
 
 def health_frame(unhealthy: Iterable[tuple[Path, str]]) -> Frame:
@@ -85,7 +99,24 @@ def state_fields(state: RolloutState) -> Frame:
         "revision": state.revision,
         "since": state.since,
         "reason": state.reason,
+        "retries": state.retries,
+        "rolled_back_from": state.rolled_back_from,
     }
+
+
+def _by_path(keys: Mapping[str, Path]) -> dict[str, list[str]]:
+    return {path.value: [key for key, leads_to in keys.items() if leads_to is path] for path in Path}
+
+
+def read_overrides(fields: object) -> Overrides:
+    """The overrides of a frame. Raises `WireError`."""
+    try:
+        return {
+            str(rollout): {str(key): Path(path) for path, keys in paths.items() for key in keys}
+            for rollout, paths in fields.items()  # type: ignore[attr-defined]
+        }
+    except (AttributeError, TypeError, ValueError):
+        raise WireError("overrides that are none") from None
 
 
 def read_state(fields: object) -> RolloutState:

@@ -10,16 +10,21 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from proxy.core.audit import TrailPage
+    from proxy.core.minute import Minute
     from proxy.core.tally import Tally
     from proxy.model import (
+        BackendReport,
         EndpointStatus,
         ErrorClass,
         Event,
         Explanation,
         FallbackReason,
+        KeyOverride,
         Path,
         RolloutState,
         Transition,
+        Users,
     )
 
 
@@ -54,6 +59,40 @@ class Store(Protocol):
         """Events with `seq` > `after`, oldest first, at most `limit`; `after=-1` gives the newest `limit`."""
 
     async def close(self) -> None: ...
+
+
+class OverrideStore(Protocol):
+    """Keys that people have sent to one path. What changes them is written together with its audit record,
+    an event of the rollout that changes no state. Raises as `Store` does."""
+
+    async def overrides(self) -> Sequence[KeyOverride]:
+        """All that are kept, by rollout and key; also those that have expired and were not removed yet."""
+
+    async def put(self, override: KeyOverride, event: Transition) -> Event:
+        """Keep `override`, in place of one of the same rollout and key."""
+
+    async def remove(self, rollout: str, key: str, event: Transition) -> Event:
+        """Keep the rollout's override of `key` no longer, if there is one."""
+
+
+class Trail(Protocol):
+    """The audit as it was written, for those who check it. Raises `StoreUnavailable`, `StoreCorrupt`."""
+
+    async def records(self, *, after: int = 0, limit: int = 100) -> TrailPage:
+        """Records with `seq` > `after`, oldest first, and where the chain ended when they were read."""
+
+
+class Minutes(Protocol):
+    """What was counted of each rollout, minute by minute. Raises `StoreUnavailable`, `StoreCorrupt`."""
+
+    async def append(self, minutes: Sequence[Minute]) -> None:
+        """Keep them all, or none."""
+
+    async def between(self, rollout: str, start: float, end: float, limit: int) -> Sequence[Minute]:
+        """Those that began at `start` or later and before `end`, oldest first, at most `limit`."""
+
+    async def prune(self, before: float, limit: int) -> int:
+        """Forget the oldest of those that began before `before`, at most `limit`. Returns how many."""
 
 
 class Recorder(Protocol):
@@ -97,12 +136,34 @@ class RolloutSink(Protocol):
     def publish(self, state: RolloutState) -> None: ...
 
 
+class OverrideSink(Protocol):
+    """Where overrides of keys take effect."""
+
+    def publish_overrides(self, rollout: str, keys: Mapping[str, Path]) -> None:
+        """From now on exactly these keys of that rollout go to these paths, before any list or bucket; those
+        to v2 do not while it is rolled back or aborted. Of a rollout that is not known nothing is kept."""
+
+
 class Router(Protocol):
     """Answers why a request would go where it would go, without sending it."""
 
     def explain(
         self, *, key: str | None, host: str, path: str, method: str, rollout: str | None = None
     ) -> Explanation: ...
+
+
+class Census(Protocol):
+    """Counts users."""
+
+    def users(self, rollout: str) -> Users:
+        """About how many the rollout has split."""
+
+
+class Vitals(Protocol):
+    """How v2's endpoints are, beside what their answers tell."""
+
+    def latest(self) -> BackendReport:
+        """What is known now. Asked at every tick: it waits for nobody."""
 
 
 class Endpoints(Protocol):

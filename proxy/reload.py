@@ -11,10 +11,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from proxy.admin.application import Loaded
 from proxy.config.loading import load
+from proxy.config.plans import plans_of, stamps_of_plans
 from proxy.config.tls_files import stamps
 from proxy.errors import ConfigError, DualpathError
 from proxy.model import Path
@@ -39,6 +41,16 @@ FIXED: Final = (
 """Tables and keys that a running process cannot change; a restart can, without downtime."""
 
 Mark = tuple[int, int, int]
+
+_NOTHING: Final = "nothing has changed"
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What the audit is told of a reload."""
+
+    cause: str
+    reason: str
 
 
 class ConfigSource:
@@ -79,6 +91,7 @@ class Reloader:
         seen: Mark | None,
         named: Stamps = (),
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        note: Callable[[Note], Awaitable[None]],
     ) -> None:
         self.config = config
         self.loaded = Loaded(wall())
@@ -86,32 +99,38 @@ class Reloader:
         self._apply = apply
         self._wall = wall
         self._pause = pause
+        self._note = note
         self._seen = seen
         self._named = named
+        self._plans = stamps_of_plans(config)
 
     def __repr__(self) -> str:
         return f"<Reloader {self._file!r} {self.loaded}>"
 
     async def watch(self, changed: Callable[[str], None]) -> None:
-        """Call `changed`, with words for the log, when the file or a certificate that it names has changed
-        and then stood still for a look: editors write in steps, and half a file may be a valid one; a
-        certificate is written before its key or after. Does not return."""
-        last, last_named = self._seen, self._named
+        """Call `changed`, with words for the log, when the file, or a plan or a certificate that it names,
+        has changed and then stood still for a look: editors write in steps, and half a file may be a valid
+        one; a certificate is written before its key or after. Does not return."""
+        last, last_named, last_plans = self._seen, self._named, self._plans
         while True:
             await self._pause(LOOK_EVERY_S)
-            mark, named = self._file.mark(), stamps(self.config)
+            mark, named, plans = self._file.mark(), stamps(self.config), stamps_of_plans(self.config)
             if mark is not None and mark == last and mark != self._seen:
                 self._seen = mark
                 changed("the file has changed")
             elif named == last_named and named != self._named:
                 self._named = named
                 changed("a certificate has changed")
-            last, last_named = mark, named
+            elif plans == last_plans and plans != self._plans:
+                self._plans = plans
+                changed("a plan has changed")
+            last, last_named, last_plans = mark, named, plans
 
     async def reload(self, why: str) -> bool:
         """Whether the file's configuration is in force now. If it is not, everything is as it was, and the
         log and `loaded` have the reasons."""
         self._seen = self._file.mark()
+        self._plans = stamps_of_plans(self.config)
         log.info("%s: reloading %s", why, self._file.path)
         try:
             config = sharing(self.config, await asyncio.to_thread(self._file.read))
@@ -123,11 +142,17 @@ class Reloader:
             await self._apply(config)
         except DualpathError as error:
             self._refuse(error)
+            await self._note(Note("config:refused", f"configuration not reloaded: {self.loaded.error}"))
             return False
         told = changes(self.config, config) + (["certificates"] if named != self._named else [])
+        if plans_of(config) != plans_of(self.config):
+            self._plans = stamps_of_plans(config)
         self.config, self._named = config, named
         self.loaded = Loaded(self._wall())
-        log.info("reloaded: %s", ", ".join(told) or "nothing has changed")
+        log.info("reloaded: %s", ", ".join(told) or _NOTHING)
+        beyond = [name for name in told if not name.startswith("rollouts.")]
+        if beyond or not told:  # the controller tells of each rollout whose table has changed
+            await self._note(Note("config", f"configuration reloaded: {', '.join(beyond) or _NOTHING}"))
         return True
 
     def _refuse(self, error: DualpathError) -> None:
@@ -158,7 +183,8 @@ def sharing(before: Config, after: Config) -> Config:
 
 def changes(before: Config, after: Config) -> list[str]:
     """The tables that differ, as people name them: "listen", "backends.v2", "rollouts.checkout (new)"."""
-    tables = [name for name in ("listen", "admin", "log") if getattr(before, name) != getattr(after, name)]
+    whole = ("listen", "admin", "store", "log")
+    tables = [name for name in whole if getattr(before, name) != getattr(after, name)]
     tables += [f"backends.{path}" for path in Path if before.backends.of(path) != after.backends.of(path)]
     old = {rollout.name: rollout for rollout in before.rollouts}
     new = {rollout.name: rollout for rollout in after.rollouts}

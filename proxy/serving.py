@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from proxy.config.schema import Config
     from proxy.listening import Inherited
-    from proxy.reload import ConfigSource, Mark
+    from proxy.reload import ConfigSource, Mark, Note
 
 log = logging.getLogger("dualpath")
 
@@ -64,7 +64,9 @@ class _Serving:
         _tell_of_files(config)
         named = stamps(config)
         self._proxy = Proxy(config)
-        self._reloader = Reloader(file, config, self._apply, wall=SystemClock.wall, seen=seen, named=named)
+        self._reloader = Reloader(
+            file, config, self._apply, wall=SystemClock.wall, seen=seen, named=named, note=self._note
+        )
         self._proxy.loaded = lambda: self._reloader.loaded
         self._ended = asyncio.Event()
         self._wishes: asyncio.Queue[str] = asyncio.Queue()
@@ -123,6 +125,9 @@ class _Serving:
             except Exception:
                 log.exception("%s: not carried out", wish)
 
+    async def _note(self, note: Note) -> None:
+        await self._proxy.controller.note(note.cause, note.reason)
+
     async def _apply(self, config: Config) -> None:
         await self._proxy.steering.replace(config)
         _log_as(config)
@@ -141,8 +146,12 @@ def _tell_of_files(config: Config) -> None:
     if (room := room_for(each)) < each:
         wanted = "max_connections" in config.listen.model_fields_set
         level = logging.WARNING if wanted else logging.INFO
-        told = "listen.max_connections: %d a process, but its limit of open files is enough for %d"
-        log.log(level, told, each, room)
+        log.log(
+            level,
+            "listen.max_connections: %d a process, but its limit of open files is enough for %d",
+            each,
+            room,
+        )
 
 
 def _log_as(config: Config) -> None:

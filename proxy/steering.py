@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import logging
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from proxy.admin.archive import Archive
 from proxy.admin.site import AdminSite
 from proxy.controlplane.controller import Controller
 from proxy.controlplane.health import Prober
+from proxy.controlplane.minutes import MinuteKeeper
+from proxy.controlplane.reports import Reporter, VitalSigns, asks_machine
 from proxy.controlplane.ticker import Ticker
-from proxy.stores.opening import store_at
+from proxy.stores.opening import storage_at
 
 if TYPE_CHECKING:
     import socket
@@ -52,21 +56,28 @@ class Steering:
     def __init__(self, config: Config, traffic: Traffic, around: Surroundings) -> None:
         self.config = config
         self.relay = Relay()
+        self._storage = storage_at(config.store.url)
+        self._vitals = VitalSigns(around.clock)
         self.controller = Controller(
             config,
-            store=store_at(config.store.url),
+            store=self._storage.store,
             evidence=traffic.evidence,
             sinks=[*traffic.sinks, self.relay],
             endpoints=traffic.endpoints,
             router=traffic.router,
             clock=around.clock,
+            overrides=self._storage.overrides,
+            override_sinks=traffic.override_sinks,
+            census=traffic.census,
+            vitals=self._vitals,
         )
         self.is_open = False
         self._has_let_go = False
         self._traffic = traffic
-        self._around = around
+        self._around = replace(around, archive=Archive(self._storage.trail, self._storage.minutes))
         self._admin: AdminSite | None = None
         self._ticker: Ticker | None = None
+        self._keeper: MinuteKeeper | None = None
         self._probing = AsyncExitStack()
 
     def __repr__(self) -> str:
@@ -92,21 +103,39 @@ class Steering:
         await self._probe()
         self._ticker = Ticker(self.controller, self.config)
         await self._ticker.__aenter__()
+        self._keeper = MinuteKeeper(
+            self._storage.minutes,
+            self.controller.minutes,
+            self.controller.watches,
+            self._around.clock,
+            self.config.store.retention_s,
+        )
+        await self._keeper.__aenter__()
+
+    async def _keep_minutes_no_more(self) -> None:
+        keeper, self._keeper = self._keeper, None
+        if keeper is not None:
+            self.controller.look()
+            await keeper.__aexit__(None, None, None)
 
     async def _probe(self) -> None:
         await self._probing.aclose()
         prober = Prober(self.config.backends, self._traffic.endpoints)
         await self._probing.enter_async_context(prober)
+        await self._probing.enter_async_context(Reporter(self.config, self._vitals))
 
     async def replace(self, config: Config) -> None:
         """Decide and answer by `config`. Raises as `Controller.replace` does, with nothing changed."""
         await self.controller.replace(config, self._traffic.replace)
         probed_otherwise = config.backends != self.config.backends
+        probed_otherwise = probed_otherwise or asks_machine(config) is not asks_machine(self.config)
         self.config = config
         if self._admin is not None:
             self._admin.follow(config)
         if self._ticker is not None:
             self._ticker.follow(config)
+        if self._keeper is not None:
+            self._keeper.retention_s = config.store.retention_s
         if probed_otherwise:
             await self._probe()
 
@@ -134,6 +163,7 @@ class Steering:
             await admin.leave()
         if ticker is not None:
             await ticker.__aexit__(None, None, None)
+        await self._keep_minutes_no_more()
         await self._probing.aclose()
 
     # ... the end
@@ -144,6 +174,7 @@ class Steering:
         admin, self._admin = self._admin, None
         if ticker is not None:
             await ticker.__aexit__(None, None, None)
+        await self._keep_minutes_no_more()
         await self._probing.aclose()
         if admin is not None:
             await admin.stop()

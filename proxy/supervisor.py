@@ -17,20 +17,19 @@ from typing import TYPE_CHECKING, Final
 from proxy.channel import size_of
 from proxy.core.delta import read, readable
 from proxy.core.restarts import PROVEN_S, Restarts
-from proxy.crew_view import CrewView
+from proxy.crew_view import CrewView, SeenThroughView
 from proxy.errors import StartError, WireError
 from proxy.hand import Hand, hired
 from proxy.model import Path
-from proxy.orders import replace_frame, serve_frame
 from proxy.rendezvous import Rendezvous
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Coroutine, Mapping, Sequence
+    from collections.abc import Coroutine, Sequence
 
     from proxy.config.schema import Config
     from proxy.orders import Frame
-    from proxy.ports import Clock, Endpoints, Evidence, Random, RolloutSink, Router
+    from proxy.ports import Clock, Random
 
 log = logging.getLogger("dualpath")
 
@@ -42,14 +41,14 @@ _LOOK_S: Final = 1.0
 _SILENT_S: Final = 3.0  # a dozen reports
 
 
-class Crew:
+class Crew(SeenThroughView):
     """`traffic.Traffic` by `workers` processes."""
 
     def __init__(self, config: Config, *, clock: Clock, rng: Random, workers: int) -> None:
+        super().__init__(CrewView(config, self._tell))
         self._config = config
         self._clock = clock
         self._rng = rng
-        self._view = CrewView(config, self._tell)
         self._present: list[Hand | None] = [None] * workers
         self._leaving: set[Hand] = set()
         self._stood_in: set[int] = set()  # places whose sockets the siblings accept on
@@ -65,42 +64,12 @@ class Crew:
     def __repr__(self) -> str:
         return f"<Crew {self.workers_alive} of {len(self._present)} {self._view}>"
 
-    # ... traffic.Seen
-
-    @property
-    def evidence(self) -> Evidence:
-        """What all workers have counted."""
-        return self._view
-
-    @property
-    def sinks(self) -> Sequence[RolloutSink]:
-        """The one that tells all workers."""
-        return (self._view,)
-
-    @property
-    def endpoints(self) -> Endpoints:
-        """The endpoints as all workers see them."""
-        return self._view
-
-    @property
-    def router(self) -> Router:
-        """Routes as the workers do."""
-        return self._view
+    # ... traffic.Seen, the rest of it
 
     @property
     def workers_alive(self) -> int:
         """How many workers accept."""
         return sum(hand is not None and hand.accepts for hand in self._present)
-
-    @property
-    def refused(self) -> Mapping[str, int]:
-        """What all workers have turned away."""
-        return self._view.refused
-
-    @property
-    def tunnels(self) -> tuple[int, int]:
-        """Open in all workers, on v1 and v2."""
-        return self._view.tunnels
 
     def missing(self) -> list[str]:
         """The workers that do not accept."""
@@ -227,9 +196,8 @@ class Crew:
             hand.outbox.put({"kind": "adopt", "sockets": self._owned(other)}, f"place {other}")
 
     def _first_order(self, place: int) -> Frame:
-        config, view = self._config, self._view
         return {
-            **serve_frame(config, len(self._present), view.states_under(config), view.unhealthy),
+            **self._view.serve_frame(self._config, len(self._present)),
             "on_trial": self._is_on_trial,
             "place": place,
             "own": self._owned(place),
@@ -321,7 +289,7 @@ class Crew:
         """
         size = self._check(config)
         self._config = config
-        frame = replace_frame(config, len(self._present), self._view.states_under(config))
+        frame = self._view.replace_frame(config, len(self._present))
         within_s = _ANSWER_S + size / _BYTES_PER_S
         waiting = []
         for hand in self._hands:
@@ -340,13 +308,12 @@ class Crew:
     def _check(self, config: Config) -> int:
         """How many bytes the first order is. Raises `StartError` if workers do not take it, or if we would
         not take their reports."""
-        states, ill = self._view.states_under(config), self._view.unhealthy
         try:
             readable(
                 [rollout.name for rollout in config.rollouts],
                 [(path, url) for path in Path for url in config.backends.of(path).endpoints],
             )
-            return size_of(serve_frame(config, len(self._present), states, ill))
+            return size_of(self._view.serve_frame(config, len(self._present)))
         except WireError as error:
             raise StartError(f"the configuration is too large for workers: {error}") from error
 

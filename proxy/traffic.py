@@ -15,11 +15,12 @@ from proxy.telemetry.recorder import TallyRecorder
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from proxy.config.schema import Config, Rollout
     from proxy.core.tally import Tally
-    from proxy.ports import Clock, Endpoints, Evidence, Random, RolloutSink, Router
+    from proxy.dataplane.ledger import Ages
+    from proxy.ports import Census, Clock, Endpoints, Evidence, OverrideSink, Random, RolloutSink, Router
 
 
 _OLDER: Final = 8
@@ -38,12 +39,20 @@ class Seen(Protocol):
         """Where states take effect."""
 
     @property
+    def override_sinks(self) -> Sequence[OverrideSink]:
+        """Where overrides of keys take effect."""
+
+    @property
     def endpoints(self) -> Endpoints:
         """Both backends' endpoints."""
 
     @property
     def router(self) -> Router:
         """Says where a request would go."""
+
+    @property
+    def census(self) -> Census:
+        """Counts users."""
 
     @property
     def workers_alive(self) -> int:
@@ -105,6 +114,7 @@ class LocalTraffic:
     def __init__(self, config: Config, *, clock: Clock, rng: Random) -> None:
         self.evidence = SuccessiveEvidence(config.rollouts)
         self.plane = DataPlane(config, recorder=self.evidence.recorder, clock=clock, random=rng)
+        self.evidence.under_way = self.plane.under_way
 
     def __repr__(self) -> str:
         return f"<LocalTraffic {self.plane}>"
@@ -115,12 +125,22 @@ class LocalTraffic:
         return (self.plane,)
 
     @property
+    def override_sinks(self) -> Sequence[OverrideSink]:
+        """The live routes."""
+        return (self.plane,)
+
+    @property
     def endpoints(self) -> Endpoints:
         """The data plane's."""
         return self.plane
 
     @property
     def router(self) -> Router:
+        """The live routes."""
+        return self.plane
+
+    @property
+    def census(self) -> Census:
         """The live routes."""
         return self.plane
 
@@ -187,6 +207,7 @@ class SuccessiveEvidence:
 
     def __init__(self, rollouts: Sequence[Rollout]) -> None:
         self.recorder = TallyRecorder(len(rollouts))
+        self.under_way: Callable[[], Ages] = dict
         self._rollouts = tuple(rollouts)
         self._older: list[_Older] = []
 
@@ -213,12 +234,15 @@ class SuccessiveEvidence:
         return ()
 
     def drain(self) -> Sequence[Tally]:
-        """The tallies since the last call, in the present configuration's order."""
+        """The tallies since the last call, in the present configuration's order, and the ages of what is
+        under way now."""
         drained = self.recorder.drain()
         for older in self._older:
             for place, late in zip(older.goes, older.recorder.drain(), strict=True):
                 if place >= 0:
                     drained[place].add(late)
+        for place, (on_v1, on_v2) in self.under_way().items():
+            drained[place].in_flight_v1, drained[place].in_flight_v2 = on_v1, on_v2
         return drained
 
 

@@ -28,7 +28,7 @@ from proxy.clock import SystemClock
 from proxy.config.schema import Config
 from proxy.core.delta import Delta, Load, RolloutDelta, written
 from proxy.errors import ConfigError, DualpathError, StartError
-from proxy.orders import read_state, read_unhealthy
+from proxy.orders import read_overrides, read_state, read_unhealthy
 from proxy.rendezvous import sent_home
 from proxy.telemetry.log_lines import log_to_stderr
 from proxy.tls import overlook_impossible_names
@@ -37,6 +37,8 @@ from proxy.traffic import LocalTraffic
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from proxy.core.tally import Tally
+    from proxy.dataplane.routes import LiveRollout
     from proxy.orders import Frame
 
 log = logging.getLogger("dualpath.worker")
@@ -66,7 +68,6 @@ class Worker:
         self._every_s: float = order["every_s"]
         self._source = f"{socket.gethostname()}/{os.getpid()}"
         self._number = 0
-        self._names = [rollout.name for rollout in config.rollouts]
         self._revisions: dict[str, int] = {}
         self._lag_s = 0.0
         self._draining: asyncio.Task[None] | None = None
@@ -118,8 +119,10 @@ class Worker:
 
     async def _obey(self, frame: Frame) -> None:
         match frame["kind"]:
-            case "state":
-                self._enforce({"states": [frame["state"]]})
+            case "states":
+                self._enforce(frame)
+            case "overrides":
+                self._override(frame["overrides"])
             case "health":
                 self._set_health(frame["unhealthy"])
             case "adopt":
@@ -145,8 +148,14 @@ class Worker:
             self._revisions[state.name] = state.revision
             for sink in self.traffic.sinks:
                 sink.publish(state)
+        self._override(frame.get("overrides", {}))
         if "unhealthy" in frame:
             self._set_health(frame["unhealthy"])
+
+    def _override(self, overrides: object) -> None:
+        for rollout, keys in read_overrides(overrides).items():
+            for sink in self.traffic.override_sinks:
+                sink.publish_overrides(rollout, keys)
 
     def _set_health(self, entries: object) -> None:
         unhealthy = read_unhealthy(entries)
@@ -163,7 +172,6 @@ class Worker:
         except (ConfigError, StartError) as error:
             self._channel.send({"kind": "refused", "why": str(error)})
             return
-        self._names = [rollout.name for rollout in config.rollouts]
         self._every_s = frame["every_s"]
         log_as(config.log.level)
         self._enforce(frame)
@@ -211,8 +219,8 @@ class Worker:
             self._source,
             self._number,
             tuple(
-                RolloutDelta(name, self._revisions.get(name, 0), endpoints.breaker(name), tally)
-                for name, tally in zip(self._names, tallies, strict=True)
+                self._rollout_delta(live, tally)
+                for live, tally in zip(self.traffic.plane.routes.rollouts, tallies, strict=True)
             ),
             tuple(endpoints.statuses()),
             self._load(),
@@ -220,6 +228,15 @@ class Worker:
             self.traffic.plane.tunnels(),
         )
         self._channel.send({"kind": "report", "report": written(delta)})
+
+    def _rollout_delta(self, live: LiveRollout, tally: Tally) -> RolloutDelta:
+        return RolloutDelta(
+            live.name,
+            self._revisions.get(live.name, 0),
+            self.traffic.endpoints.breaker(live.name),
+            tally,
+            tuple(live.split.users.changes()),
+        )
 
     def _load(self) -> Load:
         context = self.traffic.plane.context

@@ -16,7 +16,7 @@ from proxy.stores.memory import MemoryStore
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from proxy.model import Event, RolloutState, Transition
+    from proxy.model import Event, KeyOverride, RolloutState, Transition
 
 
 class FakeClock:
@@ -90,6 +90,20 @@ class FakeStore:
         await self._answer()
         return await self.kept.events(after=after, limit=limit, rollout=rollout)
 
+    async def overrides(self) -> Sequence[KeyOverride]:
+        await self._answer()
+        return await self.kept.overrides()
+
+    async def put(self, override: KeyOverride, event: Transition) -> Event:
+        landed = await self.kept.put(override, event) if self.stalled and self.lands_late else None
+        await self._answer()
+        return landed or await self.kept.put(override, event)
+
+    async def remove(self, rollout: str, key: str, event: Transition) -> Event:
+        landed = await self.kept.remove(rollout, key, event) if self.stalled and self.lands_late else None
+        await self._answer()
+        return landed or await self.kept.remove(rollout, key, event)
+
     async def close(self) -> None:
         await self._answer()
         self.is_open = False
@@ -159,6 +173,16 @@ class RecordingSink:
         return [state.weight for state in self.published if state.name == name][-1]
 
 
+class RecordingOverrides:
+    """Keeps the overrides that are in force, by rollout."""
+
+    def __init__(self) -> None:
+        self.keys: dict[str, dict[str, Path]] = {}
+
+    def publish_overrides(self, rollout: str, keys: Mapping[str, Path]) -> None:
+        self.keys[rollout] = dict(keys)
+
+
 class FakeEndpoints:
     """Endpoints by path and URL, all healthy at first."""
 
@@ -187,12 +211,13 @@ class FakeRouter:
 
     def __init__(self) -> None:
         self.asked: list[dict[str, str | None]] = []
+        self.rule = "bucket >= weight"
 
     def explain(
         self, *, key: str | None, host: str, path: str, method: str, rollout: str | None = None
     ) -> Explanation:
         self.asked.append({"key": key, "host": host, "path": path, "method": method, "rollout": rollout})
-        return Explanation(rollout=rollout, path=Path.V1, rule="bucket >= weight", key=key)
+        return Explanation(rollout=rollout, path=Path.V1, rule=self.rule, key=key)
 
 
 def traffic(

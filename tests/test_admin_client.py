@@ -82,6 +82,13 @@ async def test_status_is_asked_for() -> None:
     assert session.asked == [("GET", f"{URL_}/api/v1/status", None)]
 
 
+async def test_configuration_and_store_are_asked_for() -> None:
+    session = FakeSession((200, {"rollouts": []}), (200, {"writable": True}))
+    assert await client(session).config() == {"rollouts": []}
+    assert await client(session).store() == {"writable": True}
+    assert [url for _, url, _ in session.asked] == [f"{URL_}/api/v1/config", f"{URL_}/api/v1/store"]
+
+
 async def test_the_newest_events_are_asked_for() -> None:
     session = FakeSession((200, {"events": []}))
     await client(session).events(limit=7)

@@ -172,6 +172,22 @@ async def test_only_the_newest_of_a_topic_waits_for_a_peer_that_does_not_read() 
     await asyncio.gather(task, return_exceptions=True)
 
 
+async def test_states_that_follow_one_another_are_one_frame() -> None:
+    """Each costs a worker a report of all rollouts: an emergency stop of many must not."""
+    outbox = Outbox()
+    sender, writer = channel()
+    for number in range(3):
+        outbox.put({"kind": "state", "state": {"n": number}}, f"state {number}")
+    outbox.put({"kind": "replace"})
+    outbox.put({"kind": "state", "state": {"n": 3}}, "state 3")
+    await emptied(outbox, sender, lambda: len(sent(writer)) == 3)
+    assert sent(writer) == [
+        {"kind": "states", "states": [{"n": 0}, {"n": 1}, {"n": 2}]},
+        {"kind": "replace"},
+        {"kind": "states", "states": [{"n": 3}]},
+    ]
+
+
 async def test_what_replaces_an_older_frame_comes_after_all_that_was_said_since() -> None:
     outbox = Outbox()
     sender, writer = channel()

@@ -8,9 +8,12 @@ import pytest
 
 from proxy.config import parse
 from proxy.core.delta import Delta, Load, RolloutDelta
+from proxy.core.histogram import Histogram
+from proxy.core.routing import Split
 from proxy.core.tally import Tally
 from proxy.crew_view import CrewView
-from proxy.model import EndpointStatus, Path, RolloutState, State
+from proxy.model import EndpointStatus, Path, RolloutState, State, Users
+from proxy.orders import override_frame, read_overrides
 from tests.config.documents import BACKENDS, ROLLOUT
 from tests.fakes import traffic
 
@@ -74,6 +77,23 @@ def test_counts_of_all_workers_add_up_once() -> None:
     assert requests(crew.drain()) == [0, 0]
 
 
+def test_what_is_under_way_is_what_each_worker_said_last() -> None:
+    crew, _ = view()
+    assert crew.drain()[0].in_flight_v1 is crew.drain()[0].in_flight_v2  # nothing, and nobody made it
+    for source, number, ages in (("a", 1, 7), ("a", 2, 3), ("b", 1, 2)):
+        crew.take(report(number, source=source, shop=Tally(in_flight_v2=Histogram.of([(90, ages)], 1))))
+    for _ in range(2):
+        shop, blog = crew.drain()
+        assert (shop.in_flight_v2.count, shop.in_flight_v1.count, blog.in_flight_v2.count) == (5, 0, 0)
+    crew.gone("b")
+    crew.take(report(3, source="a"))
+    assert crew.drain()[0].in_flight_v2.count == 0
+    crew.take(
+        Delta("c", 1, (RolloutDelta("gone", 1, "closed", Tally(in_flight_v2=Histogram.of([(9, 1)], 9))),))
+    )
+    assert crew.drain()[0].in_flight_v2.count == 0
+
+
 def test_what_was_counted_under_an_earlier_state_comes_late() -> None:
     crew, _ = view()
     crew.publish(state(revision=2))
@@ -89,6 +109,44 @@ def test_what_a_worker_has_counted_outlives_it() -> None:
     crew.gone("a")
     crew.take(report(1, shop=traffic(2)))
     assert requests(crew.drain()) == [5, 0]
+
+
+def test_overrides_are_told_and_kept_for_workers_to_come() -> None:
+    crew, told = view()
+    keys = {"alice": Path.V2, "bob": Path.V1}
+    crew.publish_overrides(SHOP, keys)
+    crew.publish_overrides("unknown", keys)
+    assert told == [(override_frame(SHOP, keys), f"overrides {SHOP}")]
+    for frame in (crew.serve_frame(parse(TWO, {}), 2), crew.replace_frame(parse(TWO, {}), 2)):
+        assert read_overrides(frame["overrides"]) == {SHOP: keys}
+    assert crew.explain(key="alice", host="", path="/shop", method="GET").rule == "override v2"
+
+
+def test_overrides_outlive_a_reload_but_not_their_rollout() -> None:
+    crew, _ = view()
+    for name in (SHOP, BLOG):
+        crew.publish_overrides(name, {"alice": Path.V2})
+    head, shop, _ = TWO.split("[[rollouts]]")
+    crew.replace(parse(f"{head}[[rollouts]]{shop}timeout = '5s'", {}))
+    assert crew.explain(key="alice", host="", path="/shop", method="GET").path is Path.V2
+    assert read_overrides(crew.serve_frame(parse(TWO, {}), 2)["overrides"]) == {SHOP: {"alice": Path.V2}}
+    crew.publish_overrides(SHOP, {})
+    assert crew.explain(key="alice", host="", path="/shop", method="GET").path is Path.V1
+
+
+def test_users_of_several_workers_are_counted_once() -> None:
+    crew, _ = view()
+    for source, users in (("a", range(60)), ("b", range(40, 100))):
+        split = Split(0, SHOP, b"shop", 100_000)
+        for user in users:
+            split.assign(b"%d" % user)
+        told = RolloutDelta(SHOP, 1, "closed", Tally(), tuple(split.users.changes()))
+        for number in (1, 2):
+            crew.take(Delta(source, number, (told,)))
+    assert crew.users(SHOP).seen == crew.users(SHOP).v2 == pytest.approx(100, abs=2)
+    crew.replace(parse(TWO, {}))
+    assert crew.users(SHOP).seen == pytest.approx(100, abs=2)
+    assert crew.users(BLOG) == Users()
 
 
 def test_a_rollout_that_is_not_ours_is_left_out() -> None:

@@ -36,8 +36,13 @@ TOP = 4
 """Whatever has no line above composes the rest: the command line, the composition root, the demonstration."""
 
 ONLY_DOOR = {"proxy.admin": "proxy.controlplane.controller"}
-NAMED_UPWARDS = {("proxy.ports", "proxy.core.tally")}
-"""The seam between recorder and judge names the value that it hands over, for type checking alone."""
+NAMED_UPWARDS = {
+    ("proxy.ports", "proxy.core.audit"),
+    ("proxy.ports", "proxy.core.minute"),
+    ("proxy.ports", "proxy.core.tally"),
+}
+"""The seams between recorder, judge and store name the values that they hand over, for type checking
+alone."""
 
 IMPURE = frozenset(
     {

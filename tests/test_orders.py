@@ -15,6 +15,8 @@ from proxy.model import BUCKETS, Path, RolloutState, State
 from proxy.orders import (
     config_fields,
     health_frame,
+    override_frame,
+    read_overrides,
     read_state,
     read_unhealthy,
     replace_frame,
@@ -76,6 +78,18 @@ def test_what_are_no_endpoints_is_refused(entries: object) -> None:
         read_unhealthy(entries)
 
 
+@given(st.dictionaries(TEXT, st.sampled_from(Path)))
+def test_overrides_read_back_equal(keys: dict[str, Path]) -> None:
+    frame = json.loads(json.dumps(override_frame("shop", keys)))
+    assert (frame["kind"], read_overrides(frame["overrides"])) == ("overrides", {"shop": keys})
+
+
+@pytest.mark.parametrize("fields", [None, [], {"shop": None}, {"shop": {"v3": ["a"]}}, {"shop": {"v1": 5}}])
+def test_what_are_no_overrides_is_refused(fields: object) -> None:
+    with pytest.raises(WireError):
+        read_overrides(fields)
+
+
 def test_a_worker_gets_what_it_needs_of_the_configuration() -> None:
     override = '[rollouts.override]\nsecret = "sixteen letters!"\n'
     token = f'[admin]\ntokens = [{{ name = "ci", role = "viewer", sha256 = "{"ab" * 32}" }}]\n'
@@ -105,11 +119,14 @@ def test_reports_come_more_often_than_judgments(ticks: list[str], every_s: float
         f'[[rollouts]]\nname = "r{n}"\nroutes = [{{ prefix = "/{n}" }}]\njudge = {{ tick = "{tick}" }}\n'
         for n, tick in enumerate(ticks)
     )
-    assert replace_frame(parse(BACKENDS + rollouts, {}), 2, [])["every_s"] == pytest.approx(every_s)
+    frame = replace_frame(parse(BACKENDS + rollouts, {}), 2, [], {})
+    assert frame["every_s"] == pytest.approx(every_s)
 
 
 def test_the_first_frame_holds_everything() -> None:
     state = RolloutState("default", State.RUNNING, 5)
-    frame = serve_frame(parse(ROLLOUT, {}), 2, [state], [(Path.V1, "http://a:1")])
-    assert set(frame) == {"kind", "config", "states", "every_s", "unhealthy"}
+    overrides = {"default": {"alice": Path.V2, "bob": Path.V1}}
+    frame = serve_frame(parse(ROLLOUT, {}), 2, [state], overrides, [(Path.V1, "http://a:1")])
+    assert set(frame) == {"kind", "config", "states", "overrides", "every_s", "unhealthy"}
+    assert read_overrides(frame["overrides"]) == overrides
     assert (frame["kind"], [read_state(fields) for fields in frame["states"]]) == ("serve", [state])

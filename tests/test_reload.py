@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from proxy.errors import StoreUnavailable
-from proxy.reload import ConfigSource, Reloader, changes, fixed_changes, sharing
+from proxy.reload import ConfigSource, Note, Reloader, changes, fixed_changes, sharing
 from tests.certificates import Authority
 from tests.controlplane.rig import config
 from tests.fakes import FakeClock
@@ -42,7 +42,13 @@ class Desk:
         config = file.read()
         if meanwhile:
             self.path.write_text(TEXT + meanwhile)
-        self.reloader = Reloader(file, config, self.apply, wall=self.clock.wall, seen=seen, pause=self.pause)
+        self.notes: list[Note] = []
+        self.reloader = Reloader(
+            file, config, self.apply, wall=self.clock.wall, seen=seen, pause=self.pause, note=self.note
+        )
+
+    async def note(self, note: Note) -> None:
+        self.notes.append(note)
 
     async def apply(self, config: Config) -> None:
         if self.failure is not None:
@@ -162,6 +168,20 @@ async def test_a_certificate_that_has_changed_and_stands_still_is_noticed_once(t
     assert "listen.tls.certificates.0.key" in (desk.reloader.loaded.error or "")
 
 
+async def test_a_plan_that_has_changed_and_stands_still_is_noticed_once(tmp_path: Path) -> None:
+    desk, plan = Desk(tmp_path), tmp_path / "own.toml"
+    plan.write_text('steps = { by = 50, every = "1h" }\n')
+    desk.path.write_text(TEXT + '[[rollouts]]\nname = "default"\nplan = "own.toml"\n')
+    assert await desk.reloader.reload("SIGHUP")
+    assert [phase.name for phase in desk.reloader.config.rollouts[0].phases] == ["50%", "100%"]
+    assert await desk.watched("", "", "") == []
+    plan.write_text('steps = { by = 25, every = "1h" }\n')
+    assert await desk.watched("", "", "") == ["a plan has changed"]
+    assert await desk.reloader.reload("a plan has changed")
+    assert desk.reloader.config.rollouts[0].phases[0].name == "25%"
+    assert await desk.watched("", "", "") == []
+
+
 async def test_certificates_alone_are_told_as_a_change(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -230,3 +250,29 @@ async def test_what_has_changed_is_in_the_log(tmp_path: Path, caplog: pytest.Log
     desk.path.write_text(TEXT + '[[rollouts]]\nname = "new"\n')
     await desk.reloader.reload("SIGHUP")
     assert caplog.messages[-1] == "reloaded: rollouts.new (new), rollouts.default (removed)"
+
+
+A, B = '[[rollouts]]\nname = "a"\nroutes = [{ prefix = "/a" }]\n', '[[rollouts]]\nname = "b"\n'
+QUIET = '[log]\nlevel = "error"\n'
+
+
+async def test_the_audit_is_told_once_of_what_has_changed_around_a_rollout(tmp_path: Path) -> None:
+    """Of rollouts whose own table has changed the controller tells."""
+    desk = Desk(tmp_path)
+    for text in (A + B, QUIET + A + B, QUIET + A + B + "percentage = 5\n", A + B, A + B):
+        desk.path.write_text(TEXT + text)
+        assert await desk.reloader.reload("SIGHUP")
+    assert desk.notes == [
+        Note("config", "configuration reloaded: log"),
+        Note("config", "configuration reloaded: log"),
+        Note("config", "configuration reloaded: nothing has changed"),
+    ]
+
+
+async def test_the_audit_is_told_of_a_reload_that_was_refused(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.path.write_text(TEXT + '[listen]\nworkers = 2\n[log]\nlevel = "loud"\n')
+    assert not await desk.reloader.reload("SIGHUP")
+    [note] = desk.notes
+    assert note.cause == "config:refused"
+    assert note.reason.startswith("configuration not reloaded: log.level: ")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from proxy.config.schema import Rollout
+from proxy.core.histogram import Histogram
 from proxy.model import Path
 from proxy.telemetry.recorder import TallyRecorder
 from proxy.traffic import LocalTraffic, SuccessiveEvidence
@@ -68,6 +69,16 @@ def test_only_so_many_configurations_are_listened_to() -> None:
     first.assigned(0, Path.V1, overridden=False)
     assert assigned(evidence) == [0]
     assert repr(evidence).endswith("8 older)")
+
+
+def test_what_is_under_way_is_drained_as_it_is_now() -> None:
+    evidence = SuccessiveEvidence(plans("a", "b"))
+    ages = Histogram.of([(70, 2)], 140), Histogram.of([(80, 1)], 80)
+    evidence.under_way = lambda: {1: ages}
+    for _ in range(2):
+        a, b = evidence.drain()
+        assert (b.in_flight_v1, b.in_flight_v2) == ages
+        assert a.in_flight_v1 is a.in_flight_v2
 
 
 async def test_everything_that_the_control_plane_holds_on_to_stays_the_same_over_a_reload() -> None:

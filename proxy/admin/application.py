@@ -6,9 +6,8 @@ leaves as a problem document. It decides nothing about a rollout; the controller
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -17,11 +16,14 @@ from aiohttp import web
 
 from proxy import __version__
 from proxy.admin import inputs, views
-from proxy.admin.auth import AddressBook, Doorkeeper, Identity, authorise
+from proxy.admin.acting import Acting
+from proxy.admin.archive import Archive
+from proxy.admin.auth import AddressBook, Doorkeeper, authorise
 from proxy.admin.edge import Caller, secure
 from proxy.admin.openapi import document
 from proxy.admin.operations import OPERATIONS
 from proxy.admin.problems import RefusedError, problem_of, problem_response
+from proxy.admin.wire import IDENTITY, json_answer
 from proxy.config.export import redacted
 from proxy.core.refusals import REASONS
 from proxy.errors import DualpathError
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
     from proxy.admin.operations import Operation
     from proxy.config.schema import Config
     from proxy.controlplane.controller import Controller
-    from proxy.model import Verb
     from proxy.ports import Clock
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -42,10 +43,7 @@ log = logging.getLogger("dualpath.admin")
 PROBES = frozenset(operation.path for operation in OPERATIONS if not operation.guarded)
 """Paths that load balancers and container runtimes ask, under any name and without a token."""
 
-BODY_TIMEOUT_S = 10.0
-
-_IDENTITY = web.RequestKey("identity", Identity)
-_ROUTES = {"get": web.get, "post": web.post}
+_ROUTES = {"get": web.get, "post": web.post, "delete": web.delete}
 _DOCUMENT = orjson.dumps(document(), option=orjson.OPT_APPEND_NEWLINE)
 
 
@@ -74,6 +72,7 @@ class Surroundings:
     refused: Callable[[], Mapping[str, int]] = lambda: dict.fromkeys(REASONS, 0)
     tunnels: Callable[[], tuple[int, int]] = lambda: (0, 0)
     loaded: Callable[[], Loaded] = Loaded
+    archive: Archive = field(default_factory=Archive)
 
 
 def build_admin(config: Config, controller: Controller, around: Surroundings) -> web.Application:
@@ -110,6 +109,7 @@ class _Api:
     ) -> None:
         self._config = config
         self._controller = controller
+        self._acting = Acting(controller, around.clock)
         self._around = around
         self._started_s = started_s
 
@@ -124,14 +124,14 @@ class _Api:
         ]
 
     def _handler(self, operation: Operation) -> Handler:
-        if operation.verb is not None:
-            return partial(self.command, verb=operation.verb)
-        handler: Handler = getattr(self, operation.handler)
-        return handler
+        owner = self._acting if hasattr(self._acting, operation.handler) else self
+        handler = getattr(owner, operation.handler)
+        bound: Handler = handler if operation.verb is None else partial(handler, verb=operation.verb)
+        return bound
 
     async def healthz(self, request: web.Request) -> web.Response:
         """The process answers; nothing else is claimed."""
-        return _json({"status": "ok"})
+        return json_answer({"status": "ok"})
 
     async def readyz(self, request: web.Request) -> web.Response:
         """200 once nothing is missing, else 503. Backends are shown and decide nothing."""
@@ -143,13 +143,13 @@ class _Api:
             raise RefusedError(
                 503, detail, headers={"Retry-After": "1"}, members={"missing": missing, "backends": backends}
             )
-        return _json({"status": "ready", "missing": [], "backends": backends})
+        return json_answer({"status": "ready", "missing": [], "backends": backends})
 
     async def status(self, request: web.Request) -> web.Response:
         """The instance and all of its rollouts."""
         inputs.refuse_query(request.query.items())
         loaded = self._around.loaded()
-        return _json(
+        return json_answer(
             {
                 "instance": self._around.instance,
                 "version": __version__,
@@ -159,6 +159,7 @@ class _Api:
                 "store": {"waiting": self._controller.waiting},
                 "refused": dict(self._around.refused()),
                 "tunnels": dict(zip(("v1", "v2"), self._around.tunnels(), strict=True)),
+                "summary": views.summary_view(self._controller.reports()),
                 "rollouts": self._rollouts(),
             }
         )
@@ -166,33 +167,36 @@ class _Api:
     async def rollouts(self, request: web.Request) -> web.Response:
         """All rollouts."""
         inputs.refuse_query(request.query.items())
-        return _json({"rollouts": self._rollouts()})
+        return json_answer({"rollouts": self._rollouts()})
 
     async def rollout(self, request: web.Request) -> web.Response:
         """One rollout by name."""
         inputs.refuse_query(request.query.items())
-        return _json(views.rollout_view(self._controller.report(request.match_info["name"])))
-
-    async def command(self, request: web.Request, *, verb: Verb) -> web.Response:
-        """Carry a verb out, and answer with the rollout as it is then, and whether it is stored."""
-        inputs.refuse_query(request.query.items())
-        name = self._controller.report(request.match_info["name"]).state.name
-        command = inputs.read_command(
-            await _body(request),
-            request.content_type if "Content-Type" in request.headers else "",
-            rollout=name,
-            verb=verb,
-            actor=request[_IDENTITY].name,
-        )
-        state = await self._controller.command(command)
-        view = views.rollout_view(replace(self._controller.report(name), state=state))
-        return _json({**view, "stored": self._controller.is_stored(name)})
+        return json_answer(views.rollout_view(self._controller.report(request.match_info["name"])))
 
     async def events(self, request: web.Request) -> web.Response:
         """A page of the audit, oldest first."""
         query = inputs.read_event_query(request.query.items())
         found = await self._controller.events(after=query.after, limit=query.limit, rollout=query.rollout)
-        return _json(views.events_view(found))
+        return json_answer(views.events_view(found))
+
+    async def store(self, request: web.Request) -> web.Response:
+        """Whether the store can be written now."""
+        inputs.refuse_query(request.query.items())
+        trouble = await self._around.archive.trouble()
+        waiting = self._controller.waiting
+        return json_answer({"writable": trouble is None, "waiting": waiting, "detail": trouble})
+
+    async def records(self, request: web.Request) -> web.Response:
+        """A page of the audit as it was written."""
+        query = inputs.read_trail_query(request.query.items())
+        return json_answer(await self._around.archive.records(after=query.after, limit=query.limit))
+
+    async def minutes(self, request: web.Request) -> web.Response:
+        """One rollout, minute by minute."""
+        name = self._controller.report(request.match_info["name"]).state.name
+        query = inputs.read_minute_query(request.query.items(), self._around.clock.wall())
+        return json_answer(await self._around.archive.minutes(name, query))
 
     async def explain(self, request: web.Request) -> web.Response:
         """Where a request would go, and why; nothing is sent."""
@@ -202,12 +206,12 @@ class _Api:
         explanation = self._controller.explain(
             key=query.key, host=query.host, path=query.path, method=query.method, rollout=query.rollout
         )
-        return _json(views.explanation_view(explanation))
+        return json_answer(views.explanation_view(explanation))
 
     async def config(self, request: web.Request) -> web.Response:
         """The configuration in force, without its secrets."""
         inputs.refuse_query(request.query.items())
-        return _json(redacted(self._config))
+        return json_answer(redacted(self._config))
 
     async def openapi(self, request: web.Request) -> web.Response:
         """What can be asked, for machines."""
@@ -249,7 +253,7 @@ class _Guard:
         authorization = request.headers.getall("Authorization", [])
         identity = self._doorkeeper.identify(authorization, peer, self._clock.monotonic())
         authorise(identity, request.method)
-        request[_IDENTITY] = identity
+        request[IDENTITY] = identity
 
 
 @web.middleware
@@ -261,16 +265,3 @@ async def _problems(request: web.Request, handler: Handler) -> web.StreamRespons
     except Exception as error:
         log.exception("the admin API failed on %r %r", request.method, request.path)
         return problem_response(problem_of(error), request.rel_url.raw_path)
-
-
-async def _body(request: web.Request) -> bytes:
-    try:
-        async with asyncio.timeout(BODY_TIMEOUT_S):
-            return await request.read()
-    except TimeoutError:
-        raise RefusedError(408, f"the body did not arrive within {BODY_TIMEOUT_S:g} s") from None
-
-
-def _json(payload: object) -> web.Response:
-    body = orjson.dumps(payload, option=orjson.OPT_APPEND_NEWLINE)
-    return web.Response(body=body, content_type="application/json")

@@ -7,8 +7,10 @@ JSON that cannot be read is 400, JSON that says something impossible is 422; all
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -22,7 +24,10 @@ if TYPE_CHECKING:
 
 MAX_BODY_BYTES = 16 << 10
 MAX_EVENTS = 1000
+MAX_MINUTES = 1440
 _MAX_REASON = 500
+_HOUR_S = 3600.0
+_SECONDS = re.compile(r"[0-9]{1,11}(\.[0-9]{1,6})?")
 _MAX_DIGITS = 18  # sequence numbers fit 63 bits
 
 _TAKES: dict[Verb, frozenset[str]] = {
@@ -31,6 +36,9 @@ _TAKES: dict[Verb, frozenset[str]] = {
     Verb.PROMOTE: frozenset({"full"}),
 }
 _ALL_TAKE = frozenset({"reason", "revision"})
+MANY_TAKE = frozenset({"reason"})
+"""What a command to many takes: one revision cannot be that of them all."""
+Shape = TypeVar("Shape", bound=BaseModel)
 _PERCENTAGE = TypeAdapter(Percentage).json_schema()
 
 
@@ -41,6 +49,15 @@ class EventQuery:
     after: int
     limit: int
     rollout: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class MinuteQuery:
+    """Which minutes are asked for: those that began at `start` or later and before `end`."""
+
+    start: float
+    end: float
+    limit: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +77,20 @@ def read_command(raw: bytes, content_type: str, *, rollout: str, verb: Verb, act
 
     A body of another type is refused even if it is empty: a form on somebody's page is all that sends one.
     """
-    fields = _json_object(raw, content_type) if raw.strip() or content_type else {}
-    body = _validated(fields)
-    if fields and len(json.loads(raw, object_pairs_hook=list)) > len(fields):
-        # Readers differ in which of the two counts (RFC 8259 section 4).
-        raise RefusedError(400, "the body has a key twice")
+    fields = fields_of(raw, content_type)
+    command = command_of(fields, rollout=rollout, verb=verb, actor=actor)
+    refuse_twice(raw, fields)
+    return command
+
+
+def command_of(
+    fields: dict[str, object], *, rollout: str, verb: Verb, actor: str, takes: frozenset[str] = _ALL_TAKE
+) -> Command:
+    """The command in a body, which may hold `takes` with any verb. Raises `RefusedError` 422."""
+    body = validated(_Body, fields)
     problems = [
         (name, f"does not go with {verb}")
-        for name in sorted(body.model_fields_set - _TAKES.get(verb, frozenset()) - _ALL_TAKE)
+        for name in sorted(body.model_fields_set - _TAKES.get(verb, frozenset()) - takes)
     ]
     if verb is Verb.SET and body.percentage is None:
         problems.append(("percentage", "is needed to set one"))
@@ -106,6 +129,27 @@ def read_event_query(query: Iterable[tuple[str, str]]) -> EventQuery:
     )
 
 
+def read_trail_query(query: Iterable[tuple[str, str]]) -> EventQuery:
+    """`after` and `limit`, as of `read_event_query`. Raises `RefusedError` 400."""
+    given = _known(query, frozenset({"after", "limit"}))
+    return EventQuery(
+        after=_whole(given, "after", default=0, low=0, high=10**_MAX_DIGITS),
+        limit=_whole(given, "limit", default=100, low=1, high=MAX_EVENTS),
+        rollout=None,
+    )
+
+
+def read_minute_query(query: Iterable[tuple[str, str]], now: float) -> MinuteQuery:
+    """`from`, `to` and `limit`, all optional; `now` is seconds since the Unix epoch. Raises 400."""
+    given = _known(query, frozenset({"from", "to", "limit"}))
+    end = _instant(given, "to", now)
+    return MinuteQuery(
+        start=_instant(given, "from", end - _HOUR_S),
+        end=end,
+        limit=_whole(given, "limit", default=MAX_MINUTES, low=1, high=MAX_MINUTES),
+    )
+
+
 def read_explain_query(query: Iterable[tuple[str, str]]) -> ExplainQuery:
     """`key`, `host`, `path`, `method`, `rollout`, all optional; an empty key is none. Raises 400."""
     given = _known(query, frozenset({"key", "host", "path", "method", "rollout"}))
@@ -126,22 +170,30 @@ def refuse_query(query: Iterable[tuple[str, str]]) -> None:
     _known(query, frozenset())
 
 
-def _printable(value: str) -> str:
+def printable(value: str) -> str:
+    """Text that fits one line. Raises ValueError."""
     if not value.isprintable():
         raise ValueError("must hold no control characters")
     return value.strip()
+
+
+Reason = Annotated[str, Field(max_length=_MAX_REASON), AfterValidator(printable)]
 
 
 class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     percentage: Percentage | None = None
-    reason: Annotated[str, Field(max_length=_MAX_REASON), AfterValidator(_printable)] = ""
+    reason: Reason = ""
     full: bool = False
     revision: Annotated[int, Field(ge=0)] | None = None
 
 
-def _json_object(raw: bytes, content_type: str) -> dict[str, object]:
+def fields_of(raw: bytes, content_type: str) -> dict[str, object]:
+    """The JSON object in a body; an empty body of no type, or of JSON, is an empty one. Raises `RefusedError`
+    400 or 415."""
+    if not raw.strip() and not content_type:
+        return {}
     if content_type.lower() != "application/json":
         raise RefusedError(
             415, "a command's body is application/json", headers={"Accept": "application/json"}
@@ -157,9 +209,17 @@ def _json_object(raw: bytes, content_type: str) -> dict[str, object]:
     return fields
 
 
-def _validated(fields: dict[str, object]) -> _Body:
+def refuse_twice(raw: bytes, fields: dict[str, object]) -> None:
+    """Raises `RefusedError` 400 if the body that these fields are from, validated by now and therefore flat,
+    has a key twice: readers differ in which of the two counts (RFC 8259 section 4)."""
+    if fields and len(json.loads(raw, object_pairs_hook=list)) > len(fields):
+        raise RefusedError(400, "the body has a key twice")
+
+
+def validated(shape: type[Shape], fields: dict[str, object]) -> Shape:
+    """The fields as this shape has them. Raises `RefusedError` 422 with every problem."""
     try:
-        return _Body.model_validate(fields)
+        return shape.model_validate(fields)
     except ValidationError as error:
         found = error.errors(include_url=False, include_context=False, include_input=False)
         raise _invalid([(str(item["loc"][0]), _said(item["type"], item["msg"])) for item in found]) from None
@@ -185,6 +245,23 @@ def _known(query: Iterable[tuple[str, str]], names: frozenset[str]) -> dict[str,
             raise RefusedError(400, f"query parameter {name!r} is given twice")
         given[name] = value
     return given
+
+
+def _instant(given: dict[str, str], name: str, default: float) -> float:
+    text = given.get(name)
+    if text is None:
+        return default
+    if _SECONDS.fullmatch(text):
+        return float(text)
+    try:
+        moment = datetime.fromisoformat(text.replace(" ", "+"))  # a plus that was not escaped
+        if moment.tzinfo is not None:
+            return moment.timestamp()
+    except (ValueError, OverflowError):
+        pass
+    raise RefusedError(
+        400, f'query parameter "{name}" must be an instant such as 2026-01-01T00:00:00Z, or seconds'
+    )
 
 
 def _whole(given: dict[str, str], name: str, *, default: int, low: int, high: int) -> int:

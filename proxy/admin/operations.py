@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from proxy.admin.inputs import MAX_EVENTS, body_schema
+from proxy.admin.command_inputs import OVERRIDE_SCHEMA, STOP_SCHEMA, bulk_schema
+from proxy.admin.inputs import MAX_EVENTS, MAX_MINUTES, body_schema
 from proxy.admin.schemas import TEXT
 from proxy.model import Verb
 
@@ -30,7 +31,8 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One method on one path. `handler` names the application's method; a command has its `verb` as well.
+    """One method on one path. `handler` names the application's method; a command has its `verb` as well, and
+    concerns one rollout unless it is one for `many`. `takes` is the body of what has no verb.
 
     `answer` names the schema of a 200, `refusals` are the statuses of problems besides those of every
     operation. `guarded` is whether a token is needed, where there are any.
@@ -42,6 +44,8 @@ class Operation:
     meaning: str
     method: str = "get"
     verb: Verb | None = None
+    many: bool = False
+    takes: Schema | None = None
     query: tuple[Query, ...] = ()
     refusals: tuple[int, ...] = ()
     guarded: bool = True
@@ -49,12 +53,16 @@ class Operation:
     @property
     def name(self) -> str:
         """What a generated client calls it."""
-        return self.handler if self.verb is None else str(self.verb)
+        if self.verb is None:
+            return self.handler
+        return f"{self.verb}_many" if self.many else str(self.verb)
 
     @property
     def body(self) -> Schema | None:
         """What may be sent, None for nothing."""
-        return None if self.verb is None else body_schema(self.verb)
+        if self.verb is None:
+            return self.takes
+        return bulk_schema(self.verb) if self.many else body_schema(self.verb)
 
 
 _ROLLOUT = Query("rollout", TEXT, "Only this rollout.")
@@ -71,6 +79,23 @@ _EVENTS = (
     ),
     _ROLLOUT,
 )
+_TRAIL = (
+    Query(
+        "after",
+        {"type": "integer", "minimum": 0, "maximum": _LAST, "default": 0},
+        "The last record that is known; 0 from the beginning.",
+    ),
+    _EVENTS[1],
+)
+_MINUTES = (
+    Query("from", TEXT, "The first instant, RFC 3339 or seconds since 1970; an hour before `to` if absent."),
+    Query("to", TEXT, "The instant behind the last; now if absent."),
+    Query(
+        "limit",
+        {"type": "integer", "minimum": 1, "maximum": MAX_MINUTES, "default": MAX_MINUTES},
+        "How many at most; `next` is the `from` of what follows.",
+    ),
+)
 _EXPLAIN = (
     Query("key", TEXT, "The user's key; an empty one is none."),
     Query("path", {"type": "string", "pattern": "^/", "default": "/"}, "The request's path."),
@@ -85,6 +110,7 @@ _MEANINGS = {
     Verb.PROMOTE: "Go to the next phase now, or to the end of the plan.",
     Verb.ROLLBACK: "Take v2's traffic back to v1 at once.",
     Verb.SET: "Give v2 this share of the keys.",
+    Verb.STEP_DOWN: "One phase back, or one of the plan's steps; from the first one to nothing.",
     Verb.ABORT: "End the rollout: v2 gets nothing more.",
 }
 
@@ -106,7 +132,70 @@ OPERATIONS: tuple[Operation, ...] = (
         )
         for verb in Verb
     ),
+    *(
+        Operation(
+            f"/api/v1/bulk/{verb}",
+            "bulk",
+            "Bulk",
+            f"{_MEANINGS[verb]} For every rollout that a pattern names.",
+            method="post",
+            verb=verb,
+            many=True,
+            refusals=(404, 408, 413, 415, 422),
+        )
+        for verb in Verb
+    ),
+    Operation(
+        "/api/v1/emergency_stop",
+        "emergency_stop",
+        "Stopped",
+        "Take everything back from v2, in every rollout, before any store is asked.",
+        method="post",
+        takes=STOP_SCHEMA,
+        refusals=(408, 413, 415, 422),
+    ),
+    Operation(
+        "/api/v1/rollouts/{name}/overrides",
+        "overrides",
+        "Overrides",
+        "Keys that are sent to one path, whatever their bucket says.",
+        refusals=(404,),
+    ),
+    Operation(
+        "/api/v1/rollouts/{name}/overrides",
+        "override",
+        "Override",
+        "Send a key to one path.",
+        method="post",
+        takes=OVERRIDE_SCHEMA,
+        refusals=(404, 408, 409, 413, 415, 422, 503),
+    ),
+    Operation(
+        "/api/v1/rollouts/{name}/overrides/{key}",
+        "take_override_back",
+        "Override",
+        "Split the key like all others again.",
+        method="delete",
+        refusals=(404, 409, 503),
+    ),
+    Operation("/api/v1/store", "store", "Stored", "Whether the store can be written: it is tried."),
     Operation("/api/v1/events", "events", "Events", "A page of the audit, oldest first.", query=_EVENTS),
+    Operation(
+        "/api/v1/events/records",
+        "records",
+        "Records",
+        "The audit as it was written, with the chain's end, for those who verify it.",
+        query=_TRAIL,
+        refusals=(503,),
+    ),
+    Operation(
+        "/api/v1/rollouts/{name}/minutes",
+        "minutes",
+        "Minutes",
+        "What was counted of one rollout, minute by minute, oldest first.",
+        query=_MINUTES,
+        refusals=(404, 503),
+    ),
     Operation(
         "/api/v1/explain",
         "explain",

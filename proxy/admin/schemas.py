@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from proxy.core.refusals import REASONS
-from proxy.model import Action, ErrorClass, FallbackReason, Metric, Path, State, Verdict
+from proxy.model import Action, ErrorClass, FallbackReason, Metric, Path, Stage, State, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -64,6 +64,7 @@ SHARE: Schema = {"type": "number", "minimum": 0, "description": "0 to 1"}
 PERCENTAGE: Schema = {"type": "number", "minimum": 0, "maximum": 100}
 MILLISECONDS: Schema = {"type": "number", "minimum": 0}
 INSTANT: Schema = {"type": "string", "format": "date-time"}
+HASH: Schema = {"type": "string", "pattern": "^([0-9a-f]{64})?$", "description": "SHA-256; empty: none"}
 PATH = words(Path)
 
 _STATE: dict[str, Schema] = {
@@ -78,6 +79,9 @@ _JUDGMENT: dict[str, Schema] = {
     "reasons": listed(TEXT),
     "cause": nullable(TEXT),
     "action": nullable(words(Action)),
+    "evidence": listed(ref("Evidence")),
+    "missing": listed(TEXT),
+    "eta_s": nullable(NUMBER),
 }
 _ATTEMPTS: dict[str, Schema] = {
     "assigned": COUNT,
@@ -111,6 +115,7 @@ _FIGURES: dict[str, Schema] = {
 _ROLLOUT: dict[str, Schema] = {
     **_STATE,
     "name": TEXT,
+    "stage": words(Stage),
     "observed_percentage": PERCENTAGE,
     "since": INSTANT,
     "reason": TEXT,
@@ -120,7 +125,9 @@ _ROLLOUT: dict[str, Schema] = {
     "guards": listed(ref("Guard")),
     "breaker": words(("closed", "open", "half_open", "disabled")),
     "endpoints": listed(ref("Endpoint")),
+    "users": closed(seen=COUNT, v2=COUNT),
 }
+_REFUSAL = closed(type=TEXT, title=TEXT, status={"type": "integer"}, detail=TEXT)
 _ENDPOINTS = closed(endpoints=COUNT, healthy=COUNT)
 _BACKENDS = closed(v1=_ENDPOINTS, v2=_ENDPOINTS)
 
@@ -138,11 +145,26 @@ SCHEMAS: dict[str, Schema] = {
         firing=FLAG,
         action=words(Action),
     ),
+    "Evidence": closed(name=TEXT, value=nullable(NUMBER), needed=nullable(NUMBER), against=FLAG, text=TEXT),
     "Endpoint": closed(
         path=PATH, url=TEXT, healthy=FLAG, ejected=FLAG, outstanding=COUNT, idle_connections=COUNT
     ),
     "Rollout": closed(**_ROLLOUT),
     "Moved": closed(**_ROLLOUT, stored=FLAG),
+    "Bulk": closed(rollouts=listed(ref("Outcome"))),
+    "Stopped": closed(stopped=listed(ref("Outcome")), stored=FLAG),
+    "Outcome": closed(**_STATE, name=TEXT, stored=FLAG, error=nullable(_REFUSAL)),
+    "Override": closed(
+        rollout=TEXT,
+        key=TEXT,
+        path=PATH,
+        expires_at=nullable(INSTANT),
+        actor=TEXT,
+        at=INSTANT,
+        reason=TEXT,
+        stored=FLAG,
+    ),
+    "Overrides": closed(overrides=listed(ref("Override"))),
     "Rollouts": closed(rollouts=listed(ref("Rollout"))),
     "Status": closed(
         instance=TEXT,
@@ -153,8 +175,16 @@ SCHEMAS: dict[str, Schema] = {
         store=closed(waiting=COUNT),
         refused=closed(**dict.fromkeys(REASONS, COUNT)),
         tunnels=closed(v1=COUNT, v2=COUNT),
+        summary=closed(
+            enabled=COUNT,
+            total=COUNT,
+            stages=closed(**dict.fromkeys(map(str, Stage), COUNT)),
+            v2_share=PERCENTAGE,
+            users=closed(seen=COUNT, v2=COUNT),
+        ),
         rollouts=listed(ref("Rollout")),
     ),
+    "Stored": closed(writable=FLAG, waiting=COUNT, detail=nullable(TEXT)),
     "Event": closed(
         seq={"type": "integer", "minimum": 1},
         at=INSTANT,
@@ -163,11 +193,28 @@ SCHEMAS: dict[str, Schema] = {
         actor=TEXT,
         reason=TEXT,
         changes_state=FLAG,
+        config=nullable(HASH),
+        hash=HASH,
         before=closed(**_STATE),
         after=closed(**_STATE),
         judgment=nullable(closed(**_JUDGMENT, guards=listed(ref("Guard")))),
     ),
     "Events": closed(events=listed(ref("Event")), last=nullable(COUNT)),
+    "Records": closed(
+        records=listed(closed(seq=COUNT, hash=TEXT, record=TEXT)),
+        head=closed(seq=COUNT, hash=TEXT, adopted=COUNT),
+    ),
+    "Minutes": closed(rollout=TEXT, minutes=listed(ref("Minute")), next=nullable(INSTANT)),
+    "Minute": closed(
+        at=INSTANT,
+        seconds=NUMBER,
+        state=words(State),
+        phase=nullable(TEXT),
+        percentage=PERCENTAGE,
+        weight={"type": "integer", "minimum": 0, "maximum": 100_000},
+        verdict=words(Verdict),
+        **_FIGURES,
+    ),
     "Explanation": closed(
         rollout=nullable(TEXT),
         path=PATH,
@@ -175,6 +222,7 @@ SCHEMAS: dict[str, Schema] = {
         key=nullable(TEXT),
         bucket=nullable(COUNT),
         weight=COUNT,
+        override=nullable(ref("Override")),
     ),
     "Configuration": {"type": "object", "description": "proxy.toml as it is in force; secrets are ***"},
     "Document": {"type": "object", "description": "this document"},

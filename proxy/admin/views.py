@@ -6,20 +6,26 @@ instants ISO 8601 in UTC. What cannot be known (a ratio to zero, a guard short o
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, datetime
+from math import isfinite
 from typing import TYPE_CHECKING
 
-from proxy.model import Path
+from proxy.model import Path, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from proxy.core.audit import TrailPage
+    from proxy.core.minute import Minute
     from proxy.model import (
         EndpointStatus,
         Event,
+        EvidenceReading,
         Explanation,
         GuardReading,
         Judgment,
+        KeyOverride,
         Latencies,
         PathSummary,
         RolloutReport,
@@ -45,8 +51,9 @@ def rollout_view(report: RolloutReport) -> JsonObject:
     `window_s`. `observed_percentage` is the recent one: what the split does now.
     """
     return {
-        **_state_view(report.state),
+        **state_view(report.state),
         "name": report.state.name,
+        "stage": report.stage,
         "observed_percentage": _share(report.recent.observed_percentage),
         "since": instant(report.state.since),
         "reason": report.state.reason,
@@ -60,6 +67,25 @@ def rollout_view(report: RolloutReport) -> JsonObject:
         "guards": [_guard_view(reading) for reading in report.judgment.readings],
         "breaker": report.breaker,
         "endpoints": [endpoint_view(endpoint) for endpoint in report.endpoints],
+        "users": {"seen": report.users.seen, "v2": report.users.v2},
+    }
+
+
+def summary_view(reports: Sequence[RolloutReport]) -> JsonObject:
+    """All rollouts in one: how many are enabled and in each stage, v2's share of the recent traffic in
+    percent, and the users. Somebody whom two rollouts split counts twice."""
+    stages = Counter(report.stage for report in reports)
+    v2 = sum(report.recent.assigned_v2 for report in reports)
+    split = v2 + sum(report.recent.assigned_v1 for report in reports)
+    return {
+        "enabled": sum(report.state.weight > 0 for report in reports),
+        "total": len(reports),
+        "stages": {str(stage): stages[stage] for stage in Stage},
+        "v2_share": _share(100.0 * v2 / split) if split else 0.0,
+        "users": {
+            "seen": sum(report.users.seen for report in reports),
+            "v2": sum(report.users.v2 for report in reports),
+        },
     }
 
 
@@ -75,11 +101,36 @@ def event_view(event: Event) -> JsonObject:
         "actor": transition.actor,
         "reason": transition.reason,
         "changes_state": transition.changes_state,
-        "before": _state_view(transition.before),
-        "after": _state_view(transition.after),
+        "config": transition.config or None,
+        "hash": event.hash,
+        "before": state_view(transition.before),
+        "after": state_view(transition.after),
         "judgment": None
         if judgment is None
         else {**_judgment_view(judgment), "guards": [_guard_view(reading) for reading in judgment.readings]},
+    }
+
+
+def trail_view(page: TrailPage) -> JsonObject:
+    """Records as they were written, to be verified by whoever reads them."""
+    head = page.head
+    return {
+        "records": [{"seq": one.seq, "hash": one.hash, "record": one.text} for one in page.records],
+        "head": {"seq": head.seq, "hash": head.hash, "adopted": head.adopted},
+    }
+
+
+def minute_view(minute: Minute) -> JsonObject:
+    """What was counted in a minute, with the figures of a rollout's `recent`."""
+    return {
+        "at": instant(minute.at),
+        "seconds": minute.seconds,
+        "state": minute.state,
+        "phase": minute.phase,
+        "percentage": minute.percentage,
+        "weight": minute.weight,
+        "verdict": minute.verdict,
+        **_figures(minute.snapshot()),
     }
 
 
@@ -92,6 +143,7 @@ def explanation_view(explanation: Explanation) -> JsonObject:
         "key": explanation.key,
         "bucket": explanation.bucket,
         "weight": explanation.weight,
+        "override": None if explanation.override is None else override_view(explanation.override),
     }
 
 
@@ -126,6 +178,19 @@ def events_view(events: Sequence[Event]) -> JsonObject:
     return {"events": [event_view(event) for event in events], "last": events[-1].seq if events else None}
 
 
+def override_view(override: KeyOverride) -> JsonObject:
+    """A key that somebody has sent to one path; `expires_at` is None for one that stays."""
+    return {
+        "rollout": override.rollout,
+        "key": override.key,
+        "path": override.path,
+        "expires_at": None if override.expires_at is None else instant(override.expires_at),
+        "actor": override.actor,
+        "at": instant(override.at),
+        "reason": override.reason,
+    }
+
+
 def loaded_view(at: float, error: str | None) -> JsonObject:
     """When the configuration in force was read; `error` says why a later one was refused, else None."""
     return {"loaded_at": instant(at), "error": error}
@@ -136,7 +201,8 @@ def instant(epoch_s: float) -> str:
     return datetime.fromtimestamp(epoch_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _state_view(state: RolloutState) -> JsonObject:
+def state_view(state: RolloutState) -> JsonObject:
+    """Where a rollout stands, or stood."""
     return {
         "state": state.state,
         "phase": state.phase,
@@ -152,6 +218,19 @@ def _judgment_view(judgment: Judgment) -> JsonObject:
         "reasons": list(judgment.reasons),
         "cause": judgment.cause or None,
         "action": judgment.action,
+        "evidence": [_evidence_view(reading) for reading in judgment.evidence],
+        "missing": list(judgment.missing),
+        "eta_s": None if judgment.eta_s is None else _number(judgment.eta_s),
+    }
+
+
+def _evidence_view(reading: EvidenceReading) -> JsonObject:
+    return {
+        "name": reading.name,
+        "value": _number(reading.value),
+        "needed": _number(reading.needed),
+        "against": reading.against,
+        "text": reading.text,
     }
 
 
@@ -225,6 +304,10 @@ def _comparison(v1: PathSummary, v2: PathSummary) -> JsonObject:
         }
         for name, read in _COMPARED
     }
+
+
+def _number(value: float) -> float | None:
+    return round(value, 4) if isfinite(value) else None
 
 
 def _ms(seconds: float) -> float:

@@ -1,12 +1,14 @@
 """The configuration as others read it: a JSON Schema for editors, and what is in force, without secrets.
 
-Owns both forms. It must not know where they go.
+Owns both forms, and the hash by which the audit names a configuration. It must not know where they go.
 """
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+import orjson
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from proxy.config.fields import WITH_SECRETS
@@ -29,6 +31,12 @@ def redacted(config: Config) -> dict[str, Any]:
 def whole(config: Config) -> dict[str, Any]:
     """As `redacted`, but with the secrets: for a process of our own. `Config.read` gives an equal one."""
     return config.model_dump(mode="json", by_alias=True, exclude_none=True, context=WITH_SECRETS)
+
+
+def digest(config: Config) -> str:
+    """A hash of the configuration in force, in hexadecimal: SHA-256 of what `redacted` gives, as JSON with
+    sorted keys. It stands in the audit. Another secret alone does not change it: nobody may test guesses."""
+    return sha256(orjson.dumps(redacted(config), option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 def json_schema() -> dict[str, Any]:

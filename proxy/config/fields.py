@@ -17,6 +17,7 @@ from pydantic import (
     BeforeValidator,
     Field,
     PlainSerializer,
+    PlainValidator,
     SerializationInfo,
     ValidationInfo,
     WithJsonSchema,
@@ -116,6 +117,31 @@ def parse_prefix(value: str) -> str:
     return value
 
 
+def parse_request_target(value: str) -> str:
+    """A path that starts with "/", with or without a query."""
+    if not _PREFIX.fullmatch(value) or "#" in value:
+        raise ValueError(f'must start with "/" and hold no space or fragment, not {shown(value)}')
+    return value
+
+
+def parse_headers(value: object) -> dict[str, str]:
+    """A table of fields, each a name and one line of text; in the order of their names."""
+    fields: dict[Any, Any] = value if isinstance(value, dict) else {None: None}
+    for name, text in fields.items():
+        if not (isinstance(name, str) and _TOKEN.fullmatch(name)):
+            raise ValueError(f'must be a table of fields such as {{ Host = "a.example" }}, not {shown(name)}')
+        if not (isinstance(text, str) and text.isprintable() and text.isascii()):
+            raise ValueError(f"must have one line of text for {name}, not {shown(text)}")
+    return dict(sorted(fields.items()))
+
+
+def parse_plan_name(value: str) -> str:
+    """The name of a preset, or the path of a TOML file."""
+    if not value.strip() or not value.isprintable():
+        raise ValueError(f'must be a preset such as "gradual", or a TOML file, not {shown(value)}')
+    return value
+
+
 def parse_network(value: object) -> IPNetwork:
     """An IPv4 or IPv6 network such as "10.0.0.0/8", or one address."""
     if isinstance(value, ipaddress.IPv4Network | ipaddress.IPv6Network):
@@ -207,7 +233,7 @@ def takes_duration(metric: Metric) -> bool:
 
 def takes_rate(metric: Metric) -> bool:
     """Whether the metric is a share 0..1."""
-    return metric.endswith("_rate") or metric is Metric.HEALTH
+    return metric.endswith("_rate") or metric in {Metric.HEALTH, Metric.CPU, Metric.MEMORY}
 
 
 def parse_limit(value: object, info: ValidationInfo) -> float:
@@ -250,8 +276,13 @@ def _authority(value: str) -> tuple[str, int | None] | None:
     return match["host"], int(match["port"]) if match["port"] else None
 
 
-def _hide(value: Any, info: SerializationInfo) -> Any:
+def hidden(value: Any, info: SerializationInfo) -> Any:
+    """What stands for a secret wherever a configuration is written out, unless it is `WITH_SECRETS`."""
     return value if info.context is WITH_SECRETS else _HIDDEN
+
+
+def _hidden_each(fields: dict[str, str], info: SerializationInfo) -> dict[str, str]:
+    return {name: hidden(text, info) for name, text in fields.items()}
 
 
 HostPort = Annotated[str, AfterValidator(parse_host_port)]
@@ -261,6 +292,14 @@ Token = Annotated[str, AfterValidator(parse_token)]
 UpgradeProtocol = Annotated[str, AfterValidator(parse_upgrade_protocol)]
 Method = Annotated[str, AfterValidator(parse_method)]
 RoutePrefix = Annotated[str, AfterValidator(parse_prefix)]
+RequestTarget = Annotated[str, AfterValidator(parse_request_target)]
+Headers = Annotated[
+    dict[str, str],
+    PlainValidator(parse_headers),
+    PlainSerializer(_hidden_each, when_used="json"),
+    WithJsonSchema({"type": "object", "additionalProperties": {"type": "string"}}),
+]
+PlanName = Annotated[str, AfterValidator(parse_plan_name)]
 HostPattern = Annotated[str, BeforeValidator(parse_host_pattern)]
 KeySource = Annotated[str, BeforeValidator(parse_key_source)]
 Endpoint = Annotated[str, BeforeValidator(parse_endpoint)]
@@ -272,8 +311,8 @@ Workers = Annotated[
 ]
 StoreUrl = Annotated[str, BeforeValidator(parse_store_url)]
 # Secrets are hidden wherever a configuration is written out as JSON, so that no caller has to remember it.
-Sha256 = Annotated[str, AfterValidator(parse_sha256), PlainSerializer(_hide, when_used="json")]
-Secret = Annotated[str, Field(min_length=16), PlainSerializer(_hide, when_used="json")]
+Sha256 = Annotated[str, AfterValidator(parse_sha256), PlainSerializer(hidden, when_used="json")]
+Secret = Annotated[str, Field(min_length=16), PlainSerializer(hidden, when_used="json")]
 Network = Annotated[
     IPNetwork,
     BeforeValidator(parse_network),

@@ -6,6 +6,7 @@ Owns the order of these steps. It must not know what any key means.
 from __future__ import annotations
 
 import tomllib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,9 @@ from pydantic import ValidationError
 
 from proxy.config.environment import Override, apply_overrides, attributed, restore_text
 from proxy.config.faults import NOT_A_CHOICE, NOT_TEXT, Problem, faults_of, without
+from proxy.config.pinning import pin_keys
+from proxy.config.plans import attributed as attributed_to_plans
+from proxy.config.plans import expand
 from proxy.config.rules import problems_of
 from proxy.config.schema import Config
 from proxy.config.tls_files import problems_of_files
@@ -25,10 +29,20 @@ if TYPE_CHECKING:
     _Checks = Callable[[Config], list[Problem]]
 
 
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """What a configuration is made from. Files of plans count from `folder`; without one none is opened."""
+
+    text: str
+    environ: Mapping[str, str]
+    source: str
+    folder: Path | None = None
+
+
 def load(path: str | os.PathLike[str], environ: Mapping[str, str]) -> Config:
     """The configuration of a TOML file with the overrides of `environ`.
 
-    The files of certificates and keys that it names are looked into as well.
+    The files of plans, certificates and keys that it names are looked into as well.
     Raises ConfigError with every problem that was found, whatever the file holds, or if it cannot be read.
     """
     try:
@@ -40,23 +54,25 @@ def load(path: str | os.PathLike[str], environ: Mapping[str, str]) -> Config:
         raise ConfigError([("", f"is not UTF-8 text, first in line {line}")], source=str(path)) from None
     except ValueError:
         raise ConfigError([("", "cannot be read: its name holds a NUL")], source=str(path)) from None
-    return _parsed(
-        text, environ, str(path), lambda config: [*problems_of(config), *problems_of_files(config)]
-    )
+    found = _Text(text, environ, str(path), Path(path).absolute().parent)
+    return _parsed(found, lambda config: [*problems_of(config), *problems_of_files(config)])
 
 
 def parse(text: str, environ: Mapping[str, str], *, source: str = "") -> Config:
     """The configuration of a TOML text with the overrides of `environ`, of which no file is opened. Raises
     ConfigError as `load` does."""
-    return _parsed(text, environ, source, problems_of)
+    return _parsed(_Text(text, environ, source), problems_of)
 
 
-def _parsed(text: str, environ: Mapping[str, str], source: str, check: _Checks) -> Config:
-    document = _read_toml(text, source)
-    overrides, problems = apply_overrides(document, environ)
+def _parsed(read: _Text, check: _Checks) -> Config:
+    document = _read_toml(read.text, read.source)
+    overrides, problems = apply_overrides(document, read.environ)
+    problems += pin_keys(document, read.environ)
+    planned, unread = expand(document, read.folder)
     config, more = _check(document, overrides, check)
-    if config is None or problems or more:
-        raise ConfigError([*problems, *more], source=source)
+    if config is None or problems or unread or more:
+        of_plans = attributed_to_plans(more, planned)
+        raise ConfigError([*problems, *unread, *of_plans], source=read.source)
     return config
 
 

@@ -1,27 +1,31 @@
-"""The tables of one rollout: whom it covers, how it splits, what covers for v2, and what moves the weight.
+"""The tables of one rollout: whom it covers, how it splits, and what covers for v2.
 
-Part of the schema; `schema.py` says how attributes, keys and descriptions go together.
+Part of the schema; `schema.py` says how attributes, keys and descriptions go together. What moves the weight
+stands in `plan.py`.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, SerializerFunctionWrapHandler, field_serializer
+from pydantic import Field, field_serializer, model_validator
 
 from proxy.config.fields import (
+    Headers,
     HostPattern,
     KeySource,
-    Limit,
     Method,
     Network,
+    PlanName,
+    RequestTarget,
     RoutePrefix,
     Secret,
     Token,
     UpgradeProtocol,
-    format_limit,
 )
+from proxy.config.plan import Baseline, Freeze, Guard, JudgeTable, Phase, Steps
 from proxy.config.table import Table
+from proxy.config.times import Hours, TimeZone
 from proxy.config.units import (
     Count,
     Duration,
@@ -33,11 +37,9 @@ from proxy.config.units import (
     Size,
     weight_of,
 )
-from proxy.model import Action, Metric
 
 _Floor = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
-_Below = Annotated[float, Field(strict=True, gt=0, le=1)]
-_Above = Annotated[float, Field(strict=True, ge=0, lt=1)]
+_Status = Annotated[int, Field(strict=True, ge=100, le=599)]
 
 
 class Route(Table):
@@ -88,7 +90,7 @@ class BreakerTable(Table):
     """What the share is taken over."""
     min_requests: PositiveCount = 20
     """Attempts in the window before the share counts."""
-    open_for_s: PositiveDuration = 5.0
+    open_for_s: PositiveDuration = 1.0
     """How long v2 is left alone before it is tried again."""
     probes: PositiveCount = 3
     """Attempts at once while trying, and successes that close it."""
@@ -105,93 +107,6 @@ class Tunnels(Table):
     """What becomes of v2's tunnels whose key goes to v1 again; they are cut after `drain_timeout`."""
     drain_timeout_s: Duration = 30.0
     """How long such a tunnel may go on before it is cut."""
-
-
-class JudgeTable(Table):
-    """`[rollouts.judge]`: promotion through the phases."""
-
-    enabled: Flag = True
-    """Whether phases advance by themselves. Guards act in any case."""
-    tick_s: PositiveDuration = 1.0
-    """Time between two judgments."""
-
-
-class Criteria(Table):
-    """`require` of a phase: all that are given must hold before the next phase."""
-
-    error_rate_below: _Below | None = None
-    """Share of v2's attempts that failed, before any fallback hid it."""
-    success_rate_above: _Above | None = None
-    """Share of v2's attempts that did not fail."""
-    client_error_rate_below: _Below | None = None
-    """Share of all requests whose client saw a failure."""
-    fallback_rate_below: _Below | None = None
-    """Share of v2's requests that v1 answered."""
-    latency_p50_below_s: PositiveDuration | None = None
-    """v2's median latency."""
-    latency_p95_below_s: PositiveDuration | None = None
-    """v2's 95th percentile."""
-    latency_p99_below_s: PositiveDuration | None = None
-    """v2's 99th percentile."""
-
-
-class Phase(Table):
-    """One entry of `[[rollouts.phases]]`: a step of the plan. Percentages rise from phase to phase."""
-
-    name: Token
-    """What the phase is called, once in a rollout."""
-    percentage: Percentage
-    """Share of keys sent to v2, above 0 up to 100, in steps of 0.001."""
-    min_duration_s: Duration = 0.0
-    """How long the phase lasts at least."""
-    min_requests: Count = 0
-    """Requests to v2 that the phase needs at least."""
-    require: Criteria = Criteria()
-    """Criteria that must hold before the next phase."""
-
-    @property
-    def weight(self) -> int:
-        """The phase's weight in buckets."""
-        return weight_of(self.percentage)
-
-
-class Guard(Table):
-    """One entry of `[[rollouts.guards]]`: a limit with a window, a minimum sample and an action.
-
-    Limits of latency metrics are durations, the others numbers; `limit` is in seconds or as a plain number.
-    """
-
-    metric: Metric
-    """What is read."""
-    above: Limit | None = None
-    """Fires over this value: a duration for latencies and their difference, else a number."""
-    below: Limit | None = None
-    """Fires under this value, in place of `above`; `health` takes only this."""
-    window_s: PositiveDuration = 10.0
-    """What the metric is read over, at most "1h"."""
-    for_s: Duration = 0.0
-    """How long the limit must be crossed without a break."""
-    min_requests: Count = 20
-    """Requests in the window before the metric counts."""
-    action: Action = Action.ROLLBACK
-    """rollback: to 0; previous: one phase back; step_down: `step` points less; pause; alert: only say so."""
-    step: Percentage = 10.0
-    """Percentage points that `step_down` takes off."""
-
-    @property
-    def limit(self) -> float:
-        """The one limit that is given."""
-        limit = self.below if self.above is None else self.above
-        return 0.0 if limit is None else limit
-
-    @property
-    def name(self) -> str:
-        """How reasons and events call this guard: its metric, direction and limit."""
-        return f"{self.metric} {'above' if self.above is not None else 'below'} {self.limit:g}"
-
-    @field_serializer("above", "below", mode="wrap", when_used="json-unless-none")
-    def _limit_as_written(self, limit: float, _: SerializerFunctionWrapHandler) -> str | float:
-        return format_limit(self.metric, limit)
 
 
 class Pins(Table):
@@ -216,6 +131,23 @@ class Override(Table):
     """Clients that may name the path as plain "v1" or "v2"."""
     secret: Secret | None = Field(default=None, repr=False)
     """Key of the signature that anybody else needs; 16 characters at least."""
+
+
+class Smoke(Table):
+    """One entry of `[[rollouts.smoke]]`: a request that both versions must answer equally for `deploy`."""
+
+    method: Method = "GET"
+    """Its method."""
+    path: RequestTarget
+    """Its path, with the query: "/menu?city=1"."""
+    headers: Headers = Field(default_factory=dict)
+    """Fields that it carries, such as Host or Authorization."""
+    body: str = ""
+    """Its body; none if empty."""
+    expect_status: _Status | None = None
+    """What both must answer; only that they agree unless given."""
+    compare: Literal["status", "body"] = "status"
+    """What must be equal: the status, or the body too."""
 
 
 class Rollout(Table):
@@ -249,14 +181,57 @@ class Rollout(Table):
     """When v2 is not even asked."""
     tunnels: Tunnels = Tunnels()
     """Connections that go on in another protocol."""
+    plan: PlanName | None = None
+    """A preset (gradual, api-migration, staged) or a TOML file with keys from here on; those given win."""
     judge: JudgeTable = JudgeTable()
-    """Promotion through the phases."""
+    """How v2 is compared with v1, and promotion through the phases."""
     phases: tuple[Phase, ...] = ()
     """The plan; without it only people raise the weight."""
+    steps: Steps | None = None
+    """Equal steps, in place of `phases`."""
     guards: tuple[Guard, ...] = ()
     """Limits that act by themselves."""
+    baseline: Baseline = Baseline()
+    """What v1 was once measured at."""
+    hours: tuple[Hours, ...] = ()
+    """Only at these hours a phase is entered, such as "Mon-Fri 09:00-17:00"; at any unless given."""
+    timezone: TimeZone = "UTC"
+    """Time zone of all `hours`."""
+    freeze: tuple[Freeze, ...] = ()
+    """Times in which no phase is entered."""
+    cooldown_s: Duration = 600.0
+    """How long it stays down after a rollback by the judge, before `auto_retry` starts it again."""
+    auto_retry: Count = 0
+    """How often it may be started again so, until a person starts it; 0 leaves that to people."""
+    smoke: tuple[Smoke, ...] = ()
+    """Requests that `deploy` sends to both versions before it starts."""
+
+    @model_validator(mode="after")
+    def _phases_of_steps(self) -> Self:
+        known = self.__dict__
+        if known.get("steps") is not None and known.get("phases") == () and self.steps_are_sound:
+            known["phases"] = self.steps.phases() if self.steps else ()
+        return self
+
+    @property
+    def steps_are_sound(self) -> bool:
+        """Whether `steps` say enough to be phases."""
+        steps = self.steps
+        return steps is not None and type(steps).model_fields.keys() <= steps.__dict__.keys()
 
     @property
     def weight(self) -> int:
         """The starting weight in buckets."""
         return weight_of(self.percentage)
+
+    @property
+    def judges_latency(self) -> bool:
+        """Whether requests that are slow are to be told before they end, at every tick."""
+        guards = (*self.guards, *(guard for phase in self.phases for guard in phase.abort_if))
+        sequential = any(guard.is_sequential and guard.metric.startswith("latency_") for guard in guards)
+        return sequential or bool(self.phases and self.judge.enabled)
+
+    @property
+    def held_back(self) -> int:
+        """How many buckets stay on v1 while the rollout runs at 100 %."""
+        return weight_of(self.judge.holdback)

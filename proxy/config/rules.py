@@ -13,16 +13,17 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from proxy.config.fields import socket_path, split_host_port, takes_rate
+from proxy.config.plan import SEQUENTIAL
 from proxy.config.table import FaultyAttributeError
 from proxy.config.tls import tls_agrees
 from proxy.config.units import format_duration, shown
-from proxy.model import Action, Metric
+from proxy.model import Action, Metric, Mode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator, Sequence
 
     from proxy.config.faults import Problem
-    from proxy.config.schema import Backend, Config, Guard, Rollout, Route
+    from proxy.config.schema import Backend, Config, Guard, Phase, Rollout, Route
 
 _Entry = TypeVar("_Entry")
 
@@ -64,8 +65,21 @@ def _all_rules(config: Config) -> Iterator[Iterator[Problem]]:
 def _rollout_rules(at: str, rollout: Rollout) -> Iterator[Iterator[Problem]]:
     yield from (rule(at, rollout) for rule in _ROLLOUT_RULES)
     with suppress(FaultyAttributeError):
-        for index, guard in enumerate(rollout.guards):
-            yield from (rule(f"{at}.guards.{index}", guard, rollout) for rule in _GUARD_RULES)
+        yield from _guard_rules(f"{at}.guards", rollout.guards, rollout)
+    with suppress(FaultyAttributeError):
+        if rollout.steps is not None:  # what the generated phases would say again
+            yield from _guard_rules(f"{at}.steps.abort_if", rollout.steps.abort_if, rollout)
+            return
+    with suppress(FaultyAttributeError):
+        for index, phase in enumerate(rollout.phases):
+            yield from (rule(f"{at}.phases.{index}", phase, rollout) for rule in _PHASE_RULES)
+            with suppress(FaultyAttributeError):
+                yield from _guard_rules(f"{at}.phases.{index}.abort_if", phase.abort_if, rollout)
+
+
+def _guard_rules(at: str, guards: Sequence[Guard], rollout: Rollout) -> Iterator[Iterator[Problem]]:
+    for index, guard in enumerate(guards):
+        yield from (rule(f"{at}.{index}", guard, rollout) for rule in _GUARD_RULES)
 
 
 def _known(rule: Iterator[Problem]) -> Iterator[Problem]:
@@ -138,13 +152,14 @@ def _names_differ(config: Config) -> Iterator[Problem]:
 
 
 def _health_can_fall(config: Config) -> Iterator[Problem]:
-    """Without probes only ejection takes endpoints out, and never the only one."""
+    """Without probes only ejection takes endpoints out, and never the only one. A plan may say more than a
+    configuration can use."""
     v2 = config.backends.v2
     if v2.health is not None or (len(v2.endpoints) > 1 and v2.ejection.enabled):
         return
     for index, rollout in enumerate(config.rollouts):
         with suppress(FaultyAttributeError):
-            for number, guard in enumerate(rollout.guards):
+            for number, guard in enumerate(rollout.guards if rollout.plan is None else ()):
                 with suppress(FaultyAttributeError):
                     if guard.metric is Metric.HEALTH and guard.below is not None:
                         yield (
@@ -240,6 +255,51 @@ def _phase_names_differ(at: str, rollout: Rollout) -> Iterator[Problem]:
         yield f"{at}.phases.{index}.name", f'"{name}" is also the name of {at}.phases.{first}'
 
 
+def _steps_or_phases(at: str, rollout: Rollout) -> Iterator[Problem]:
+    steps = rollout.steps
+    if steps is not None and rollout.steps_are_sound:
+        if steps.by > steps.until:
+            yield f"{at}.steps.by", f"must be at most until ({steps.until:g}), not {steps.by:g}"
+        if rollout.phases != steps.phases():
+            yield f"{at}.steps", "takes the place of phases: leave out one of them"
+
+
+def _retries_have_phases(at: str, rollout: Rollout) -> Iterator[Problem]:
+    if rollout.auto_retry and not rollout.phases:
+        yield f"{at}.auto_retry", "needs phases: without them there is nothing to start"
+
+
+def _freezes_end(at: str, rollout: Rollout) -> Iterator[Problem]:
+    for index, freeze in enumerate(rollout.freeze):
+        with suppress(FaultyAttributeError):
+            if freeze.ends_at <= freeze.begins_at:
+                yield f"{at}.freeze.{index}.until", "must be after from"
+
+
+def _judge_can_step_down(at: str, rollout: Rollout) -> Iterator[Problem]:
+    if rollout.judge.action == Action.STEP_DOWN and rollout.judge.step == 0:
+        yield f"{at}.judge.step", "must be above 0 for step_down"
+
+
+# ... one phase
+
+
+def _phase_can_end(at: str, phase: Phase, rollout: Rollout) -> Iterator[Problem]:
+    longest = phase.max_duration_s
+    if longest is not None and longest <= phase.min_duration_s:
+        least = format_duration(phase.min_duration_s)
+        yield f"{at}.max_duration", f"must be longer than min_duration ({least})"
+
+
+def _baseline_is_known(at: str, phase: Phase, rollout: Rollout) -> Iterator[Problem]:
+    require = phase.require
+    if require.or_baseline and require.error_rate_below is None:
+        yield f"{at}.require.or_baseline", "goes with error_rate_below"
+    against_it = require.improvement_above is not None and require.improvement_against == "baseline"
+    if against_it and rollout.baseline.latency_mean_s is None:
+        yield f"{at}.require.improvement_against", "needs baseline.latency_mean"
+
+
 # ... one guard
 
 
@@ -280,6 +340,18 @@ def _guard_can_step_down(at: str, guard: Guard, rollout: Rollout) -> Iterator[Pr
         yield f"{at}.step", "must be above 0 for step_down"
 
 
+def _guard_can_be_sequential(at: str, guard: Guard, rollout: Rollout) -> Iterator[Problem]:
+    if guard.mode is not Mode.SEQUENTIAL:
+        return
+    if guard.metric not in SEQUENTIAL or guard.above is None:
+        known = ", ".join(sorted(SEQUENTIAL))
+        yield f"{at}.mode", f"must be window: only {known} with above can be sequential"
+    elif guard.above == 0:
+        yield f"{at}.mode", "must be window: of a limit of 0 there is nothing to test"
+    if guard.for_s:
+        yield f"{at}.for", "goes with mode window: in sequential mode evidence takes the time it needs"
+
+
 _CONFIG_RULES = (
     _admin_is_guarded,
     _listeners_differ,
@@ -299,11 +371,17 @@ _ROLLOUT_RULES = (
     _override_header_is_free,
     _phases_rise,
     _phase_names_differ,
+    _steps_or_phases,
+    _retries_have_phases,
+    _freezes_end,
+    _judge_can_step_down,
 )
+_PHASE_RULES = (_phase_can_end, _baseline_is_known)
 _GUARD_RULES = (
     _guard_has_one_limit,
     _guard_can_fire,
     _guard_window_fits,
     _guard_can_go_back,
     _guard_can_step_down,
+    _guard_can_be_sequential,
 )

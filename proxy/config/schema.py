@@ -2,8 +2,9 @@
 
 Attribute names carry their unit (`connect_timeout_s`, `max_body_bytes`); the file's keys do not
 (`connect_timeout`, `max_body`). Every model refuses unknown keys. The text under a key is its description in
-the JSON Schema and in docs/configuration.md. The tables of one rollout stand in `rollout.py` and are names of
-this module too. Checks that need more than one value stand in `rules.py`, reading in `loading.py`.
+the JSON Schema and in docs/configuration.md. The tables of one rollout stand in `rollout.py` and `plan.py`
+and are names of this module too. Checks that need more than one value stand in `rules.py`, reading in
+`loading.py`.
 """
 
 from __future__ import annotations
@@ -20,25 +21,25 @@ from proxy.config.fields import (
     HostPort,
     NameServer,
     Network,
+    RequestTarget,
     RoutePrefix,
     Sha256,
     StoreUrl,
     Token,
     Workers,
 )
-from proxy.config.rollout import (
-    BreakerTable,
+from proxy.config.plan import (
+    Baseline,
     Criteria,
-    Fallback,
+    Freeze,
     Guard,
     JudgeTable,
-    Override,
     Phase,
-    Pins,
-    Rollout,
-    Route,
-    Tunnels,
+    Steps,
+    Tolerable,
+    Unacceptable,
 )
+from proxy.config.rollout import BreakerTable, Fallback, Override, Pins, Rollout, Route, Smoke, Tunnels
 from proxy.config.table import Table
 from proxy.config.tls import Certificate, ClientTls, ServerTls
 from proxy.config.units import (
@@ -58,6 +59,7 @@ __all__ = [
     "AdminToken",
     "Backend",
     "Backends",
+    "Baseline",
     "BreakerTable",
     "Certificate",
     "ClientTls",
@@ -65,6 +67,7 @@ __all__ = [
     "Criteria",
     "Ejection",
     "Fallback",
+    "Freeze",
     "Guard",
     "JudgeTable",
     "Listen",
@@ -76,9 +79,13 @@ __all__ = [
     "Rollout",
     "Route",
     "ServerTls",
+    "Smoke",
+    "Steps",
     "Store",
     "Table",
+    "Tolerable",
     "Tunnels",
+    "Unacceptable",
 ]
 
 
@@ -156,6 +163,8 @@ class Store(Table):
 
     url: StoreUrl = "sqlite:///dualpath.db"
     """`sqlite:///FILE`, with four slashes an absolute one, or `memory://`, which forgets."""
+    retention_s: Duration = 2_592_000.0
+    """How long minutes are kept: what was counted of each rollout; "0s" keeps none. The audit stays."""
 
 
 class Log(Table):
@@ -163,6 +172,13 @@ class Log(Table):
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     """The least severe messages that are written."""
+
+
+class Webhooks(Table):
+    """`[webhooks]`: what holds for every webhook."""
+
+    allow_networks: tuple[Network, ...] = ()
+    """Networks that are asked although no service is expected there: link-local, metadata, multicast."""
 
 
 class Probe(Table):
@@ -220,6 +236,8 @@ class Backend(Table):
     """Who is asked for the names in `endpoints`; the system's unless given."""
     health: Probe | None = None
     """Active probe of each endpoint."""
+    report: RequestTarget | None = None
+    """Where v2's endpoints report their cpu, memory and cache_hit_rate; asked as often as `health`."""
     ejection: Ejection = Ejection()
     """Passive ejection of failing endpoints."""
     tls: ClientTls | None = None
@@ -250,6 +268,8 @@ class Config(Table):
     """Where state and audit are kept."""
     log: Log = Log()
     """What the process says of itself."""
+    webhooks: Webhooks = Webhooks()
+    """What holds for every webhook."""
     backends: Backends
     """The two versions of the service."""
     rollouts: Annotated[tuple[Rollout, ...], Field(min_length=1)] = (Rollout(name="default"),)

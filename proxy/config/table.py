@@ -29,6 +29,7 @@ class Table(BaseModel):
     """
 
     model_config = ConfigDict(
+        defer_build=True,  # most commands read no configuration
         frozen=True,
         extra="forbid",
         alias_generator=lambda attribute: attribute.removesuffix("_s").removesuffix("_bytes"),

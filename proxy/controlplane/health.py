@@ -21,6 +21,7 @@ from proxy.tls import client_context
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from aiohttp.abc import ResolveResult
 
@@ -34,6 +35,7 @@ log = logging.getLogger("dualpath.health")
 
 _JITTER = 0.2  # of the interval, so that many proxies do not probe at the same moment
 _FIRST_WITHIN_S = 1.0
+_MOST_BYTES = 16 << 10  # of an answer that is read
 _NAME_LIVES_S = 1  # here; c-ares itself knows how long an answer is good for
 
 
@@ -153,14 +155,29 @@ class Line:
 
     async def ask(self, url: str, timeout_s: float) -> int:
         """Status of the answer to a GET."""
-        async with self._session.get(
+        async with self._get(url, timeout_s) as answer:
+            return answer.status
+
+    def _get(self, url: str, timeout_s: float) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        return self._session.get(
             url,
             timeout=aiohttp.ClientTimeout(total=timeout_s),
-            headers={"User-Agent": "dualpath-probe"},
+            headers={"User-Agent": "dualpath-probe", "Accept-Encoding": "identity"},
             allow_redirects=False,
             server_hostname=self._server_name,
-        ) as answer:
-            return answer.status
+        )
+
+    async def read(self, url: str, timeout_s: float) -> bytes:
+        """The body of the answer to a GET. Raises ValueError unless it is a short one with status 200."""
+        async with self._get(url, timeout_s) as answer:
+            if answer.status != 200:
+                raise ValueError(f"status {answer.status}")
+            body = bytearray()
+            async for piece in answer.content.iter_any():
+                body += piece
+                if len(body) > _MOST_BYTES:
+                    raise ValueError(f"an answer of over {_MOST_BYTES} bytes")
+            return bytes(body)
 
     async def close(self) -> None:
         """Ends what is under way."""

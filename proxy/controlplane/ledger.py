@@ -59,6 +59,7 @@ class Ledger:
     def __init__(
         self, store: Store, publish: Callable[[RolloutState], None], clock: Clock, timeout_s: float
     ) -> None:
+        self.config = ""  # hash of the configuration by which is decided now; it goes into every record
         self.failures = 0  # how often the store has failed, so that those who waited can tell
         self._store = store
         self._publish = publish
@@ -85,7 +86,7 @@ class Ledger:
         if not transition.changes_state and len(self._waiting) >= _MOST_EVENTS:
             log.error("%s: %s is not recorded", transition.after.name, transition.reason)
             return
-        self._waiting.append(transition)
+        self._waiting.append(replace(transition, config=self.config))
 
     def on_top_of(self, stored: RolloutState) -> RolloutState:
         """Put what waits for a rollout on top of `stored`, as the store has it now. Returns what is to be in
@@ -115,9 +116,9 @@ class Ledger:
         """
         if self._waiting or self._doubt is not None:
             raise StoreUnavailable(f"changes wait for the store: {self._trouble or 'others write to it'}")
-        self._doubt = transition
+        self._doubt = transition = replace(transition, config=self.config)
         try:
-            await self._within(self._store.commit(transition))
+            await self.within(self._store.commit(transition))
         except RevisionConflict:
             self._doubt = None
             self._publish(self._rebase(await self._stored(transition.after.name)))
@@ -138,10 +139,10 @@ class Ledger:
     async def _write_next(self) -> bool:
         """Write the first that waits. False if another process had written: it has a new base then."""
         transition = self._waiting[0]
-        if transition is not self._unanswered or not await self._has_happened(transition):
+        if transition is not self._unanswered or not await self.has_happened(transition):
             self._unanswered = transition
             try:
-                await self._within(self._store.commit(transition))
+                await self.within(self._store.commit(transition))
             except RevisionConflict:
                 self._publish(self._rebase(await self._stored(transition.after.name)))
                 return False
@@ -168,27 +169,29 @@ class Ledger:
 
     async def _settle_doubt(self) -> None:
         late = self._doubt
-        if late is not None and await self._has_happened(late):
+        if late is not None and await self.has_happened(late):
             back = _taking_back(late, self._clock.wall())
             present = self._rebase(back.after)
-            self._waiting.appendleft(back)
+            self._waiting.appendleft(replace(back, config=self.config))
             self._publish(present)
         self._doubt = None
 
-    async def _has_happened(self, transition: Transition) -> bool:
+    async def has_happened(self, transition: Transition) -> bool:
+        """Whether the store has it. Raises as the store does."""
         name = transition.after.name
-        newest = await self._within(self._store.events(after=-1, limit=_NEWEST, rollout=name))
+        newest = await self.within(self._store.events(after=-1, limit=_NEWEST, rollout=name))
         return any(_mark(event.transition) == _mark(transition) for event in newest)
 
     # ... the store, with a limit to its time
 
     async def _stored(self, name: str) -> RolloutState:
-        states = await self._within(self._store.load())
+        states = await self.within(self._store.load())
         if name not in states:
             raise StoreCorrupt(f"rollout {name!r} is gone from the store")
         return states[name]
 
-    async def _within(self, answer: Awaitable[T]) -> T:
+    async def within(self, answer: Awaitable[T]) -> T:
+        """What the store answers. Raises `StoreUnavailable` if it does not in time, or fails otherwise."""
         try:
             async with asyncio.timeout(self._timeout_s):
                 return await answer

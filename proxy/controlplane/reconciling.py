@@ -29,9 +29,15 @@ _NONE: Mapping[str, RolloutState] = MappingProxyType({})
 
 
 async def reconciled(
-    store: Store, plans: Iterable[Rollout], at: float, handed: Mapping[str, RolloutState] = _NONE
+    store: Store,
+    plans: Iterable[Rollout],
+    at: float,
+    handed: Mapping[str, RolloutState] = _NONE,
+    *,
+    config: str,
 ) -> list[RolloutState]:
-    """The stored state of every plan, in order, at wall time `at`; what the store lacks is written to it.
+    """The stored state of every plan, in order, at wall time `at`; what the store lacks is written to it,
+    as decided by the configuration with the hash `config`.
 
     A rollout that is not stored begins as it was `handed` by the process before, else as configured. One
     whose phase is no longer configured keeps its weight and has no phase. Stored rollouts that no plan names
@@ -42,8 +48,8 @@ async def reconciled(
     for plan in plans:
         state, last = stored.get(plan.name), handed.get(plan.name)
         if state is None and last is not None:
-            state = await _committed(store, _first_handed(last, at))
-        states.append(await _reconciled(store, plan, state, at))
+            state = await _committed(store, replace(_first_handed(last, at), config=config))
+        states.append(await _reconciled(store, plan, state, at, config))
     return states
 
 
@@ -90,11 +96,13 @@ def _first_handed(last: RolloutState, at: float) -> Transition:
     return Transition(before, after, cause="restart", reason=last.reason, actor="config", at=at)
 
 
-async def _reconciled(store: Store, plan: Rollout, state: RolloutState | None, at: float) -> RolloutState:
+async def _reconciled(
+    store: Store, plan: Rollout, state: RolloutState | None, at: float, config: str
+) -> RolloutState:
     if state is None:
-        return await _committed(store, first_transition(plan, at))
+        return await _committed(store, replace(first_transition(plan, at), config=config))
     if state.phase is not None and phase_index(plan, state.phase) is None:
-        return await _committed(store, _without_phase(state, at))
+        return await _committed(store, replace(_without_phase(state, at), config=config))
     log.info("%s: %s at %g %%, as stored", state.name, state.state, state.percentage)
     return state
 

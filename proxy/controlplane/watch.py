@@ -7,31 +7,37 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from proxy.core.judge import Judge
+from proxy.core.gauges import CALM
+from proxy.core.judge import HELD, Judge
 from proxy.core.rollout import CONTROLLER
 from proxy.core.tally import Tally
 from proxy.core.window import Window
-from proxy.model import Judgment, Transition
+from proxy.model import Judgment, State, Transition, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from proxy.config.rollout import Rollout
-    from proxy.model import GuardReading, RolloutState, Snapshot, State
+    from proxy.core.gauges import Surroundings
+    from proxy.model import GuardReading, RolloutState, Snapshot
 
 RECENT_S = 60.0
 
+_CLIMBING = frozenset({State.RUNNING, State.PAUSED})
+"""States from which more weight is a step of the same rollout, and not a new one."""
+
 
 class RolloutWatch:
-    """Evidence and judgments of the rollout `plan`. `now` is monotonic seconds, health a share 0..1."""
+    """Evidence and judgments of the rollout `plan`. `now` is monotonic seconds."""
 
     def __init__(self, plan: Rollout, now: float) -> None:
         self.plan = plan
-        self.judgment = Judgment(reasons=("no judgment yet",))
+        self._judgment: Judgment | None = Judgment(reasons=("no judgment yet",))
+        self._asked: tuple[RolloutState, float, float] | None = None  # what the judge was asked last
         self._judge = Judge(plan)
         self._before = Tally()  # all that is no evidence of the present phase
         self._recent = Window(RECENT_S)
-        self._health = (1.0, 1.0)
+        self._around = CALM
         self._started = now
         self._phase_began = now
         self._place: tuple[int, str | None] | None = None  # weight and phase that the evidence belongs to
@@ -40,11 +46,11 @@ class RolloutWatch:
 
     # ... in the order of a tick
 
-    def observe(self, now: float, tally: Tally, health_v1: float, health_v2: float) -> None:
-        """Take in what was drained at `now`; `tally` must not change afterwards."""
-        self._health = (health_v1, health_v2)
+    def observe(self, now: float, tally: Tally, around: Surroundings) -> None:
+        """Take in what was drained at `now`, and what else is known; `tally` must not change afterwards."""
+        self._around = around
         self._recent.push(now, tally)
-        if not self._judge.observe(now, tally, health_v1, health_v2):
+        if not self._judge.observe(now, tally, around):
             self._before.add(tally)
 
     def observe_late(self, now: float, tally: Tally) -> None:
@@ -54,18 +60,39 @@ class RolloutWatch:
         self._recent.push(now, tally)
 
     def decide(self, state: RolloutState, now: float) -> Judgment:
-        """The judgment on `state`, which also becomes the latest one."""
-        self.judgment = self._judge.judge(state, now, now - self._phase_began)
-        return self.judgment
+        """The judgment on `state`, which also becomes the latest one; where nothing is to be done, a bare
+        `hold`."""
+        self._asked = (state, now, now - self._phase_began)
+        decided = self._judge.decide(*self._asked)
+        self._judgment = None if decided is HELD else decided
+        return decided
+
+    @property
+    def judgment(self) -> Judgment:
+        """The latest judgment in full. It is put into words when somebody asks for it."""
+        if self._judgment is None and self._asked is not None:
+            self._judgment = self._judge.told(*self._asked)
+        return self._judgment or HELD
+
+    @judgment.setter
+    def judgment(self, judgment: Judgment) -> None:
+        self._judgment = judgment
+
+    @property
+    def verdict(self) -> Verdict:
+        """The latest verdict, without its words."""
+        return Verdict.HOLD if self._judgment is None else self._judgment.verdict
 
     def alerts(self, state: RolloutState, at: float) -> Iterator[Transition]:
         """Events for alerts that have begun or ended with the latest judgment, at wall time `at`."""
+        if not self._alerts and not self._judge.alarming:
+            return
         firing = {reading.guard: reading for reading in self.judgment.alerts}
         began = [reading for guard, reading in firing.items() if guard not in self._alerts]
         ended = [reading for guard, reading in self._alerts.items() if guard not in firing]
         self._alerts = firing
         for reading in began:
-            reason = f"guard {reading.guard}: {reading.value or 0.0:.3g}, sample {reading.sample}, alert"
+            reason = f"{self._judge.words(reading)}, alert"
             yield self._event(state, f"alert:{reading.metric}", reason, at)
         for reading in ended:
             reason = f"guard {reading.guard}: no longer, alert resolved"
@@ -81,26 +108,43 @@ class RolloutWatch:
 
         After a pause the phase's time begins anew, and the evidence stays.
         """
-        place = (state.weight, state.phase)
-        if place != self._place or state.state is not self._condition:
+        place, before = (state.weight, state.phase), self._place
+        if place != before or state.state is not self._condition:
             self._phase_began = now - in_phase_s
-        if place != self._place:
+        if place != before:
+            self._judgment = self.judgment  # in words, while the evidence for them is there
+            climbing = before is not None and 0 < before[0] < state.weight and self._condition in _CLIMBING
             self._before.add(self._judge.evidence)
-            self._judge.restart(now)
+            self._judge.restart(now, climbing=climbing)
+        elif self._condition is State.PAUSED and state.state is State.RUNNING:
+            self._judge.release()
         self._place, self._condition = place, state.state
 
     # ... for people
 
     def total(self, now: float) -> Snapshot:
         """Everything since the watch began."""
+        return self._read(self.counted(), now - self._started)
+
+    @property
+    def requests(self) -> int:
+        """How many requests have ended since the watch began."""
+        before, now = self._before, self._judge.evidence
+        return before.client_requests + before.client_aborts + now.client_requests + now.client_aborts
+
+    def counted(self) -> Tally:
+        """Everything since the watch began, as sums of the caller's own."""
         total = Tally()
         total.add(self._before)
         total.add(self._judge.evidence)
-        return total.snapshot(now - self._started, *self._health)
+        return total
 
     def recent(self, now: float) -> Snapshot:
         """The last `RECENT_S` seconds, or since the watch began if that is shorter."""
-        return self._recent.tally(now).snapshot(min(RECENT_S, now - self._started), *self._health)
+        return self._read(self._recent.tally(now), min(RECENT_S, now - self._started))
+
+    def _read(self, tally: Tally, seconds: float) -> Snapshot:
+        return tally.snapshot(seconds, self._around.health_v1, self._around.health_v2)
 
     def __repr__(self) -> str:
         return f"RolloutWatch({self.plan.name}, {self.judgment.verdict}, alerts {list(self._alerts)})"

@@ -54,6 +54,10 @@ class Head:
     adopted: int = 0
 
 
+NO_HEAD = Head(hash="")
+"""Where a chain ends whose end somebody has removed."""
+
+
 @dataclass(frozen=True, slots=True)
 class TrailPage:
     """Some records, and the head as it was when they were read."""
@@ -109,6 +113,8 @@ class Verifier:
 
     def _fault_at(self, record: Record, page: Sequence[Record]) -> Fault | None:
         due = self.seq + 1
+        if record.seq < 1:
+            return Fault(Tampering.FOREIGN, record.seq, _added(record.seq))
         if record.seq > due:
             missing = f"event {due} is" if record.seq == due + 1 else f"events {due} to {record.seq - 1} are"
             return Fault(
@@ -117,7 +123,7 @@ class Verifier:
         if link(self.hash, due, record.text) == record.hash and record.seq == due:
             return None
         if not record.hash:
-            return Fault(Tampering.FOREIGN, due, f"event {due} is not chained: another program has added it")
+            return Fault(Tampering.FOREIGN, due, _added(due))
         if (place := self._found_elsewhere(due, page)) is not None:
             return Fault(Tampering.REORDER, due, f"event {due} is not in its place: it stands at {place}")
         return Fault(
@@ -131,9 +137,16 @@ class Verifier:
         return next((one.seq for one in page if link(self.hash, due, one.text) == one.hash), None)
 
     def _fault_at_end(self, head: Head) -> Fault:
+        if not head.hash:
+            text = f"the end of the chain is missing: there may have been events after event {self.seq}"
+            return Fault(Tampering.TRUNCATED, self.seq + 1, text)
         if self.seq < head.seq:
             due = self.seq + 1
             gone = f"event {due} is" if head.seq == due else f"events {due} to {head.seq} are"
             return Fault(Tampering.TRUNCATED, due, f"{gone} missing at the end")
         text = f"event {self.seq} is not where the chain ended: that was event {head.seq}, {head.hash[:12]}"
         return Fault(Tampering.EDIT, head.seq, text)
+
+
+def _added(seq: int) -> str:
+    return f"event {seq} is not chained: another program has added it"

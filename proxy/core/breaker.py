@@ -125,6 +125,12 @@ class Breaker:
             if self._proven >= self._table.probes:
                 self._move(_Cause.PROVEN, now)
 
+    def successes(self, now: float, n: int) -> None:
+        """As many admitted attempts went well while it was closed: `n` times `success`."""
+        self.success(now)
+        if self.state is _CLOSED:
+            self._successes[self._at] += n - 1
+
     def failure(self, now: float, epoch: int | None = None) -> None:
         """An admitted attempt failed by v2's fault."""
         if epoch is not None and epoch != self.epoch:

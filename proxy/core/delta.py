@@ -3,7 +3,8 @@
 Workers tell their supervisor with it. It is plain JSON, so that peers on other machines can be told the same
 way. A report holds what has happened since the last one, never sums since the start: whoever adds up all
 reports of all processes, each once, has everything. Therefore each report is numbered, and a number that does
-not go up is not taken in again. Histograms are sparse: pairs of bucket and count.
+not go up is not taken in again. Histograms are sparse: pairs of bucket and count. What is under way now is no
+count: the latest report of each process says it.
 
 Owns the format, its version and its limits. A report is taken in whole or refused with a `WireError`. Must
 never know how it travels, nor what the figures mean to a judge.
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from proxy.core.breaker import BreakerState
 from proxy.core.histogram import BUCKET_COUNT, MAX_US, Histogram
 from proxy.core.tally import ERROR_CLASSES, FALLBACK_REASONS, PathTally, Tally
+from proxy.core.users import LONGEST, PLACES
 from proxy.errors import WireError
 from proxy.model import EndpointStatus, Path
 
@@ -39,6 +41,7 @@ _COUNTERS: Final = (
     *("assigned_v1", "assigned_v2", "overridden", "fallback_errors"),
     *("client_requests", "client_errors", "client_aborts"),
 )
+_GAUGES: Final = ("in_flight_v1", "in_flight_v2")
 
 _T = TypeVar("_T")
 Document = dict[str, Any]
@@ -62,6 +65,7 @@ class RolloutDelta:
     revision: int
     breaker: str  # a `BreakerState`, or "disabled"
     tally: Tally
+    users: tuple[int, ...] = ()  # what has changed in its `UserSketch`
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,17 +140,21 @@ def _rollout(rollout: RolloutDelta) -> Document:
     for path in Path:
         if (side := tally.of(path)).requests:
             document[path.value] = _path(side)
+    for name in _GAUGES:
+        if (ages := getattr(tally, name)).count:
+            document[name] = _histogram(ages)
+    if rollout.users:
+        document["users"] = list(rollout.users)
     return document
 
 
 def _path(side: PathTally) -> Document:
-    sparse = [number for bucket in side.latency.buckets() for number in bucket]
-    return {
-        "requests": side.requests,
-        "errors": list(side.errors),
-        "total_us": side.latency.total_us,
-        "latency": sparse,
-    }
+    return {"requests": side.requests, "errors": list(side.errors), **_histogram(side.latency)}
+
+
+def _histogram(latency: Histogram) -> Document:
+    sparse = [number for bucket in latency.buckets() for number in bucket]
+    return {"total_us": latency.total_us, "latency": sparse}
 
 
 def readable(names: Iterable[str], endpoints: Iterable[tuple[Path, str]]) -> None:
@@ -200,6 +208,8 @@ def _read_rollout(document: object, at: str) -> RolloutDelta:
     breaker = _text(table.get("breaker"), f"{at}.breaker")
     if breaker not in _BREAKERS:
         raise WireError(f"{at}.breaker: no such state")
+    counters: Document = {name: _count(table.get(name, 0), f"{at}.{name}") for name in _COUNTERS}
+    ages: Document = {name: _read_ages(table[name], f"{at}.{name}") for name in _GAUGES if name in table}
     return RolloutDelta(
         name=_text(table.get("name"), f"{at}.name"),
         revision=_count(table.get("revision"), f"{at}.revision"),
@@ -209,9 +219,18 @@ def _read_rollout(document: object, at: str) -> RolloutDelta:
             _read_path(table.get("v2"), f"{at}.v2"),
             fallbacks=_counts(table.get("fallbacks"), len(FALLBACK_REASONS), f"{at}.fallbacks"),
             over_budget=_counts(table.get("over_budget"), len(FALLBACK_REASONS), f"{at}.over_budget"),
-            **{name: _count(table.get(name, 0), f"{at}.{name}") for name in _COUNTERS},
+            **counters,
+            **ages,
         ),
+        users=_read_users(table.get("users", []), f"{at}.users"),
     )
+
+
+def _read_users(value: object, at: str) -> tuple[int, ...]:
+    if not isinstance(value, list) or len(value) % 3 or len(value) > 3 * PLACES:
+        raise WireError(f"{at}: must be at most {PLACES} times a place and two runs")
+    most = (PLACES - 1, LONGEST, LONGEST)
+    return tuple([_count(number, at, most=most[index % 3]) for index, number in enumerate(value)])
 
 
 def _read_path(document: object, at: str) -> PathTally:
@@ -226,6 +245,15 @@ def _read_path(document: object, at: str) -> PathTally:
     if latency.count != requests or sum(errors) > requests:
         raise WireError(f"{at}: its counts contradict each other")
     return PathTally(requests, errors, latency)
+
+
+def _read_ages(document: object, at: str) -> Histogram:
+    table = _table(document, at)
+    total_us = _count(table.get("total_us"), f"{at}.total_us")
+    ages = _read_histogram(table.get("latency"), at, total_us)
+    if total_us > ages.count * MAX_US:
+        raise WireError(f"{at}: its counts contradict each other")
+    return ages
 
 
 def _read_histogram(value: object, at: str, total_us: int) -> Histogram:

@@ -1,203 +1,270 @@
-"""Guards: one limit each, read from a window's snapshot at every tick.
+"""Guards: one limit each, read at every tick.
 
-Owns what each metric means (value, sample, unit) and how long a limit has been crossed. Must never know the
-rollout's state, its phases or other guards: what a firing guard leads to is `judge`'s business.
+Owns when a limit counts as crossed: by the value over a window, for long enough, or by evidence. Must never
+know the rollout's state, its phases or other guards: what a firing guard leads to is `judge`'s business.
 
-Three rules keep guards honest.
-- Without data there is no reading: nothing is crossed, and `for` begins anew.
-- A request that v2 was not sent, because its breaker is open or it has no endpoint, counts as one that v2
-  failed. The breaker stops attempts within milliseconds; a guard that read attempts alone would wait for
-  ever on a v2 that is down, or until its window has forgotten better times.
-- A request under way counts as nothing yet. Failures are often faster than answers, so that a rate over
-  requests that have merely begun would be that of the hasty ones.
+- In mode `window` a guard fires while its value over the window is beyond the limit, and has been at every
+  tick for as long as `for` says. Without data there is no value: nothing is crossed, and `for` begins anew.
+- In mode `sequential` every request is good or bad by itself (it failed; it took longer than the limit on a
+  quantile), and the guard fires when so many were bad that a rate at the limit does not explain it, and
+  the value over the window, or over its last ten seconds, is beyond the limit as well: a bad second that is
+  over is no reason, and a long window that remembers better times is none to wait.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Final
 
-from proxy.model import GuardReading, Metric
+from proxy.core.gauges import GAUGES, answered_or_failed, failed, takes_traffic
+from proxy.core.histogram import first_above
+from proxy.core.limit_test import ALARM, LimitTest
+from proxy.core.tally import Tally
+from proxy.model import Action, GuardReading, Metric
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from proxy.config.plan import Guard
+    from proxy.core.gauges import Gauge, Surroundings
+    from proxy.core.window import Window
 
-    from proxy.config.schema import Guard
-    from proxy.model import Snapshot
+HOLDING: Final = ALARM / 10.0
+"""Evidence that is no alarm, and too much for the next phase."""
+
+LATELY_S: Final = 10.0
+"""How far back a guard in mode `sequential` looks whether it is still so; its window, if that is shorter."""
+
+_QUANTILES: Final = {Metric.LATENCY_P50: 0.5, Metric.LATENCY_P95: 0.95, Metric.LATENCY_P99: 0.99}
 
 
-@dataclass(frozen=True, slots=True)
-class Gauge:
-    """How a metric is read: value (None without data), sample for `min_requests`, and that in words."""
-
-    value: Callable[[Snapshot], float | None]
-    sample: Callable[[Snapshot], int]
-    words: Callable[[Snapshot], str]
-    unit: str = ""
+_NO_TRAFFIC: Final = Tally()
 
 
 class GuardTracker:
-    """One guard over time: remembers since when its limit has been crossed at every tick."""
+    """One guard over time. In the order of a tick: `observe`, then `update`; `firing` and `crossed` are of
+    the latest update, and `window` is what the value is read over."""
 
-    __slots__ = ("_crossed_since", "_gauge", "_needed", "guard", "name")
-
-    def __init__(self, guard: Guard, name: str) -> None:
+    def __init__(self, guard: Guard, name: str, window: Window) -> None:
         self.guard = guard
         self.name = name
-        self._gauge = GAUGES[guard.metric]
-        self._needed = guard.min_requests if self._is_windowed() else 0
-        self._crossed_since: float | None = None
+        self.window = window
+        self.firing = False
+        self.crossed = False  # speaks against the next phase, whether or not it fires
+        self.is_alert = guard.action is Action.ALERT
+        self._above = guard.above
+        self._below = guard.below
+        self._gauge: Gauge = GAUGES[guard.metric]
+        self._is_windowed = takes_traffic(guard.metric)
+        self._needed = guard.needed if self._is_windowed else 0
 
-    def read(self, now: float, snapshot: Snapshot) -> GuardReading:
-        """Read the guard at monotonic `now` from the snapshot of its window; call it at every tick."""
-        guard, gauge, needed = self.guard, self._gauge, self._needed
-        sample = gauge.sample(snapshot)
-        value = gauge.value(snapshot) if sample >= needed else None
-        crossed = value is not None and self._crosses(value)
-        if not crossed:
-            self._crossed_since = None
-        elif self._crossed_since is None:
-            self._crossed_since = now
+    def observe(self, tally: Tally, dt_s: float) -> None:
+        """Take in the `tally` of a tick of `dt_s` seconds, which is in the window already."""
+
+    def update(self, now: float, around: Surroundings) -> None:
+        """Read the guard at monotonic `now`; at every tick at which v2 has traffic."""
+        raise NotImplementedError
+
+    def reset(self) -> None:
+        """Forget that the limit was crossed, and all that spoke for it. The window is not the guard's."""
+        self.firing = self.crossed = False
+
+    def value(self, now: float, around: Surroundings) -> float | None:
+        """The value over the window; None without enough data."""
+        if not self._is_windowed:
+            return self._gauge.value(_NO_TRAFFIC, around)
+        return self._value_over(self.window, now, around)
+
+    def _value_over(self, window: Window, now: float, around: Surroundings) -> float | None:
+        tally = window.tally(now)
+        if self._gauge.sample(tally) < self._least:
+            return None
+        return self._gauge.value(tally, around)
+
+    @property
+    def _least(self) -> int:
+        return self._needed
+
+    def crosses(self, value: float | None) -> bool:
+        """Whether `value` is beyond the limit."""
+        if value is None:
+            return False
+        above, below = self._above, self._below
+        return (above is not None and value > above) or (below is not None and value < below)
+
+    # ... for people
+
+    def reading(self, now: float, around: Surroundings) -> GuardReading:
+        """What the guard reads, as a value."""
+        value = self.value(now, around)
         return GuardReading(
             guard=self.name,
-            metric=guard.metric,
+            metric=self.guard.metric,
             value=value,
-            limit=guard.limit,
-            sample=sample,
-            min_requests=needed,
-            crossed=crossed,
-            firing=crossed and self.crossed_for_s(now) >= guard.for_s,
-            action=guard.action,
+            limit=self.guard.limit,
+            sample=self._gauge.sample(self.window.tally(now)),
+            min_requests=self._needed,
+            crossed=self.firing or self.crosses(value),
+            firing=self.firing,
+            action=self.guard.action,
         )
+
+    def explain(self, now: float, around: Surroundings) -> str:
+        """In words: "guard error_rate above 0.1: 0.315 over 60 s (63 of 200 requests to v2)"."""
+        window = self._told_of(now, around)
+        tally = window.tally(now)
+        value = self._gauge.value(tally, around)
+        shown = "no value" if value is None else f"{value:.3g}{self._gauge.unit}"
+        over = f" over {window.length_s:g} s" if self._is_windowed else ""
+        return f"guard {self.name}: {shown}{over} ({self._gauge.words(tally)}){self._proof(now)}"
+
+    def _told_of(self, now: float, around: Surroundings) -> Window:
+        return self.window
+
+    def _proof(self, now: float) -> str:
+        return ""
+
+
+class WindowGuard(GuardTracker):
+    """A guard in mode `window`: remembers since when its limit has been crossed at every tick."""
+
+    def __init__(self, guard: Guard, name: str, window: Window) -> None:
+        super().__init__(guard, name, window)
+        self._for_s = guard.for_s
+        self._crossed_since = -1.0
+
+    def update(self, now: float, around: Surroundings) -> None:
+        """As `GuardTracker.update`."""
+        if not self.crosses(self.value(now, around)):
+            self.reset()
+            return
+        if not self.crossed:
+            self.crossed, self._crossed_since = True, now
+        self.firing = now - self._crossed_since >= self._for_s
 
     def crossed_for_s(self, now: float) -> float:
         """For how long the limit has been crossed without a break, in seconds."""
-        return 0.0 if self._crossed_since is None else now - self._crossed_since
+        return now - self._crossed_since if self.crossed else 0.0
 
-    def reset(self) -> None:
-        """Forget that the limit was crossed."""
-        self._crossed_since = None
-
-    def explain(self, reading: GuardReading, snapshot: Snapshot) -> str:
-        """The reading in words: "guard error_rate above 0.1: 0.315 over 60 s (63 of 200 requests to v2)"."""
-        gauge, value = self._gauge, reading.value or 0.0
-        over = f" over {self.guard.window_s:g} s" if self._is_windowed() else ""
-        return f"guard {self.name}: {value:.3g}{gauge.unit}{over} ({gauge.words(snapshot)})"
-
-    def _is_windowed(self) -> bool:
-        return self.guard.metric is not Metric.HEALTH
-
-    def _crosses(self, value: float) -> bool:
-        above, below = self.guard.above, self.guard.below
-        return (above is not None and value > above) or (below is not None and value < below)
+    def _proof(self, now: float) -> str:
+        if self.firing or not self.crossed:
+            return ""
+        return f", for {self.crossed_for_s(now):.0f} s of {self._for_s:.10g} s"
 
     def __repr__(self) -> str:
-        since = "not crossed" if self._crossed_since is None else f"crossed since {self._crossed_since:g}"
-        return f"GuardTracker({self.name}, {since})"
+        since = f"crossed since {self._crossed_since:g}" if self.crossed else "not crossed"
+        return f"WindowGuard({self.name}, {since})"
 
 
-# ... what each metric means
+class SequentialGuard(GuardTracker):
+    """A guard in mode `sequential`: the evidence that its limit is crossed. `lately` is a window of the last
+    few seconds."""
+
+    def __init__(self, guard: Guard, name: str, window: Window, lately: Window) -> None:
+        super().__init__(guard, name, window)
+        self.lately = lately
+        quantile = _QUANTILES.get(guard.metric)
+        self._metric = guard.metric
+        self._test = LimitTest(guard.limit if quantile is None else 1.0 - quantile)
+        self._edge = -1 if quantile is None else first_above(guard.limit)
+        self._counted = 0  # requests since the reset, for `min_requests`
+        self._ahead = 0  # bad ones that came before what they are counted in
+        self._hanging = 0  # requests under way that have passed the limit
+        self._idle_s = 0.0
+
+    @property
+    def evidence(self) -> float:
+        """`ALARM` is enough."""
+        return self._test.evidence
+
+    @property
+    def _least(self) -> int:
+        return 0
+
+    def observe(self, tally: Tally, dt_s: float) -> None:
+        """As `GuardTracker.observe`."""
+        n, bad = self._slow(tally) if self._edge >= 0 else self._outcomes(tally)
+        bad += self._ahead
+        self._idle_s += dt_s
+        if n > 0:
+            # v1's answer in v2's place comes after v2's failure, and may come a tick later.
+            self._ahead = max(bad - n, 0)
+            self._test.observe(n, min(bad, n), self._idle_s)
+            self._idle_s = 0.0
+            self._counted += n
+        else:
+            self._ahead = bad
+
+    def _outcomes(self, tally: Tally) -> tuple[int, int]:
+        """Requests of which the outcome is known, and the bad ones."""
+        if self._edge >= 0:
+            return tally.v2.requests, tally.v2.latency.count_from(self._edge)
+        if self._metric is Metric.ERROR_RATE:
+            return answered_or_failed(tally), failed(tally)
+        if self._metric is Metric.FALLBACK_RATE:
+            return answered_or_failed(tally), sum(tally.fallbacks)
+        return tally.client_requests, tally.client_errors
+
+    def is_far_over(self, now: float) -> bool:
+        """Whether a window by itself speaks of a rate beyond the limit: by two standard deviations."""
+        limit = self._test.limit
+        for window in (self.lately, self.window):
+            n, bad = self._outcomes(window.tally(now))
+            if n > 0 and bad > n * limit + 2.0 * math.sqrt(n * limit * (1.0 - limit)):
+                return True
+        return False
+
+    def _slow(self, tally: Tally) -> tuple[int, int]:
+        """Requests that were answered or have passed the limit, and those of them that have passed it. One
+        under way counts the moment it passes: what hangs is never answered."""
+        n, slow = self._outcomes(tally)
+        hanging = tally.in_flight_v2.count_from(self._edge)
+        more = max(hanging - self._hanging, -slow)
+        self._hanging = hanging
+        return max(n + more, 0), slow + more
+
+    def update(self, now: float, around: Surroundings) -> None:
+        """As `GuardTracker.update`."""
+        evidence = self._test.evidence
+        self.firing = (
+            evidence >= ALARM
+            and self._counted >= self._needed
+            and (self._hanging > 0 or self._is_so_yet(now, around))
+        )
+        self.crossed = evidence >= HOLDING
+
+    def _is_so_yet(self, now: float, around: Surroundings) -> bool:
+        return self.crosses(self._value_over(self.lately, now, around)) or self.crosses(
+            self.value(now, around)
+        )
+
+    def _told_of(self, now: float, around: Surroundings) -> Window:
+        if self.firing and not self.crosses(self.value(now, around)):
+            return self.lately
+        return self.window
+
+    def reset(self) -> None:
+        """As `GuardTracker.reset`."""
+        super().reset()
+        self._test.restart()
+        self._counted = self._ahead = 0
+        self._idle_s = 0.0
+
+    def _proof(self, now: float) -> str:
+        few = f", {self._counted:,} of {self._needed:,} requests" if self._counted < self._needed else ""
+        return f", evidence {amount(self._test.evidence)} of {ALARM:g} needed{few}"
+
+    def __repr__(self) -> str:
+        return f"SequentialGuard({self.name}, evidence {amount(self._test.evidence)})"
 
 
-def takes_latency(metric: Metric) -> bool:
-    """Whether the metric's value comes from latencies, and not from counts alone."""
-    return metric.startswith("latency_")
+def tracker_of(guard: Guard, name: str, window: Window, lately: Window) -> GuardTracker:
+    """The tracker that the guard's mode asks for."""
+    if guard.is_sequential:
+        return SequentialGuard(guard, name, window, lately)
+    return WindowGuard(guard, name, window)
 
 
-def _error_rate(s: Snapshot) -> float | None:
-    sample = _sample_v2(s)
-    return (s.v2.errors + s.not_asked) / sample if sample else None
-
-
-def _fallback_rate(s: Snapshot) -> float | None:
-    return s.fallback_rate if s.assigned_v2 else None
-
-
-def _client_error_rate(s: Snapshot) -> float | None:
-    return s.client_error_rate if s.client_requests else None
-
-
-def _latency_p50(s: Snapshot) -> float | None:
-    return s.v2.latency.p50 if s.v2.requests else None
-
-
-def _latency_p95(s: Snapshot) -> float | None:
-    return s.v2.latency.p95 if s.v2.requests else None
-
-
-def _latency_p99(s: Snapshot) -> float | None:
-    return s.v2.latency.p99 if s.v2.requests else None
-
-
-def _latency_delta_mean(s: Snapshot) -> float | None:
-    return s.v2.latency.mean - s.v1.latency.mean if s.v1.requests and s.v2.requests else None
-
-
-def _latency_ratio_p95(s: Snapshot) -> float | None:
-    return s.v2.latency.p95 / s.v1.latency.p95 if s.v1.requests and s.v2.requests else None
-
-
-def _health(s: Snapshot) -> float | None:
-    return s.health_v2
-
-
-def _sample_v2(s: Snapshot) -> int:
-    return s.v2.requests + s.not_asked
-
-
-def _sample_assigned(s: Snapshot) -> int:
-    return s.assigned_v2
-
-
-def _sample_both(s: Snapshot) -> int:
-    return min(s.v1.requests, _sample_v2(s))
-
-
-def _sample_client(s: Snapshot) -> int:
-    return s.client_requests
-
-
-def _sample_none(s: Snapshot) -> int:
-    return 0
-
-
-def _not_sent(s: Snapshot) -> str:
-    return f", {s.not_asked} not sent" if s.not_asked else ""
-
-
-def _words_errors(s: Snapshot) -> str:
-    return f"{s.v2.errors} of {s.v2.requests} requests to v2{_not_sent(s)}"
-
-
-def _words_fallbacks(s: Snapshot) -> str:
-    return f"{s.fallbacks} of {s.assigned_v2} requests for v2"
-
-
-def _words_client(s: Snapshot) -> str:
-    return f"{s.client_errors} of {s.client_requests} requests"
-
-
-def _words_latency(s: Snapshot) -> str:
-    return f"{s.v2.requests} requests to v2{_not_sent(s)}"
-
-
-def _words_both(s: Snapshot) -> str:
-    return f"{s.v2.requests} requests to v2{_not_sent(s)}, {s.v1.requests} to v1"
-
-
-def _words_health(s: Snapshot) -> str:
-    return "share of v2's endpoints"
-
-
-GAUGES: dict[Metric, Gauge] = {
-    Metric.ERROR_RATE: Gauge(_error_rate, _sample_v2, _words_errors),
-    Metric.FALLBACK_RATE: Gauge(_fallback_rate, _sample_assigned, _words_fallbacks),
-    Metric.CLIENT_ERROR_RATE: Gauge(_client_error_rate, _sample_client, _words_client),
-    Metric.LATENCY_P50: Gauge(_latency_p50, _sample_v2, _words_latency, " s"),
-    Metric.LATENCY_P95: Gauge(_latency_p95, _sample_v2, _words_latency, " s"),
-    Metric.LATENCY_P99: Gauge(_latency_p99, _sample_v2, _words_latency, " s"),
-    Metric.LATENCY_DELTA_MEAN: Gauge(_latency_delta_mean, _sample_both, _words_both, " s"),
-    Metric.LATENCY_RATIO_P95: Gauge(_latency_ratio_p95, _sample_both, _words_both),
-    Metric.HEALTH: Gauge(_health, _sample_none, _words_health),
-}
-"""How every metric is read; docs/life-of-a-decision.md has it as a table for users."""
+def amount(evidence: float) -> str:
+    """Evidence for people: "143", "2.1", "0.03", "over 1,000,000"."""
+    if evidence > 1e6:
+        return "over 1,000,000"
+    return f"{evidence:,.0f}" if evidence >= 10.0 else f"{evidence:.2g}"

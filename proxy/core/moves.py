@@ -2,7 +2,7 @@
 
 Owns the table and nothing else: not weights, not phases, not who asked. People and the judge use the same
 verbs, so one table rules both: a guard's rollback is `rollback`, its `previous` and `step_down` are a
-`set` to less, a phase that passed is `promote`.
+`set` to less, its `abort` is `abort`, a phase that passed is `promote`, a retry is `start`.
 
 A rollout begins DISABLED, or RUNNING when the configuration gives it a share from the start.
 
@@ -12,11 +12,15 @@ A rollout begins DISABLED, or RUNNING when the configuration gives it a share fr
 - ROLLED_BACK and ABORTED are where somebody has to look. Neither can be resumed or promoted, since both would
   continue what has just failed; `start` and `set` begin again on purpose.
 - COMPLETED is not the end: guards still watch, `rollback` still works, and `start` begins the next version.
-- `rollback` and `abort` are allowed everywhere, so that a panic button never answers "conflict".
+- `rollback`, `step_down` and `abort` are allowed everywhere, so that a panic button never answers "conflict".
+- `step_down` goes one phase back, and from the first one to nothing: then it is a rollback.
+- An emergency stop is a rollback of everything. Of a disabled rollout too, if keys are pinned to v2 there:
+  only what is rolled back lets nobody through.
 
-Where an entry has two outcomes, the second is the one at the end of the road: nothing left for v2 (DISABLED),
-or no phase left (COMPLETED). A pair that is not in the table is illegal. A move that changes nothing (state,
-weight and phase stay) is legal and is no transition: asking twice is no error and leaves no second record.
+Where an entry has two outcomes, the second is the one at the end of the road: nothing left for v2 (DISABLED,
+and after a step down ROLLED_BACK), or no phase left (COMPLETED). A pair that is not in the table is illegal.
+A move that changes nothing (state, weight and phase stay) is legal and is no transition: asking twice is no
+error and leaves no second record.
 """
 
 from __future__ import annotations
@@ -27,15 +31,17 @@ from proxy.model import State, Verb
 MOVES: dict[tuple[State, Verb], tuple[State, ...]] = {
     (State.DISABLED, Verb.START): (State.RUNNING,),
     (State.DISABLED, Verb.SET): (State.RUNNING, State.DISABLED),
-    (State.DISABLED, Verb.ROLLBACK): (State.DISABLED,),
+    (State.DISABLED, Verb.ROLLBACK): (State.DISABLED, State.ROLLED_BACK),
+    (State.DISABLED, Verb.STEP_DOWN): (State.DISABLED,),
     (State.DISABLED, Verb.ABORT): (State.ABORTED,),
     #
-    (State.RUNNING, Verb.START): (State.RUNNING,),  # only while no phase has begun
+    (State.RUNNING, Verb.START): (State.RUNNING,),  # enters the first phase if it is in none
     (State.RUNNING, Verb.PAUSE): (State.PAUSED,),
     (State.RUNNING, Verb.RESUME): (State.RUNNING,),
     (State.RUNNING, Verb.PROMOTE): (State.RUNNING, State.COMPLETED),
     (State.RUNNING, Verb.SET): (State.RUNNING, State.DISABLED),
     (State.RUNNING, Verb.ROLLBACK): (State.ROLLED_BACK,),
+    (State.RUNNING, Verb.STEP_DOWN): (State.RUNNING, State.ROLLED_BACK),
     (State.RUNNING, Verb.ABORT): (State.ABORTED,),
     #
     (State.PAUSED, Verb.PAUSE): (State.PAUSED,),
@@ -43,11 +49,13 @@ MOVES: dict[tuple[State, Verb], tuple[State, ...]] = {
     (State.PAUSED, Verb.PROMOTE): (State.RUNNING, State.COMPLETED),
     (State.PAUSED, Verb.SET): (State.PAUSED,),
     (State.PAUSED, Verb.ROLLBACK): (State.ROLLED_BACK,),
+    (State.PAUSED, Verb.STEP_DOWN): (State.PAUSED, State.ROLLED_BACK),
     (State.PAUSED, Verb.ABORT): (State.ABORTED,),
     #
     (State.ROLLED_BACK, Verb.START): (State.RUNNING,),
     (State.ROLLED_BACK, Verb.SET): (State.RUNNING, State.DISABLED),
     (State.ROLLED_BACK, Verb.ROLLBACK): (State.ROLLED_BACK,),
+    (State.ROLLED_BACK, Verb.STEP_DOWN): (State.ROLLED_BACK,),
     (State.ROLLED_BACK, Verb.ABORT): (State.ABORTED,),
     #
     (State.COMPLETED, Verb.START): (State.RUNNING,),
@@ -55,11 +63,13 @@ MOVES: dict[tuple[State, Verb], tuple[State, ...]] = {
     (State.COMPLETED, Verb.PROMOTE): (State.COMPLETED,),
     (State.COMPLETED, Verb.SET): (State.RUNNING, State.DISABLED),
     (State.COMPLETED, Verb.ROLLBACK): (State.ROLLED_BACK,),
+    (State.COMPLETED, Verb.STEP_DOWN): (State.RUNNING, State.ROLLED_BACK),
     (State.COMPLETED, Verb.ABORT): (State.ABORTED,),
     #
     (State.ABORTED, Verb.START): (State.RUNNING,),
     (State.ABORTED, Verb.SET): (State.RUNNING, State.DISABLED),
     (State.ABORTED, Verb.ROLLBACK): (State.ABORTED,),
+    (State.ABORTED, Verb.STEP_DOWN): (State.ABORTED,),
     (State.ABORTED, Verb.ABORT): (State.ABORTED,),
 }
 

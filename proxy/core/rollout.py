@@ -3,7 +3,8 @@
 Owns weights and phases; which moves are legal is the table in `moves`. Must never know who carries a state
 out, stores it or shows it. All are pure functions of their arguments; `at` is seconds since the Unix epoch.
 
-The judge moves a rollout by the same verbs as people do. Only a phase that passed raises a weight by itself.
+The judge moves a rollout by the same verbs as people do. Only a phase that passed raises a weight by itself,
+and `auto_retry`, where it is configured, starts again what the judge has rolled back.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from proxy.core.moves import MOVES, outcomes
 from proxy.errors import IllegalMove, InvalidCommand, RevisionConflict
-from proxy.model import BUCKETS, Action, Command, RolloutState, State, Transition, Verb, Verdict
+from proxy.model import BUCKETS, Action, Command, RolloutState, Stage, State, Transition, Verb, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 CONTROLLER = "controller"
 """The actor of automatic moves."""
+
+_TESTING_UP_TO = BUCKETS // 10  # without a plan
 
 
 # ... the first state
@@ -47,16 +50,20 @@ def first_transition(plan: Rollout, at: float) -> Transition:
 # ... commands
 
 
-def apply(state: RolloutState, command: Command, plan: Rollout, at: float) -> RolloutState:
+def apply(
+    state: RolloutState, command: Command, plan: Rollout, at: float, *, pinned: bool = False
+) -> RolloutState:
     """The state after `command`; the very same `state` if the command asks for what already is.
 
+    `pinned` is whether keys go to v2 whatever the weight: then a rollback of nothing is one all the same.
     Raises RevisionConflict, InvalidCommand (impossible values) or IllegalMove (not from this state).
     """
     _check(state, command)
     ends = outcomes(state.state, command.verb)
     aim = _AIMS[command.verb](state, command, plan)
-    target = ends[-1] if aim.ended else ends[0]
-    if (target, aim.weight, aim.phase) == (state.state, state.weight, state.phase):
+    target = ends[-1] if aim.ended or (pinned and command.verb is Verb.ROLLBACK) else ends[0]
+    same = (target, aim.weight, aim.phase) == (state.state, state.weight, state.phase)
+    if same and not _calls_off_retry(state, command, plan):
         return state
     return RolloutState(
         name=state.name,
@@ -66,15 +73,33 @@ def apply(state: RolloutState, command: Command, plan: Rollout, at: float) -> Ro
         revision=state.revision + 1,
         since=at,
         reason=command.reason or f"{command.verb} by {command.actor}",
+        retries=_retries(state, command),
+        rolled_back_from=_rolled_back_from(state, command, target),
     )
 
 
-def command_transition(state: RolloutState, command: Command, plan: Rollout, at: float) -> Transition | None:
+def command_transition(
+    state: RolloutState, command: Command, plan: Rollout, at: float, *, pinned: bool = False
+) -> Transition | None:
     """The transition that `command` asks for, or None if it asks for what already is. Raises as `apply`."""
-    after = apply(state, command, plan, at)
+    after = apply(state, command, plan, at, pinned=pinned)
     if after is state:
         return None
     return Transition(state, after, f"command:{command.verb}", after.reason, command.actor, at)
+
+
+def _retries(state: RolloutState, command: Command) -> int:
+    """A person's `start` or `set` counts anew."""
+    if command.verb not in {Verb.START, Verb.SET}:
+        return state.retries
+    return state.retries + (command.verb is Verb.START) if command.actor == CONTROLLER else 0
+
+
+def _rolled_back_from(state: RolloutState, command: Command, target: State) -> str | None:
+    """After a person's rollback there is none: only a person starts again."""
+    if target is not State.ROLLED_BACK or command.actor != CONTROLLER:
+        return None
+    return state.phase if state.state is not State.ROLLED_BACK else state.rolled_back_from
 
 
 # ... automatic moves
@@ -96,10 +121,43 @@ def step(state: RolloutState, judgment: Judgment, plan: Rollout, at: float) -> T
     return Transition(state, after, judgment.cause, reason, CONTROLLER, at, judgment)
 
 
+def retry(state: RolloutState, plan: Rollout, at: float) -> Transition | None:
+    """The start that `auto_retry` asks for at wall time `at`: what the judge itself has taken back to nothing
+    begins again at the first phase, once the cooldown is over. None where that is nobody's wish."""
+    if not may_retry(state, plan) or at - state.since < plan.cooldown_s:
+        return None
+    reason = f"retry {state.retries + 1} of {plan.auto_retry} after {state.rolled_back_from} was rolled back"
+    after = apply(state, Command(state.name, Verb.START, CONTROLLER, reason), plan, at)
+    return Transition(state, after, "auto_retry", reason, CONTROLLER, at)
+
+
+def may_retry(state: RolloutState, plan: Rollout) -> bool:
+    """Whether the controller starts it again by itself, after the cooldown."""
+    back = state.state is State.ROLLED_BACK and state.weight == 0 and state.rolled_back_from is not None
+    return back and bool(plan.phases) and plan.judge.enabled and state.retries < plan.auto_retry
+
+
+def _calls_off_retry(state: RolloutState, command: Command, plan: Rollout) -> bool:
+    """A person who rolls back what the judge has rolled back already wants it to stay there."""
+    return command.actor != CONTROLLER and may_retry(state, plan)
+
+
 def outdates_evidence(transition: Transition) -> bool:
     """Whether evidence from before says nothing of what follows, another weight or phase: `Judge.restart`."""
     before, after = transition.before, transition.after
     return (before.weight, before.phase) != (after.weight, after.phase)
+
+
+def stage(state: RolloutState, plan: Rollout) -> Stage:
+    """How far it has come, whatever its phases are called."""
+    if state.weight == 0:
+        return Stage.DISABLED
+    if state.state is State.COMPLETED:
+        return Stage.COMPLETE
+    if state.weight == BUCKETS:
+        return Stage.FULL
+    testing = state.weight <= (plan.phases[0].weight if plan.phases else _TESTING_UP_TO)
+    return Stage.TESTING if testing else Stage.PARTIAL
 
 
 def phase_index(plan: Rollout, name: str | None) -> int | None:
@@ -122,6 +180,8 @@ def _failed(state: RolloutState, judgment: Judgment, plan: Rollout) -> tuple[Ver
             return _lower(state, state.weight - judgment.step)
         case Action.PAUSE if (state.state, Verb.PAUSE) in MOVES:
             return Verb.PAUSE, None
+        case Action.ABORT:
+            return Verb.ABORT, None
         case _:
             return None, None
 
@@ -151,9 +211,7 @@ class _Aim:
 
 def _start(state: RolloutState, command: Command, plan: Rollout) -> _Aim:
     if state.state is State.RUNNING and (not plan.phases or phase_index(plan, state.phase) is not None):
-        raise IllegalMove(
-            f"start is not possible: already running{f' in {state.phase}' if state.phase else ''}"
-        )
+        return _Aim(state.weight, state.phase)  # it has been started
     if plan.phases:
         return _Aim(plan.phases[0].weight, plan.phases[0].name)
     if not plan.weight:
@@ -200,6 +258,15 @@ def _abort(state: RolloutState, command: Command, plan: Rollout) -> _Aim:
     return _Aim(0, None)
 
 
+def _step_down(state: RolloutState, command: Command, plan: Rollout) -> _Aim:
+    before = plan.phases[: phase_index(plan, state.phase)]  # all of them, in no phase
+    lower = [phase for phase in before if phase.weight < state.weight]
+    if not lower:
+        return _Aim(0, None, ended=True)
+    held = state.state is State.ROLLED_BACK  # nobody has started it again: it is in no phase
+    return _Aim(lower[-1].weight, None if held else lower[-1].name)
+
+
 _AIMS: dict[Verb, Callable[[RolloutState, Command, Rollout], _Aim]] = {
     Verb.START: _start,
     Verb.PAUSE: _stay,
@@ -208,6 +275,7 @@ _AIMS: dict[Verb, Callable[[RolloutState, Command, Rollout], _Aim]] = {
     Verb.ROLLBACK: _rollback,
     Verb.SET: _set,
     Verb.ABORT: _abort,
+    Verb.STEP_DOWN: _step_down,
 }
 
 

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Final
 from xxhash import xxh3_64_intdigest
 
 from proxy.core.prefixes import PrefixTable
+from proxy.core.users import UserSketch
 from proxy.model import BUCKETS, Explanation, Path, State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from proxy.config.schema import Rollout
     from proxy.model import RolloutState
@@ -139,16 +140,21 @@ def _specs(rollouts: Sequence[Rollout]) -> Iterator[RouteSpec]:
 
 
 class Split:
-    """One rollout's split of keys between v1 and v2; only `apply` and `weight` change it.
+    """One rollout's split of keys between v1 and v2; only `apply`, `override` and `weight` change it.
 
-    `weight` is in buckets. `pins` are the keys that the lists decide. `suspended` (after a rollback or an
-    abort) ignores pins to v2: whoever takes v2 out of service means everybody.
+    `weight` is in buckets. `pins` are the keys that the lists decide, `overrides` those that people have sent
+    somewhere since; overrides go first. `suspended` (after a rollback or an abort) ignores both where they
+    lead to v2: whoever takes v2 out of service means everybody. `pinning` is whether there is any of either.
+    `users` are those of all requests.
 
     A list may hold a million keys. They stand once as bytes, for requests; which list a key is in, people are
     told from the configuration's own sets.
     """
 
-    __slots__ = ("_below", "_lists", "_weight", "index", "name", "pins", "salt", "suspended")
+    __slots__ = (
+        *("_below", "_held_back", "_lists", "_weight"),
+        *("index", "name", "overrides", "pinning", "pins", "salt", "suspended", "users"),
+    )
 
     def __init__(self, index: int, name: str, salt: bytes, weight: int = 0) -> None:
         self.index = index
@@ -156,8 +162,12 @@ class Split:
         self.salt = salt + b":"  # with the separator, so that deciding joins two strings, not three
         self._weight = weight
         self._below = _first_hash_beyond(weight)
+        self._held_back = 0
         self.suspended = False
         self.pins: dict[bytes, Path] = {}
+        self.overrides: dict[bytes, Path] = {}
+        self.pinning = False
+        self.users = UserSketch()
         self._lists: tuple[tuple[str, frozenset[str]], ...] = ()  # the strongest first
 
     @classmethod
@@ -169,6 +179,8 @@ class Split:
         for keys, path in ((allow.v2, _V2), (allow.v1, _V1), (deny.v1, _V2), (deny.v2, _V1)):
             for key in keys:
                 split.pins[key.encode()] = path
+        split.pinning = bool(split.pins)
+        split._held_back = rollout.held_back
         split._lists = (
             ("deny v2", deny.v2),
             ("deny v1", deny.v1),
@@ -188,36 +200,61 @@ class Split:
         self._below = _first_hash_beyond(weight)
 
     def apply(self, state: RolloutState) -> None:
-        """Take over a published state: the next decision follows it."""
+        """Take over a published state: the next decision follows it. Until the rollout is completed, 100 %
+        leaves v1 what `judge.holdback` keeps for it."""
         self.suspended = state.state in _SUSPENDING
-        self.weight = state.weight
+        held_back = 0 if state.state is State.COMPLETED else self._held_back
+        self.weight = min(state.weight, BUCKETS - held_back)
+
+    def override(self, keys: Mapping[bytes, Path]) -> None:
+        """From now on exactly these keys go to these paths, whatever lists and buckets say."""
+        self.overrides = dict(keys)
+        self.pinning = bool(self.pins or self.overrides)
 
     def decide(self, key: bytes | None) -> Path:
-        """The path of `key`: lists first, then bucket < weight. Without a key: v1, until v2 has
-        everything."""
+        """The path of `key`: overrides first, then lists, then bucket < weight. Without a key: v1, until v2
+        has everything."""
         if key is None:
             return _V2 if self._weight >= BUCKETS else _V1
-        if self.pins:
-            pinned = self.pins.get(key)
-            if pinned is not None and not (self.suspended and pinned is _V2):
+        if self.pinning:
+            pinned = self._pinned(key)
+            if pinned is not None:
                 return pinned
         if self._below and _hash(self.salt + key) < self._below:
             return _V2
         return _V1
 
+    def assign(self, key: bytes | None) -> Path:
+        """As `decide`, for a request: its user is counted."""
+        if key is None:
+            return self.decide(None)
+        hashed = _hash(self.salt + key)
+        path = self._pinned(key) if self.pinning else None
+        if path is None:
+            path = _V2 if hashed < self._below else _V1
+        self.users.see(hashed, path is _V2)
+        return path
+
     def is_pinned(self, key: bytes | None) -> bool:
-        """Whether a list decides for `key`, so that its requests say nothing about the split."""
-        if not self.pins or key is None:
-            return False
-        pinned = self.pins.get(key)
-        return pinned is not None and not (self.suspended and pinned is _V2)
+        """Whether an override or a list decides for `key`, so that its requests say nothing about the
+        split."""
+        return key is not None and self._pinned(key) is not None
+
+    def _pinned(self, key: bytes) -> Path | None:
+        path = self.overrides.get(key)
+        if path is None or (self.suspended and path is _V2):
+            path = self.pins.get(key)
+        return None if self.suspended and path is _V2 else path
 
     def explain(self, key: bytes | None) -> Explanation:
         """The same decision with its rule, bucket and weight, for people."""
         if key is None:
             return Explanation(self.name, self.decide(None), "no key", weight=self.weight)
         bucket = (xxh3_64_intdigest(self.salt + key) * BUCKETS) >> 64
-        if self.is_pinned(key):
+        overridden = self.overrides.get(key)
+        if overridden is not None and not (self.suspended and overridden is _V2):
+            rule = f"override {overridden.value}"
+        elif self.is_pinned(key):
             rule = self._list_of(key.decode())
         else:
             rule = "bucket < weight" if bucket < self.weight else "bucket >= weight"
@@ -229,4 +266,5 @@ class Split:
 
     def __repr__(self) -> str:
         suspended = " suspended" if self.suspended else ""
-        return f"<Split {self.name} {self.weight}/{BUCKETS} {len(self.pins)} pins{suspended}>"
+        pins = len(self.pins) + len(self.overrides)
+        return f"<Split {self.name} {self.weight}/{BUCKETS} {pins} pins{suspended}>"

@@ -30,6 +30,13 @@ def _no_fallbacks() -> list[int]:
     return [0] * len(FALLBACK_REASONS)
 
 
+_NOTHING = Histogram()
+
+
+def _nothing() -> Histogram:
+    return _NOTHING
+
+
 @dataclass(slots=True)
 class PathTally:
     """First-choice attempts on one path. Every attempt, failed or not, is one request and one latency."""
@@ -79,6 +86,8 @@ class Tally:
     client_requests: int = 0
     client_errors: int = 0
     client_aborts: int = 0
+    in_flight_v1: Histogram = field(default_factory=_nothing)  # ages of attempts still under way: a gauge,
+    in_flight_v2: Histogram = field(default_factory=_nothing)  # which sums and windows leave out
 
     def of(self, path: Path) -> PathTally:
         """The attempts on `path`."""
@@ -97,6 +106,15 @@ class Tally:
         self.client_requests += other.client_requests
         self.client_errors += other.client_errors
         self.client_aborts += other.client_aborts
+
+    def add_in_flight(self, other: Tally) -> None:
+        """Merge in what is under way elsewhere at the same moment."""
+        if other.in_flight_v1.count or other.in_flight_v2.count:
+            on_v1, on_v2 = Histogram(), Histogram()
+            for tally in (self, other):
+                on_v1.add(tally.in_flight_v1)
+                on_v2.add(tally.in_flight_v2)
+            self.in_flight_v1, self.in_flight_v2 = on_v1, on_v2
 
     def subtract(self, other: Tally, *, latencies: bool = True) -> None:
         """Take `other`, which was added before in the same way, out again."""

@@ -64,7 +64,7 @@ def _assign(
     head: RequestHead,
     fields: list[FieldLine],
 ) -> None:
-    """override > deny and allow lists > bucket < weight."""
+    """Override header > overridden keys > deny and allow lists > bucket < weight."""
     context = exchange.context
     if rollout.override is not None:
         values = [field.value for field in fields if field.name == rollout.override_header]
@@ -87,8 +87,8 @@ def _assign(
     if head.upgrade:
         exchange.key = key
     split = rollout.split
-    exchange.assigned = split.decide(key)
-    if split.pins:
+    exchange.assigned = split.assign(key)
+    if split.pinning:
         exchange.overridden = split.is_pinned(key)
 
 

@@ -1,21 +1,28 @@
 """The accounting of a request: one sample per attempt, one outcome per request, each counted once.
 
 Owns who is told what an attempt came to: the comparison, the breaker, the endpoint's ejection. Attribution
-comes first: what a client or a stale connection caused reaches none of them.
+comes first: what a client or a stale connection caused reaches none of them. And what is still to come: for
+how long those that will be samples have been under way.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from proxy.core.histogram import Histogram
 from proxy.core.refusals import OVERLOADED
+from proxy.dataplane.stages import CONNECTING, FINISHED
 from proxy.model import Path
 
 if TYPE_CHECKING:
     from proxy.dataplane.exchange import Exchange
     from proxy.model import ErrorClass, FallbackReason
 
+_V1: Final = Path.V1
 _V2: Final = Path.V2
+
+Ages = dict[int, tuple[Histogram, Histogram]]
+"""By the index of the rollout, on v1 and v2."""
 
 
 def attempt_ended(exchange: Exchange, now: float, error: ErrorClass | None) -> None:
@@ -99,3 +106,26 @@ def fallback_refused(exchange: Exchange, reason: FallbackReason) -> None:
     rollout = exchange.rollout
     if rollout is not None and not exchange.overridden:
         exchange.context.recorder.over_budget(rollout.index, reason)
+
+
+# ... what is still under way
+
+
+def ages(active: set[Exchange], now: float) -> Ages:
+    """How long the attempts that are to be samples have taken so far, where latency is judged: a version that
+    answers nobody ends nothing. What they amount to at their end is told by `attempt_told`, by the same
+    clock, so that neither can be long without the other."""
+    found: Ages = {}
+    for exchange in active:
+        rollout = exchange.rollout
+        if rollout is None or not rollout.judges_latency or exchange.overridden:
+            continue
+        path = exchange.path
+        if path is not exchange.assigned or not CONNECTING <= exchange.stage < FINISHED:
+            continue
+        both = found.get(rollout.index)
+        if both is None:
+            both = found[rollout.index] = (Histogram(), Histogram())
+        until = exchange.head_at or exchange.stalled_at or now
+        (both[0] if path is _V1 else both[1]).record(until - exchange.attempt_at - exchange.stalled_s)
+    return found

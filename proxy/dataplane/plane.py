@@ -15,16 +15,18 @@ from typing import TYPE_CHECKING, Final
 
 from proxy.dataplane.acceptor import Acceptor
 from proxy.dataplane.context import Context
+from proxy.dataplane.ledger import ages
 from proxy.dataplane.routes import Routes
 from proxy.model import Path
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from proxy.config.schema import Config
     from proxy.dataplane.backend import BackendPool
-    from proxy.model import EndpointStatus, Explanation, RolloutState
+    from proxy.dataplane.ledger import Ages
+    from proxy.model import EndpointStatus, Explanation, RolloutState, Users
     from proxy.ports import Clock, Random, Recorder
 
 _SWEEP_S: Final = 0.025
@@ -38,8 +40,8 @@ with `Connection: close` tells its client what a bare close would leave it to gu
 
 
 class DataPlane:
-    """Listener, exchanges and pools of one process. Implements `ports.Endpoints`, `RolloutSink` and `Router`:
-    the same object over every reload."""
+    """Listener, exchanges and pools of one process. Implements `ports.Endpoints`, `RolloutSink`,
+    `OverrideSink`, `Census` and `Router`: the same object over every reload."""
 
     def __init__(self, config: Config, *, recorder: Recorder, clock: Clock, random: Random) -> None:
         self.context = Context(config, Routes(config), recorder, clock, random)
@@ -191,11 +193,16 @@ class DataPlane:
         if self._timer is not None:
             self._timer.cancel()
 
-    # ... ports.RolloutSink and ports.Router ...
+    # ... ports.RolloutSink, ports.OverrideSink, ports.Census and ports.Router ...
 
     def publish(self, state: RolloutState) -> None:
         """Puts a rollout's weight in force."""
         self.routes.publish(state)
+        self._reconsider_tunnels()
+
+    def publish_overrides(self, rollout: str, keys: Mapping[str, Path]) -> None:
+        """Puts a rollout's overridden keys in force."""
+        self.routes.publish_overrides(rollout, keys)
         self._reconsider_tunnels()
 
     def tunnels(self) -> tuple[int, int]:
@@ -204,10 +211,34 @@ class DataPlane:
         on_v2 = sum(tunnel.path is Path.V2 for tunnel in tunnels)
         return len(tunnels) - on_v2, on_v2
 
+    def under_way(self) -> Ages:
+        """How long the attempts under way have taken so far, by rollouts of the present configuration. Those
+        that began under one before count where their rollout's table is still the same."""
+        if not self.routes.judges_latency:
+            return {}
+        now = self.context.monotonic()
+        found = ages(self.context.active, now)
+        for before in self._retiring:
+            for index, (on_v1, on_v2) in ages(before.active, now).items():
+                was = before.routes.rollouts[index]
+                present = self.routes.named(was.name)
+                if present is None or present.split is not was.split:
+                    continue
+                if present.index in found:
+                    found[present.index][0].add(on_v1)
+                    found[present.index][1].add(on_v2)
+                else:
+                    found[present.index] = (on_v1, on_v2)
+        return found
+
     def _reconsider_tunnels(self) -> None:
         now = self.context.monotonic()
         for tunnel in self.context.tunnels:
             tunnel.reconsider(self.routes, now)
+
+    def users(self, rollout: str) -> Users:
+        """About how many users a rollout has split."""
+        return self.routes.users(rollout)
 
     def explain(
         self, *, key: str | None, host: str, path: str, method: str, rollout: str | None = None

@@ -1,7 +1,7 @@
 """The rollouts as the data plane uses them: compiled once per configuration, then only their weight changes.
 
 Owns the live table that every request is routed by, and answers what it would do with a key. It knows no
-connection. The control plane reaches it through `ports.RolloutSink` and `ports.Router`.
+connection. The control plane reaches it through `ports.RolloutSink`, `OverrideSink`, `Census` and `Router`.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from proxy.core.keys import KeyReader
 from proxy.core.override import in_networks, plain, verify
 from proxy.core.routing import RouteTable, Split
 from proxy.core.tunnel_policy import TunnelPolicy
-from proxy.model import Explanation, Path
+from proxy.model import Explanation, Path, Users
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from proxy.config.schema import Config, Override, Rollout
     from proxy.model import RolloutState
@@ -36,6 +36,7 @@ class LiveRollout:
         "budget",
         "index",
         "issue_cookie",
+        "judges_latency",
         "keys",
         "name",
         "override",
@@ -54,7 +55,8 @@ class LiveRollout:
 
     def __init__(self, index: int, rollout: Rollout, before: LiveRollout | None = None) -> None:
         """`before` is the rollout of that name under the configuration before. If its table was the same,
-        what it has learned goes on, and its lists are not compiled again; if not, only its weight goes on.
+        what it has learned goes on, and its lists are not compiled again; if not, its weight, what people
+        have overridden and the users go on, and nothing else.
         """
         self.index = index
         self.table = rollout
@@ -62,6 +64,7 @@ class LiveRollout:
         self.keys = KeyReader(rollout.key)
         self.policy = FallbackPolicy.of(rollout.fallback)
         self.breaker_enabled = rollout.breaker.enabled
+        self.judges_latency = rollout.judges_latency
         self.timeout_s = rollout.timeout_s
         self.reserve = rollout.fallback.reserve
         self.tunnels = TunnelPolicy.of(rollout.tunnels)
@@ -81,6 +84,9 @@ class LiveRollout:
         if before is not None:
             self.split.weight = before.split.weight
             self.split.suspended = before.split.suspended
+            self.split.override(before.split.overrides)
+            if before.split.salt == self.split.salt and before.table.key == rollout.key:
+                self.split.users = before.split.users  # else it counts other hashes
 
     def __repr__(self) -> str:
         return f"<LiveRollout {self.name} weight={self.split.weight} breaker={self.breaker.state}>"
@@ -120,6 +126,11 @@ class Routes:
         index = self._table.match(bare_host(host), target.partition(b"?")[0], method)
         return self.rollouts[index] if index >= 0 else None
 
+    @property
+    def judges_latency(self) -> bool:
+        """Whether any of them wants to know what is under way."""
+        return any(rollout.judges_latency for rollout in self.rollouts)
+
     def named(self, name: str) -> LiveRollout | None:
         """The rollout of that name, if there still is one."""
         return self._by_name.get(name)
@@ -131,6 +142,21 @@ class Routes:
         live = self._by_name.get(state.name)
         if live is not None:
             live.split.apply(state)
+
+    # ... ports.OverrideSink ...
+
+    def publish_overrides(self, rollout: str, keys: Mapping[str, Path]) -> None:
+        """Puts a rollout's overridden keys in force: all that there are, and no others."""
+        live = self._by_name.get(rollout)
+        if live is not None:
+            live.split.override({_as_bytes(key): path for key, path in keys.items()})
+
+    # ... ports.Census ...
+
+    def users(self, rollout: str) -> Users:
+        """About how many users a rollout has split."""
+        live = self._by_name.get(rollout)
+        return Users() if live is None else live.split.users.count()
 
     # ... ports.Router ...
 
@@ -149,12 +175,17 @@ class Routes:
         )
         if live is None:
             return Explanation(rollout=None, path=Path.V1, rule="no route", key=key)
-        return live.split.explain(key.encode("utf-8", "surrogateescape") if key is not None else None)
+        return live.split.explain(None if key is None else _as_bytes(key))
 
     def breaker(self, rollout: str) -> str:
         """State of a rollout's breaker."""
         live = self._by_name.get(rollout)
         return str(live.breaker.state) if live is not None and live.breaker_enabled else "disabled"
+
+
+def _as_bytes(key: str) -> bytes:
+    """A key as requests bring it, of which people have written the text."""
+    return key.encode("utf-8", "surrogateescape")
 
 
 def bare_host(host: bytes) -> bytes:

@@ -1,7 +1,7 @@
-"""How states and transitions are written down, and read back with suspicion.
+"""How states, transitions and overrides are written down, and read back with suspicion.
 
-Owns the JSON form of a transition and the rule which transitions may follow one another in a store. Must
-never know a database: memory and SQLite share it.
+Owns the JSON form of a transition, which is the text that the audit's chain is made of, and the rule which
+transitions may follow one another in a store. Must never know a database: memory and SQLite share it.
 
 Writing is orjson over the frozen dataclasses of `model`. Reading checks every field against them (pydantic,
 strict): what is not ours, or was edited into nonsense, is `StoreCorrupt` and never a half-read state.
@@ -9,19 +9,25 @@ strict): what is not ours, or was edited into nonsense, is `StoreCorrupt` and ne
 
 from __future__ import annotations
 
+from dataclasses import replace
+from math import isfinite, isnan
+from sys import float_info
 from typing import TYPE_CHECKING
 
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from proxy.errors import StoreCorrupt
-from proxy.model import BUCKETS, RolloutState, Transition
+from proxy.model import BUCKETS, KeyOverride, RolloutState, Transition
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from proxy.model import EvidenceReading
+
 _TRANSITION = TypeAdapter(Transition)
 _STATE = TypeAdapter(RolloutState)
+_OVERRIDE = TypeAdapter(KeyOverride)
 
 
 def require_successor(transition: Transition) -> None:
@@ -36,7 +42,12 @@ def require_successor(transition: Transition) -> None:
 
 
 def encode_transition(transition: Transition) -> str:
-    """JSON of the whole transition. A reading that is not finite becomes null, as one without a sample."""
+    """JSON of the whole transition. A guard's reading that is not finite becomes null, as one without a
+    sample, and evidence beyond all numbers the largest number."""
+    judgment = transition.judgment
+    if judgment is not None and not all(_is_finite(reading) for reading in judgment.evidence):
+        evidence = tuple(_finite(reading) for reading in judgment.evidence)
+        transition = replace(transition, judgment=replace(judgment, evidence=evidence))
     return orjson.dumps(transition).decode()
 
 
@@ -59,6 +70,26 @@ def decode_state(fields: Mapping[str, object]) -> RolloutState:
         raise StoreCorrupt(_first_problem(error)) from None
     _require_range(state)
     return state
+
+
+def decode_override(fields: Mapping[str, object]) -> KeyOverride:
+    """An override from its fields as plain values. Raises `StoreCorrupt` with the first wrong field."""
+    try:
+        return _OVERRIDE.validate_json(orjson.dumps(fields), strict=True)
+    except (ValidationError, orjson.JSONEncodeError) as error:
+        raise StoreCorrupt(_first_problem(error)) from None
+
+
+def _is_finite(reading: EvidenceReading) -> bool:
+    return isfinite(reading.value) and isfinite(reading.needed)
+
+
+def _finite(reading: EvidenceReading) -> EvidenceReading:
+    return replace(reading, value=_bounded(reading.value), needed=_bounded(reading.needed))
+
+
+def _bounded(value: float) -> float:
+    return 0.0 if isnan(value) else min(max(value, -float_info.max), float_info.max)
 
 
 def _require_range(state: RolloutState) -> None:

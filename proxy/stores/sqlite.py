@@ -18,22 +18,33 @@ from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random
 from proxy.errors import RevisionConflict, StoreCorrupt, StoreUnavailable
 from proxy.model import Event
 from proxy.stores.records import decode_state, decode_transition, encode_transition, require_successor
+from proxy.stores.sqlite_chain import chain, page
 from proxy.stores.sqlite_file import (
+    at_once,
     identity,
     inspect,
     is_busy,
     prepare,
     require_openable,
     require_same,
-    roll_back,
     translated,
+)
+from proxy.stores.sqlite_overrides import (
+    LOAD_OVERRIDES,
+    PUT_OVERRIDE,
+    REMOVE_OVERRIDE,
+    override_row,
+    read_override,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
 
-    from proxy.model import RolloutState, Transition
+    from proxy.core.audit import TrailPage
+    from proxy.model import KeyOverride, RolloutState, Transition
+
+    _Statement = tuple[str, tuple[object, ...]]
 
 T = TypeVar("T")
 
@@ -41,27 +52,34 @@ _ATTEMPTS = 3
 _PAUSE_S = 0.05
 _BUSY_TIMEOUT_S = 0.2  # three of these and two pauses stay under a second
 
-_STATE_FIELDS = ("name", "state", "weight", "phase", "revision", "since", "reason")
-_LOAD = "SELECT name, state, weight, phase, revision, since, reason FROM rollouts ORDER BY name"
+_STATE_FIELDS = (
+    *("name", "state", "weight", "phase", "revision"),
+    *("since", "reason", "retries", "rolled_back_from"),
+)
+_LOAD = """
+    SELECT name, state, weight, phase, revision, since, reason, retries, rolled_back_from
+    FROM rollouts ORDER BY name
+"""
 _FIRST = """
-    INSERT INTO rollouts (state, weight, phase, revision, since, reason, name) VALUES (?, ?, ?, ?, ?, ?, ?)
+    INSERT INTO rollouts (state, weight, phase, revision, since, reason, retries, rolled_back_from, name)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (name) DO NOTHING
 """
 _NEXT = """
-    UPDATE rollouts SET state = ?, weight = ?, phase = ?, revision = ?, since = ?, reason = ?
+    UPDATE rollouts SET state = ?, weight = ?, phase = ?, revision = ?, since = ?, reason = ?, retries = ?,
+        rolled_back_from = ?
     WHERE name = ? AND revision = ?
 """
-_RECORD = "INSERT INTO events (rollout, record) VALUES (?, ?)"
-_OLDEST = "SELECT seq, record FROM events WHERE seq > :after ORDER BY seq LIMIT :limit"
+_OLDEST = "SELECT seq, record, hash FROM events WHERE seq > :after ORDER BY seq LIMIT :limit"
 _OLDEST_OF = """
-    SELECT seq, record FROM events WHERE rollout = :rollout AND seq > :after ORDER BY seq LIMIT :limit
+    SELECT seq, record, hash FROM events WHERE rollout = :rollout AND seq > :after ORDER BY seq LIMIT :limit
 """
-_NEWEST = "SELECT seq, record FROM events ORDER BY seq DESC LIMIT :limit"
-_NEWEST_OF = "SELECT seq, record FROM events WHERE rollout = :rollout ORDER BY seq DESC LIMIT :limit"
+_NEWEST = "SELECT seq, record, hash FROM events ORDER BY seq DESC LIMIT :limit"
+_NEWEST_OF = "SELECT seq, record, hash FROM events WHERE rollout = :rollout ORDER BY seq DESC LIMIT :limit"
 
 
 class SqliteStore:
-    """`ports.Store` in the file `path`. Usable by several processes at once.
+    """`ports.Store`, `OverrideStore` and `Trail` in the file `path`. Usable by several processes at once.
 
     A caller that gives up waiting does not tear a transaction apart: it runs to its end, and every later call
     sees its outcome. Raises `StoreUnavailable` (cannot be reached, locked, full, removed or replaced),
@@ -91,15 +109,13 @@ class SqliteStore:
 
     async def load(self) -> Mapping[str, RolloutState]:
         """The present state of every rollout, by name."""
-        rows = await self._in_turn(lambda db: db.execute_fetchall(_LOAD))
+        rows = await self.in_turn(lambda db: db.execute_fetchall(_LOAD))
         states = [self._state(dict(zip(_STATE_FIELDS, row, strict=True))) for row in rows]
         return {state.name: state for state in states}
 
     async def commit(self, transition: Transition) -> Event:
         """Write state and event in one transaction, if `before.revision` is still the stored one."""
-        require_successor(transition)
-        record = encode_transition(transition)
-        return Event(await self._in_turn(lambda db: self._write(db, transition, record)), transition)
+        return await self._commit(transition)
 
     async def events(
         self, *, after: int = 0, limit: int = 100, rollout: str | None = None
@@ -108,9 +124,26 @@ class SqliteStore:
         newest, oldest = (_NEWEST, _OLDEST) if rollout is None else (_NEWEST_OF, _OLDEST_OF)
         values = {"after": after, "limit": max(limit, 0), "rollout": rollout}
         query = newest if after < 0 else oldest
-        rows = await self._in_turn(lambda db: db.execute_fetchall(query, values))
-        events = [self._event(seq, record) for seq, record in rows]
+        rows = await self.in_turn(lambda db: db.execute_fetchall(query, values))
+        events = [self._event(seq, record, mark) for seq, record, mark in rows]
         return events[::-1] if after < 0 else events
+
+    async def records(self, *, after: int = 0, limit: int = 100) -> TrailPage:
+        """Records as they were written, and where the chain ends."""
+        return await self.in_turn(lambda db: page(db, after, max(limit, 0)))
+
+    async def overrides(self) -> Sequence[KeyOverride]:
+        """All overrides, by rollout and key."""
+        rows = await self.in_turn(lambda db: db.execute_fetchall(LOAD_OVERRIDES))
+        return [self._override(row) for row in rows]
+
+    async def put(self, override: KeyOverride, event: Transition) -> Event:
+        """Keep `override` and write `event`, in one transaction."""
+        return await self._commit(event, (PUT_OVERRIDE, override_row(override)))
+
+    async def remove(self, rollout: str, key: str, event: Transition) -> Event:
+        """Keep the override no longer and write `event`, in one transaction."""
+        return await self._commit(event, (REMOVE_OVERRIDE, (rollout, key)))
 
     async def close(self) -> None:
         """Wait for what runs, then close; the write-ahead log goes into the file. Closing twice is fine."""
@@ -125,7 +158,8 @@ class SqliteStore:
 
     # ... one at a time, to the end, again if another process is writing
 
-    async def _in_turn(self, work: Callable[[aiosqlite.Connection], Awaitable[T]]) -> T:
+    async def in_turn(self, work: Callable[[aiosqlite.Connection], Awaitable[T]]) -> T:
+        """Do `work` with the open file, alone. For what else is kept in it; raises as the store does."""
         return await asyncio.shield(asyncio.ensure_future(self._run(work)))
 
     async def _run(self, work: Callable[[aiosqlite.Connection], Awaitable[T]]) -> T:
@@ -139,20 +173,23 @@ class SqliteStore:
 
     # ... one transaction
 
-    async def _write(self, db: aiosqlite.Connection, transition: Transition, record: str) -> int:
-        await db.execute("BEGIN IMMEDIATE")
-        try:
+    async def _commit(self, transition: Transition, more: _Statement | None = None) -> Event:
+        require_successor(transition)
+        record = encode_transition(transition)
+
+        async def write(db: aiosqlite.Connection) -> Event:
             await self._swap(db, transition)
-            seq = await db.execute_insert(_RECORD, (transition.after.name, record))
-            await db.execute("COMMIT")
-        except BaseException:
-            await roll_back(db)
-            raise
-        return int(seq[0]) if seq else 0
+            if more is not None:
+                await db.execute(*more)
+            seq, mark = await chain(db, transition.after.name, record)
+            return Event(seq, transition, mark)
+
+        return await self.in_turn(lambda db: at_once(db, lambda: write(db)))
 
     async def _swap(self, db: aiosqlite.Connection, transition: Transition) -> None:
         expected, new = transition.before.revision, transition.after
-        values = [new.state, new.weight, new.phase, new.revision, new.since, new.reason, new.name]
+        values = [new.state, new.weight, new.phase, new.revision, new.since, new.reason]
+        values += [new.retries, new.rolled_back_from, new.name]
         first = expected == 0 and transition.changes_state
         cursor = await (db.execute(_FIRST, values) if first else db.execute(_NEXT, [*values, expected]))
         if cursor.rowcount != 1:
@@ -166,9 +203,15 @@ class SqliteStore:
         except StoreCorrupt as error:
             raise StoreCorrupt(f"{self.path}: rollout {fields['name']!r}: {error}") from None
 
-    def _event(self, seq: int, record: str | bytes) -> Event:
+    def _override(self, row: Sequence[object]) -> KeyOverride:
         try:
-            return Event(seq, decode_transition(record))
+            return read_override(row)
+        except StoreCorrupt as error:
+            raise StoreCorrupt(f"{self.path}: override {row[1]!r} of {row[0]!r}: {error}") from None
+
+    def _event(self, seq: int, record: str | bytes, mark: str) -> Event:
+        try:
+            return Event(seq, decode_transition(record), mark)
         except StoreCorrupt as error:
             raise StoreCorrupt(f"{self.path}: event {seq}: {error}") from None
 

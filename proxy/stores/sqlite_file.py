@@ -1,6 +1,6 @@
-"""The file behind the SQLite store: is it ours, can it be used, and how it is created.
+"""The file behind the SQLite store: is it ours, can it be used, and how it is created or brought up to date.
 
-Owns the schema, its version and every check before the first write. Must never know what a rollout may do.
+Owns every check before the first write. Must never know the tables, nor what a rollout may do.
 
 A file that is not ours is left exactly as it is. What it is shows in SQLite's header, the first 100 bytes
 (sqlite.org/fileformat.html section 1.3), read as bytes; only a file with our application id is opened, first
@@ -12,18 +12,18 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import aiosqlite
 
 from proxy.errors import StoreCorrupt, StoreUnavailable
+from proxy.stores.sqlite_schema import APPLICATION_ID, NEEDED, SCHEMA_VERSION, bring_up
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
 
-APPLICATION_ID = 0x64756170  # "duap"
-SCHEMA_VERSION = 1
+T = TypeVar("T")
 
 _MAGIC = b"SQLite format 3\x00"
 _HEADER_BYTES = 100
@@ -32,24 +32,6 @@ _APPLICATION_ID_AT = slice(68, 72)
 _UNREADABLE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR})
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _PRIMARY = 0xFF  # extended result codes keep the primary one in their low byte
-
-_SCHEMA = (
-    """
-    CREATE TABLE rollouts (
-        name TEXT NOT NULL PRIMARY KEY,
-        state TEXT NOT NULL,
-        weight INTEGER NOT NULL,
-        phase TEXT,
-        revision INTEGER NOT NULL,
-        since REAL NOT NULL,
-        reason TEXT NOT NULL
-    ) WITHOUT ROWID
-    """,
-    "CREATE TABLE events (seq INTEGER NOT NULL PRIMARY KEY, rollout TEXT NOT NULL, record TEXT NOT NULL)",
-    "CREATE INDEX events_of_rollout ON events (rollout, seq)",
-    f"PRAGMA application_id = {APPLICATION_ID}",
-    f"PRAGMA user_version = {SCHEMA_VERSION}",
-)
 
 _NO_CHANGE = "UPDATE rollouts SET weight = weight WHERE false"  # what a connection that may only read refuses
 
@@ -64,30 +46,30 @@ async def inspect(path: Path) -> None:
         return
     with translated(path):
         async with aiosqlite.connect(_read_only(path), uri=True) as db:
-            version = await _pragma(db, "user_version")
-            damage = " ".join(str(await _pragma(db, "quick_check(1)")).split())
+            version = await _version(db)
+            damage = [one for table in NEEDED if (one := await _damage(db, table)) != "ok"]
     _require_version(path, version)
-    if damage != "ok":
-        raise StoreCorrupt(f"{path}: is damaged: {damage}")
+    if damage:
+        raise StoreCorrupt(f"{path}: is damaged: {damage[0]}")
 
 
 async def prepare(path: Path, db: aiosqlite.Connection) -> None:
-    """Create the schema in an empty file, and prove that it can be written. Raises sqlite3.Error too."""
+    """Create the schema in an empty file, bring an older one up to date, and prove that it can be written.
+
+    A kill in the middle leaves the file as it was. Raises sqlite3.Error too.
+    """
     await db.execute("PRAGMA synchronous = FULL")
-    await db.execute("BEGIN IMMEDIATE")
-    try:
-        version = await _pragma(db, "user_version")
-        if version == 0:
-            for statement in _SCHEMA:
-                await db.execute(statement)
-        else:
-            _require_version(path, version)
-            await db.execute(_NO_CHANGE)
-        await db.execute("COMMIT")
-    except BaseException:
-        await roll_back(db)
-        raise
+    await at_once(db, lambda: _bring_up(path, db))
     await _pragma(db, "journal_mode = WAL")
+
+
+async def _bring_up(path: Path, db: aiosqlite.Connection) -> None:
+    version = await _version(db)
+    if version:
+        _require_version(path, version)
+        await db.execute(_NO_CHANGE)
+    if version < SCHEMA_VERSION:
+        await bring_up(db, version)
 
 
 def require_openable(path: Path) -> None:
@@ -119,6 +101,18 @@ def require_same(path: Path, opened: tuple[int, int]) -> None:
         same = False
     if not same:
         raise StoreUnavailable(f"{path}: has been removed or replaced")
+
+
+async def at_once(db: aiosqlite.Connection, write: Callable[[], Awaitable[T]]) -> T:
+    """All that `write` writes, or nothing of it."""
+    await db.execute("BEGIN IMMEDIATE")
+    try:
+        written = await write()
+        await db.execute("COMMIT")
+    except BaseException:
+        await roll_back(db)
+        raise
+    return written
 
 
 async def roll_back(db: aiosqlite.Connection) -> None:
@@ -180,9 +174,19 @@ def _read_only(path: Path) -> str:
     return f"{path.absolute().as_uri()}?mode=ro"
 
 
-def _require_version(path: Path, version: object) -> None:
-    if version != SCHEMA_VERSION:
+def _require_version(path: Path, version: int) -> None:
+    if not 1 <= version <= SCHEMA_VERSION:
         raise StoreCorrupt(f"{path}: has schema version {version}, this dualpath knows {SCHEMA_VERSION}")
+
+
+async def _damage(db: aiosqlite.Connection, table: str) -> str:
+    """What is wrong with a table; "ok" for nothing, and for a table that a file of an older version lacks."""
+    known = await db.execute_fetchall("SELECT 1 FROM sqlite_master WHERE name = ?", (table,))
+    return " ".join(str(await _pragma(db, f"quick_check({table})")).split()) if list(known) else "ok"
+
+
+async def _version(db: aiosqlite.Connection) -> int:
+    return int(str(await _pragma(db, "user_version")))
 
 
 async def _pragma(db: aiosqlite.Connection, name: str) -> object:

@@ -11,6 +11,7 @@ from proxy.model import (
     EndpointStatus,
     ErrorClass,
     Event,
+    EvidenceReading,
     FallbackReason,
     GuardReading,
     Judgment,
@@ -49,6 +50,8 @@ FAILED = Judgment(
     "guard:error_rate",
     Action.ROLLBACK,
     readings=(READING,),
+    evidence=(EvidenceReading("errors", 4.7, 4.60517, against=True, text="60 of 200"),),
+    missing=("errors below 0.02",),
 )
 V1 = PathSummary(700, 7, ((ErrorClass.STATUS, 7),), LatencySummary(0.02, 0.01, 0.03, 0.04, 0.05, 0.5))
 V2 = PathSummary(
@@ -83,7 +86,11 @@ ENDPOINTS = (
 REPORT = RolloutReport(RUNNING, FAILED, total=SEEN, recent=SEEN, breaker="half_open", endpoints=ENDPOINTS)
 EMPTY_REPORT = RolloutReport(RUNNING, Judgment(), total=Snapshot(), recent=Snapshot(window_s=60.0))
 EVENT = Event(
-    9, Transition(RUNNING, ROLLED_BACK, "guard:error_rate", "too many", "controller", 1_767_225_661.0, FAILED)
+    9,
+    Transition(
+        RUNNING, ROLLED_BACK, "guard:error_rate", "too many", "controller", 1_767_225_661.0, FAILED, "c" * 64
+    ),
+    "a" * 64,
 )
 
 VIEWER, OPERATOR = "viewer-token", "operator-token"

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from proxy import __version__
-from proxy.admin import application
+from proxy.admin import wire
 from proxy.admin.application import Loaded, Surroundings, build_admin, follow
 from proxy.errors import IllegalMove, StoreUnavailable, UnknownRollout
 from proxy.model import Command, Event, Explanation, Path, RolloutReport, RolloutState, State, Verb
@@ -149,6 +149,7 @@ async def test_status_shows_the_instance_and_every_rollout(client: Client, admin
     }
     assert document["store"] == {"waiting": 0}
     assert document["tunnels"] == {"v1": 0, "v2": 0}
+    assert document["summary"]["total"] == 1
     assert [rollout["name"] for rollout in document["rollouts"]] == ["default"]
 
 
@@ -326,7 +327,7 @@ async def test_a_body_that_is_too_large_is_a_problem(client: Client, admin: Admi
 async def test_a_body_that_does_not_arrive_is_a_problem(
     client: Client, admin: Admin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(application, "BODY_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(wire, "BODY_TIMEOUT_S", 0.01)
     head = b"POST /api/v1/rollouts/default/set HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
     exchange = client.exchange(head + b"Content-Type: application/json\r\nContent-Length: 30\r\n\r\n{")
     is_problem(await asyncio.wait_for(exchange, 5), 408)

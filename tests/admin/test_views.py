@@ -12,8 +12,19 @@ from proxy.admin.views import (
     explanation_view,
     instant,
     rollout_view,
+    summary_view,
 )
-from proxy.model import ErrorClass, Explanation, LatencySummary, Path, PathSummary, Snapshot, Transition
+from proxy.model import (
+    ErrorClass,
+    Explanation,
+    LatencySummary,
+    Path,
+    PathSummary,
+    Snapshot,
+    Stage,
+    Transition,
+    Users,
+)
 from tests.admin.builders import EMPTY_REPORT, ENDPOINTS, EVENT, REPORT, RUNNING, V1
 
 
@@ -107,6 +118,11 @@ def test_the_judgment_and_its_guards() -> None:
         "reasons": ["guard error_rate above 0.1: 0.3"],
         "cause": "guard:error_rate",
         "action": "rollback",
+        "evidence": [
+            {"name": "errors", "value": 4.7, "needed": 4.6052, "against": True, "text": "60 of 200"}
+        ],
+        "missing": ["errors below 0.02"],
+        "eta_s": None,
     }
     assert seen["guards"] == [
         {
@@ -127,7 +143,15 @@ def test_a_rollout_without_traffic_has_zeros_and_no_opinion() -> None:
     seen = view(EMPTY_REPORT)
     assert seen["paths"]["v2"]["error_rate"] == 0.0
     assert seen["observed_percentage"] == 0.0
-    assert seen["judgment"] == {"verdict": "hold", "reasons": [], "cause": None, "action": None}
+    assert seen["judgment"] == {
+        "verdict": "hold",
+        "reasons": [],
+        "cause": None,
+        "action": None,
+        "evidence": [],
+        "missing": [],
+        "eta_s": None,
+    }
     assert (seen["guards"], seen["endpoints"]) == ([], [])
 
 
@@ -195,6 +219,7 @@ def test_an_explanation_keeps_what_is_not_known_apart_from_zero() -> None:
         "key": "alice",
         "bucket": 0,
         "weight": 30_000,
+        "override": None,
     }
     assert explanation_view(Explanation(None, Path.V1, "no route"))["bucket"] is None
 
@@ -202,3 +227,16 @@ def test_an_explanation_keeps_what_is_not_known_apart_from_zero() -> None:
 def test_instants_are_utc_with_milliseconds() -> None:
     assert instant(0.0) == "1970-01-01T00:00:00.000Z"
     assert instant(1_700_000_000.1239) == "2023-11-14T22:13:20.123Z"
+
+
+def test_the_summary_is_over_all_rollouts() -> None:
+    complete = replace(REPORT, stage=Stage.COMPLETE, users=Users(10, 4))
+    nothing = replace(EMPTY_REPORT, state=replace(RUNNING, weight=0), users=Users(5, 0))
+    assert summary_view([complete, replace(REPORT, stage=Stage.PARTIAL), nothing]) == {
+        "enabled": 2,
+        "total": 3,
+        "stages": {"disabled": 1, "testing": 0, "partial": 1, "full": 0, "complete": 1},
+        "v2_share": 30.0,
+        "users": {"seen": 15, "v2": 4},
+    }
+    assert summary_view([nothing])["v2_share"] == 0.0

@@ -67,7 +67,10 @@ def test_the_redacted_form_has_the_files_keys_and_units() -> None:
     assert dump["rollouts"][0]["allow"] == {"v1": [], "v2": ["a", "b"]}
     assert dump["rollouts"][0]["phases"][0]["require"] == {
         "error_rate_below": 0.02,
+        "or_baseline": False,
         "latency_p95_below": "1s",
+        "improvement_against": "v1",
+        "no_alerts": False,
     }
     assert [guard.get("above", guard.get("below")) for guard in dump["rollouts"][0]["guards"]] == [
         "250ms",
@@ -176,3 +179,25 @@ def test_metrics_are_listed() -> None:
 
 def test_toml_is_what_both_forms_describe() -> None:
     assert set(tomllib.loads(FULL)) <= set(json_schema()["properties"])
+
+
+def test_what_opens_doors_is_shown_to_nobody() -> None:
+    text = (
+        FULL.split("[[rollouts]]")[0]
+        + """
+[[rollouts]]
+name = "default"
+[[rollouts.phases]]
+name = "a"
+percentage = 5
+webhook = "https://hooks.example/token-in-the-path"
+[[rollouts.smoke]]
+path = "/"
+headers = { Authorization = "Bearer x" }
+"""
+    )
+    config = parse(text, {})
+    [shown], [kept] = redacted(config)["rollouts"], whole(config)["rollouts"]
+    assert (shown["phases"][0]["webhook"], shown["smoke"][0]["headers"]) == ("***", {"Authorization": "***"})
+    assert kept["smoke"][0]["headers"] == {"Authorization": "Bearer x"}
+    assert Config.read(whole(config)) == config

@@ -215,6 +215,9 @@ def test_metrics_are_durations_shares_or_plain_numbers() -> None:
         Metric.FALLBACK_RATE,
         Metric.CLIENT_ERROR_RATE,
         Metric.HEALTH,
+        Metric.CPU,
+        Metric.MEMORY,
+        Metric.CACHE_HIT_RATE,
     }
     assert set(Metric) - durations - shares == {Metric.LATENCY_RATIO_P95}
 

@@ -401,3 +401,113 @@ def test_rules_speak_of_the_rest_of_a_table_with_a_faulty_value() -> None:
         "rollouts.0.guards.0.window",
         "rollouts.0.guards.0.step",
     ]
+
+
+# ... plans: phases, steps, what stops them
+
+
+@pytest.mark.parametrize(
+    ("keys", "problem"),
+    [
+        ("steps = { by = 60, every = '1h', until = 50 }", ("steps.by", "must be at most until (50), not 60")),
+        ("auto_retry = 2", ("auto_retry", "needs phases: without them there is nothing to start")),
+        (
+            "freeze = [{ from = 2026-01-02T00:00:00Z, until = 2026-01-01T00:00:00Z }]",
+            ("freeze.0.until", "must be after from"),
+        ),
+        ("judge = { action = 'step_down', step = 0 }", ("judge.step", "must be above 0 for step_down")),
+    ],
+)
+def test_a_plan_that_contradicts_itself(keys: str, problem: tuple[str, str]) -> None:
+    assert problems(ROLLOUT + keys) == [("rollouts.0." + problem[0], problem[1])]
+
+
+def test_steps_take_the_place_of_phases() -> None:
+    steps = "steps = { by = 30, every = '1h' }\n"
+    assert problems(ROLLOUT + steps + "phases = [{ name = 'a', percentage = 5 }]\n") == [
+        ("rollouts.0.steps", "takes the place of phases: leave out one of them")
+    ]
+    rollout = parse(ROLLOUT + steps + "auto_retry = 1\nautostart = true\n", {}).rollouts[0]
+    assert [(phase.name, phase.percentage) for phase in rollout.phases] == [
+        ("30%", 30.0),
+        ("60%", 60.0),
+        ("90%", 90.0),
+        ("100%", 100.0),
+    ]
+    assert {phase.min_duration_s for phase in rollout.phases} == {3600.0}
+
+
+@pytest.mark.parametrize(
+    ("keys", "problem"),
+    [
+        (
+            "min_duration = '1h'\nmax_duration = '1h'",
+            ("max_duration", "must be longer than min_duration (1h)"),
+        ),
+        ("require = { or_baseline = true }", ("require.or_baseline", "goes with error_rate_below")),
+        (
+            "require = { improvement_above = 10.0, improvement_against = 'baseline' }",
+            ("require.improvement_against", "needs baseline.latency_mean"),
+        ),
+        (
+            "abort_if = [{ metric = 'error_rate' }]",
+            ("abort_if.0", "needs a limit: above or below"),
+        ),
+    ],
+)
+def test_a_phase_that_cannot_pass(keys: str, problem: tuple[str, str]) -> None:
+    phase = '[[rollouts.phases]]\nname = "a"\npercentage = 5\n'
+    assert problems(ROLLOUT + phase + keys) == [("rollouts.0.phases.0." + problem[0], problem[1])]
+
+
+def test_the_guards_of_steps_are_checked_once() -> None:
+    steps = "steps = { by = 10, every = '1h', abort_if = [{ metric = 'health', above = 0.5 }] }\n"
+    assert problems(ROLLOUT + steps) == [
+        ("rollouts.0.steps.abort_if.0.above", "must be below for health, which falls when endpoints fail")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("guard", "problem"),
+    [
+        (
+            "metric = 'latency_ratio_p95'\nabove = 2",
+            (".mode", "must be window: only client_error_rate, error_rate, "),
+        ),
+        ("metric = 'error_rate'\nbelow = 0.5", (".mode", "must be window: only ")),
+        (
+            "metric = 'error_rate'\nabove = 0",
+            (".mode", "must be window: of a limit of 0 there is nothing to test"),
+        ),
+        ("metric = 'error_rate'\nabove = 0.1\nfor = '1s'", (".for", "goes with mode window: ")),
+    ],
+)
+def test_a_guard_that_cannot_be_sequential(guard: str, problem: tuple[str, str]) -> None:
+    [(at, message)] = problems(GUARD + "mode = 'sequential'\n" + guard)
+    assert at == "rollouts.0.guards.0" + problem[0]
+    assert message.startswith(problem[1])
+
+
+def test_what_stands_against_steps_is_silent_about_steps_that_are_not_sound() -> None:
+    found = problems(ROLLOUT + "steps = { by = 0 }\nfreeze = [{ from = 1, until = 2 }]\nauto_retry = -1\n")
+    assert [at for at, _ in found] == [
+        "rollouts.0.steps.by",
+        "rollouts.0.steps.every",
+        "rollouts.0.freeze.0.from",
+        "rollouts.0.freeze.0.until",
+        "rollouts.0.auto_retry",
+    ]
+
+
+def test_a_smoke_request_is_a_request() -> None:
+    smoke = (
+        "[[rollouts.smoke]]\npath = '/menu?city=1'\nheaders = { Host = 'a.example' }\nexpect_status = 200\n"
+    )
+    [request] = parse(ROLLOUT + smoke, {}).rollouts[0].smoke
+    assert (request.method, request.path, request.headers) == ("GET", "/menu?city=1", {"Host": "a.example"})
+    found = problems(ROLLOUT + smoke.replace("/menu", "menu").replace("Host", "'a b'").replace("200", "20"))
+    assert [at.rpartition("smoke.0.")[2].partition(".")[0] for at, _ in found] == [
+        "path",
+        "headers",
+        "expect_status",
+    ]

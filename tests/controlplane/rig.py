@@ -3,33 +3,47 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from proxy.config.schema import Config
 from proxy.controlplane.controller import Controller
 from proxy.model import Command, RolloutState, State, Transition, Verb
-from tests.fakes import FakeClock, FakeEndpoints, FakeRouter, FakeStore, RecordingSink, ScriptedEvidence
+from tests.fakes import (
+    FakeClock,
+    FakeEndpoints,
+    FakeRouter,
+    FakeStore,
+    RecordingOverrides,
+    RecordingSink,
+    ScriptedEvidence,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from proxy.core.tally import Tally
 
 STORE_TIMEOUT_S = 0.001
 """The fake store answers without waiting, or never: how long that is waited for changes nothing."""
 
-ROLLBACK_GUARD = {"metric": "error_rate", "above": 0.1, "window": "10s", "min_requests": 20}
+ROLLBACK_GUARD = {"metric": "error_rate", "above": 0.1, "mode": "window", "window": "10s", "min_requests": 20}
 ALERT_GUARD = {**ROLLBACK_GUARD, "above": 0.05, "action": "alert"}
 CANARY = {"name": "canary", "percentage": 1, "min_duration": "10s", "min_requests": 10}
 HALF = {"name": "half", "percentage": 50, "min_duration": "10s", "min_requests": 10}
 
 
 def config(*rollouts: dict[str, Any], **tables: Any) -> Config:
-    """A configuration in the file's form, with one rollout that is called default unless others are given."""
+    """A configuration in the file's form, with one rollout that is called default unless others are given.
+    Phases pass by their own criteria: evidence takes more requests than a test should have to send."""
     backends = {
         "v1": {"endpoints": ["http://127.0.0.1:9001"]},
         "v2": {"endpoints": ["http://127.0.0.1:9002"]},
     }
-    named = [{"name": "default", **rollout} for rollout in rollouts or ({},)]
+    named = [
+        {"name": "default", "judge": {"promotion": "criteria"}, **rollout} for rollout in rollouts or ({},)
+    ]
     return Config.read({"backends": backends, "rollouts": named, **tables})
 
 
@@ -46,6 +60,9 @@ class Rig:
         self.sink = RecordingSink()
         self.endpoints = FakeEndpoints()
         self.router = FakeRouter()
+        self.overrides = RecordingOverrides()
+        self.posted: list[tuple[str, bytes, float]] = []
+        self.webhook: Callable[[], Awaitable[None]] = self.well
         self.controller = Controller(
             self.config,
             store=self.store,
@@ -55,7 +72,15 @@ class Rig:
             router=self.router,
             clock=self.clock,
             store_timeout_s=STORE_TIMEOUT_S,
+            overrides=self.store,
+            override_sinks=[self.overrides],
+            post=self.post,
         )
+
+    async def post(self, url: str, body: bytes, timeout_s: float) -> None:
+        """Every webhook: remembers what it is told, and does what `webhook` says."""
+        self.posted.append((url, body, timeout_s))
+        await self.webhook()
 
     @classmethod
     async def opened(cls, *rollouts: dict[str, Any]) -> Rig:
@@ -63,6 +88,20 @@ class Rig:
         rig = cls(config(*rollouts))
         await rig.controller.open()
         return rig
+
+    @classmethod
+    def frozen(cls, seconds: float) -> Rig:
+        """A rig, not open yet, of two phases and a freeze that ends in so many seconds."""
+        clock = FakeClock()
+        freeze = {
+            "from": "2020-01-01T00:00:00Z",
+            "until": datetime.fromtimestamp(clock.wall() + seconds, UTC).isoformat(),
+        }
+        return cls(config({"phases": [CANARY, HALF], "autostart": True, "freeze": [freeze]}), clock=clock)
+
+    @staticmethod
+    async def well() -> None:
+        """A webhook that answers 2xx."""
 
     def restarted(self, *rollouts: dict[str, Any]) -> Rig:
         """A new process, not open yet, on the same store, with this configuration or the same one."""

@@ -177,7 +177,7 @@ async def test_an_alert_is_recorded_when_it_begins_and_when_it_ends() -> None:
         await rig.second(traffic(100, 30))
     assert await rig.causes() == ["config", "alert:error_rate", "alert-resolved:error_rate"]
     began, ended = (await rig.store.transitions())[1:]
-    assert began.reason == "guard error_rate above 0.05: 0.1, sample 30, alert"
+    assert began.reason == "guard error_rate above 0.05: 0.1 over 10 s (3 of 30 requests to v2), alert"
     assert ended.reason == "guard error_rate above 0.05: no longer, alert resolved"
     assert began.judgment is not None
     assert rig.state().revision == 1

@@ -219,7 +219,7 @@ async def test_who_has_waited_for_a_failing_store_does_not_wait_again() -> None:
     raising = asyncio.create_task(rig.ask(Verb.SET, 60_000))
     await asyncio.sleep(0)
     await asyncio.gather(raising, rig.ask(Verb.SET, 10_000), rig.ask(Verb.PAUSE), return_exceptions=True)
-    assert rig.store.waits == 3  # two of the opening, and the commit that hung
+    assert rig.store.waits == 4  # three of the opening, and the commit that hung
     assert (rig.state().weight, rig.state().state, rig.controller.waiting) == (10_000, State.PAUSED, 2)
 
 

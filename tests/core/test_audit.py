@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.core.audit import GENESIS, Fault, Head, Record, Tampering, Verifier, canonical, link
+from proxy.core.audit import GENESIS, NO_HEAD, Fault, Head, Record, Tampering, Verifier, canonical, link
 
 
 def chained(*texts: str) -> list[Record]:
@@ -40,6 +40,17 @@ def test_a_hash_can_be_computed_by_anybody() -> None:
     assert canonical(GENESIS, 1, "one") == b"0" * 64 + b"\n1\none"
     assert link(GENESIS, 1, "one") == hashlib.sha256(b"0" * 64 + b"\n1\none").hexdigest()
     assert link(link(GENESIS, 1, "one"), 2, "two") == WHOLE[1].hash
+
+
+@pytest.mark.parametrize("seq", [0, -9])
+def test_a_record_before_the_first_was_added(seq: int) -> None:
+    fault = found([replace(WHOLE[0], seq=seq), *WHOLE], head_of(WHOLE))
+    assert fault == Fault(Tampering.FOREIGN, seq, f"event {seq} is not chained: another program has added it")
+
+
+def test_a_chain_whose_end_was_removed_may_have_lost_events() -> None:
+    text = "the end of the chain is missing: there may have been events after event 5"
+    assert found(WHOLE, NO_HEAD) == Fault(Tampering.TRUNCATED, 6, text)
 
 
 @pytest.mark.parametrize("size", [1, 2, 5])

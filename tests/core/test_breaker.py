@@ -14,7 +14,7 @@ CLOSED, OPEN, HALF_OPEN = BreakerState.CLOSED, BreakerState.OPEN, BreakerState.H
 
 def breaker(**values: object) -> Breaker:
     """5 in a row, or half of at least 20 within 10 s; open for 5 s; 3 probes."""
-    return Breaker(BreakerTable.model_validate(values))
+    return Breaker(BreakerTable.model_validate({"open_for": "5s", **values}))
 
 
 def fail(subject: Breaker, now: float, times: int = 5) -> None:
@@ -315,3 +315,14 @@ def test_after_any_sequence_it_can_recover(history: list[tuple[str, int, float]]
         assert subject.allow(now)
         subject.success(now, subject.epoch)
     assert subject.state is CLOSED
+
+
+def test_successes_count_as_so_many_single_ones() -> None:
+    one, other = breaker(consecutive_failures=1_000), breaker(consecutive_failures=1_000)
+    for _ in range(30):
+        one.success(1.0)
+    other.successes(1.0, 30)
+    for number in range(1, 40):
+        one.failure(1.5)
+        other.failure(1.5)
+        assert one.state is other.state is (OPEN if number >= 30 else CLOSED)

@@ -4,14 +4,39 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.core.criteria import missing
+from proxy.core.criteria import Missing, PhaseCriteria, Seen, V1Before
+from proxy.core.gauges import CALM, Surroundings
 from proxy.core.tally import Tally
 from tests.core.plans import plan, second
 
+UNKNOWN = V1Before()
+
+
+def criteria(baseline: object = None, **keys: object) -> PhaseCriteria:
+    rollout = plan(phases=[{"name": "canary", "percentage": 1, **keys}], baseline=baseline or {})
+    return PhaseCriteria(rollout.phases[0], rollout)
+
 
 def wanting(tally: Tally, in_phase_s: float = 0.0, **keys: object) -> list[str]:
-    phase = plan(phases=[{"name": "canary", "percentage": 1, **keys}]).phases[0]
-    return missing(phase, tally.snapshot(in_phase_s), in_phase_s)
+    seen, made = Seen(tally, in_phase_s), criteria(**keys)
+    found = made.missing(seen)
+    waits_for_more = [one for one in found if one.text[0].isdigit()]
+    assert made.waits(seen) is bool(waits_for_more)
+    return [one.text for one in found]
+
+
+def required(
+    require: dict[str, object],
+    tally: Tally,
+    *,
+    around: Surroundings = CALM,
+    before: V1Before = UNKNOWN,
+    alerting: bool = False,
+    has_cache: bool = False,
+    baseline: dict[str, object] | None = None,
+) -> list[str]:
+    seen = Seen(tally, 1.0, around, before, alerting=alerting, has_cache=has_cache)
+    return [one.text for one in criteria(baseline, require=require).missing(seen)]
 
 
 def test_requests_and_time_are_waited_for() -> None:
@@ -66,3 +91,104 @@ def test_a_criterion_without_data_is_not_met() -> None:
         "latency_p95 unknown, must be below 1 s",
         "success_rate unknown, must be above 0.9",
     ]
+
+
+def test_how_long_it_takes_is_told_at_the_present_rate() -> None:
+    made = criteria(min_requests=300, min_duration="10m")
+    found = made.missing(Seen(second(v2=100), 50.0))
+    assert found == [Missing("100 of 300 requests", 100.0), Missing("50 s of 600 s", 550.0)]
+    assert made.missing(Seen(Tally(), 50.0))[0].eta_s == float("inf")
+    assert made.missing(Seen(Tally(), 0.0))[0].eta_s == float("inf")
+
+
+# ... better than v1
+
+FASTER = second(v2=10, v2_s=0.050, v1=10, v1_s=0.100)
+
+
+@pytest.mark.parametrize(("needed", "holds"), [(-10.0, True), (40.0, True), (49.0, True), (60.0, False)])
+def test_an_improvement_is_how_much_shorter_the_mean_is(needed: float, holds: bool) -> None:
+    found = required({"improvement_above": needed}, FASTER)
+    assert (found == []) is holds
+    if not holds:
+        assert found == ["improvement 50.0 %, must be above 60 % (mean 0.05 s against 0.1 s of v1)"]
+
+
+def test_a_slower_v2_may_be_allowed_for() -> None:
+    slower = second(v2=10, v2_s=0.105, v1=10, v1_s=0.100)
+    assert required({"improvement_above": -10.0}, slower) == []
+    assert required({"improvement_above": -1.0}, slower)[0].startswith("improvement -5.0 %")
+
+
+def test_an_improvement_may_be_on_what_was_once_measured() -> None:
+    require = {"improvement_above": 40.0, "improvement_against": "baseline"}
+    assert required(require, FASTER, baseline={"latency_mean": "200ms"}) == []
+    [reason] = required(require, FASTER, baseline={"latency_mean": "60ms"})
+    assert reason.endswith("(mean 0.05 s against 0.06 s of baseline)")
+
+
+def test_without_v1_an_improvement_is_on_v1_as_it_was() -> None:
+    alone = second(v2=10, v2_s=0.050)
+    assert required({"improvement_above": 40.0}, alone, before=V1Before(0.0, 0.1)) == []
+    unknown = ["improvement unknown, must be above 40 % against v1"]
+    assert required({"improvement_above": 40.0}, alone) == unknown
+    assert required({"improvement_above": 40.0}, second(v1=5))[1:] == unknown
+
+
+def test_nothing_is_faster_than_a_v1_that_takes_no_time() -> None:
+    instant = second(v2=10, v2_s=0.0, v1=10, v1_s=0.0)
+    assert required({"improvement_above": 0.0}, instant)[0].startswith("improvement 0.0 %")
+
+
+# ... errors, or no more than the baseline
+
+OR_BASELINE: dict[str, object] = {"error_rate_below": 0.001, "or_baseline": True}
+
+
+def failing(errors: int, v1_errors: int = 0, v1: int = 1_000) -> Tally:
+    tally = second(v2=1_000, errors=errors, v1=v1)
+    tally.v1.errors[0] = v1_errors
+    return tally
+
+
+def test_the_baseline_excuses_what_it_has_itself() -> None:
+    assert required(OR_BASELINE, failing(0)) == []
+    assert required(OR_BASELINE, failing(12, v1_errors=10)) == []
+    assert required(OR_BASELINE, failing(13, v1_errors=10)) == [
+        "error_rate 0.013, must be below 0.001, or at most 0.012 (baseline 0.01)"
+    ]
+    assert required(OR_BASELINE, failing(5), baseline={"error_rate": 0.01}) == []
+
+
+def test_without_v1_the_baseline_is_v1_as_it_was() -> None:
+    assert required(OR_BASELINE, failing(5, v1=0), before=V1Before(0.01)) == []
+    assert required(OR_BASELINE, failing(5, v1=0)) == ["error_rate 0.005, must be below 0.001"]
+    assert required(OR_BASELINE, second(v1=10))[1:] == [
+        "error_rate unknown, must be below 0.001, or at most 0.001 (baseline 0)"
+    ]
+
+
+# ... what is not counted from requests
+
+
+def test_no_alert_may_fire() -> None:
+    assert required({"no_alerts": True}, second(v2=1), alerting=True) == ["an alert fires"]
+    assert required({"no_alerts": True}, second(v2=1)) == []
+    assert required({}, second(v2=1), alerting=True) == []
+
+
+def test_enough_endpoints_must_be_healthy() -> None:
+    half = Surroundings(health_v2=0.5)
+    assert required({"health": 0.5}, second(v2=1), around=half) == []
+    assert required({"health": 1.0}, second(v2=1), around=half) == ["health 0.5, must be at least 1"]
+
+
+def test_a_cache_hit_rate_counts_where_one_is_reported() -> None:
+    require: dict[str, object] = {"cache_hit_rate_above": 0.3}
+    assert required(require, second(v2=1)) == []
+    low, high = Surroundings(cache_hit_rate=0.3), Surroundings(cache_hit_rate=0.31)
+    assert required(require, second(v2=1), around=high, has_cache=True) == []
+    assert required(require, second(v2=1), around=low, has_cache=True) == [
+        "cache_hit_rate 0.3, must be above 0.3"
+    ]
+    assert required(require, second(v2=1), has_cache=True) == ["cache_hit_rate unknown, must be above 0.3"]

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core.delta import MOST, Delta, Load, RolloutDelta, Sequences, read, readable, written
-from proxy.core.histogram import BUCKET_COUNT
+from proxy.core.histogram import BUCKET_COUNT, Histogram
 from proxy.core.tally import ERROR_INDEX, FALLBACK_INDEX, Tally
+from proxy.core.users import LONGEST, PLACES
 from proxy.errors import WireError
 from proxy.model import EndpointStatus, ErrorClass, FallbackReason, Path
 
@@ -41,6 +42,9 @@ def tallies(draw: st.DrawFn) -> Tally:
     for reason in draw(st.lists(st.sampled_from(FallbackReason), max_size=4)):
         tally.fallbacks[FALLBACK_INDEX[reason]] += 1
         tally.over_budget[FALLBACK_INDEX[reason]] += 2
+    for age_s in draw(st.lists(st.floats(0, 2_000), max_size=3)):
+        tally.in_flight_v2 = Histogram() if not tally.in_flight_v2.count else tally.in_flight_v2
+        tally.in_flight_v2.record(age_s)
     return tally
 
 
@@ -55,6 +59,7 @@ DELTAS = st.builds(
             COUNTS,
             st.sampled_from(["closed", "open", "half_open", "disabled"]),
             tallies(),
+            st.lists(st.integers(0, LONGEST), max_size=9).map(lambda runs: tuple(runs[len(runs) % 3 :])),
         ),
         max_size=3,
     ).map(tuple),
@@ -93,6 +98,34 @@ def test_a_histogram_is_pairs_of_bucket_and_count() -> None:
         "latency": [10, 2, 63, 1],
     }
     assert "v1" not in document
+
+
+def test_what_is_under_way_is_told_apart() -> None:
+    tally = Tally(in_flight_v1=Histogram.of([(63, 2)], 126))
+    document = written(Delta("w", 1, (RolloutDelta("default", 0, "open", tally),)))["rollouts"][0]
+    assert document["in_flight_v1"] == {"total_us": 126, "latency": [63, 2]}
+    assert "in_flight_v2" not in document
+
+
+@pytest.mark.parametrize(
+    "ages", [None, [], {"total_us": 5}, {"total_us": -1, "latency": []}, {"total_us": 1, "latency": []}]
+)
+def test_what_is_under_way_is_a_histogram(ages: object) -> None:
+    document = written(Delta("w", 1, (RolloutDelta("default", 0, "open", Tally()),)))
+    document["rollouts"][0]["in_flight_v1"] = ages
+    with pytest.raises(WireError, match=r"rollouts\.0\.in_flight_v1"):
+        read(document)
+
+
+@pytest.mark.parametrize(
+    "users", [None, {}, [1, 2], [PLACES, 1, 1], [0, LONGEST + 1, 0], [0, 1, -1], [0, 1, 1] * (PLACES + 1)]
+)
+def test_users_are_places_with_two_runs(users: object) -> None:
+    document = written(Delta("w", 1, (RolloutDelta("default", 0, "open", Tally(), (5, 2, 1)),)))
+    assert document["rollouts"][0]["users"] == [5, 2, 1]
+    document["rollouts"][0]["users"] = users
+    with pytest.raises(WireError, match=r"rollouts\.0\.users"):
+        read(document)
 
 
 def test_a_report_without_refusals_is_one_of_an_older_version() -> None:

@@ -14,8 +14,9 @@ PAGE = Path(__file__).parents[2] / "docs" / "state-machine.md"
 
 
 @pytest.mark.parametrize("state", State)
-def test_rollback_and_abort_are_possible_from_everywhere(state: State) -> None:
+def test_what_lowers_is_possible_from_everywhere(state: State) -> None:
     assert (state, Verb.ROLLBACK) in MOVES
+    assert (state, Verb.STEP_DOWN) in MOVES
     assert outcomes(state, Verb.ABORT) == (State.ABORTED,)
 
 
@@ -33,7 +34,7 @@ def test_what_has_failed_is_not_continued(state: State, verb: Verb) -> None:
 
 
 def test_the_refusal_says_what_is_possible() -> None:
-    with pytest.raises(IllegalMove, match=r"\(possible: start, rollback, set, abort\)"):
+    with pytest.raises(IllegalMove, match=r"\(possible: start, rollback, set, abort, step_down\)"):
         outcomes(State.DISABLED, Verb.PAUSE)
 
 
@@ -43,6 +44,8 @@ def test_only_the_moves_that_end_something_have_a_second_outcome() -> None:
         (Verb.SET, State.DISABLED),
         (Verb.RESUME, State.DISABLED),
         (Verb.PROMOTE, State.COMPLETED),
+        (Verb.ROLLBACK, State.ROLLED_BACK),
+        (Verb.STEP_DOWN, State.ROLLED_BACK),
     }
 
 

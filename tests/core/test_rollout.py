@@ -15,12 +15,26 @@ from proxy.core.rollout import (
     command_transition,
     first_transition,
     initial,
+    may_retry,
     outdates_evidence,
     phase_index,
+    retry,
+    stage,
     step,
 )
 from proxy.errors import ControlError, IllegalMove, InvalidCommand, RevisionConflict
-from proxy.model import BUCKETS, Action, Command, Judgment, RolloutState, State, Transition, Verb, Verdict
+from proxy.model import (
+    BUCKETS,
+    Action,
+    Command,
+    Judgment,
+    RolloutState,
+    Stage,
+    State,
+    Transition,
+    Verb,
+    Verdict,
+)
 from tests.core.plans import percent, phased, plan, state
 
 if TYPE_CHECKING:
@@ -97,8 +111,7 @@ def test_start_brings_a_fixed_split_to_its_configured_percentage() -> None:
     assert after(state(State.ROLLED_BACK), Verb.START, on=FIXED) == (State.RUNNING, 30, None)
     with pytest.raises(IllegalMove, match="use set"):
         after(state(State.DISABLED), Verb.START, on=plan())
-    with pytest.raises(IllegalMove, match=r"already running$"):
-        after(state(percentage=60), Verb.START, on=FIXED)
+    assert after(state(percentage=60), Verb.START, on=FIXED) == (State.RUNNING, 60, None)
 
 
 def test_a_fixed_split_has_nothing_to_be_promoted_to_but_everything() -> None:
@@ -135,9 +148,9 @@ def test_start_enters_the_first_phase() -> None:
     assert after(state(State.COMPLETED, 100, "full"), Verb.START) == (State.RUNNING, 1, "canary")
 
 
-def test_what_has_begun_does_not_start_again() -> None:
-    with pytest.raises(IllegalMove, match="already running in half"):
-        after(state(percentage=50, phase="half"), Verb.START)
+def test_what_has_begun_goes_on() -> None:
+    begun = state(percentage=50, phase="half")
+    assert apply(begun, command(Verb.START), PHASED, at=200.0) is begun
 
 
 def test_promote_walks_through_the_phases() -> None:
@@ -204,12 +217,60 @@ def test_abort_takes_everything_from_v2(any_state: State) -> None:
     assert after(before, Verb.ABORT) == (State.ABORTED, 0, None)
 
 
+def test_a_rollback_of_nothing_is_one_where_keys_are_pinned_to_v2() -> None:
+    before = state(State.DISABLED)
+    rolled_back = apply(before, command(Verb.ROLLBACK), PHASED, at=200.0, pinned=True)
+    assert (rolled_back.state, rolled_back.weight) == (State.ROLLED_BACK, 0)
+    assert apply(rolled_back, command(Verb.ROLLBACK), PHASED, at=201.0, pinned=True) is rolled_back
+    assert apply(before, command(Verb.STEP_DOWN), PHASED, at=200.0, pinned=True) is before
+
+
+# ... one step down
+
+
+@pytest.mark.parametrize(
+    ("before", "expected"),
+    [
+        (state(percentage=100, phase="full"), (State.RUNNING, 50, "half")),
+        (state(State.COMPLETED, 100, "full"), (State.RUNNING, 50, "half")),
+        (state(State.PAUSED, 50, "half"), (State.PAUSED, 1, "canary")),
+        (state(percentage=70, phase="half"), (State.RUNNING, 1, "canary")),
+        (state(percentage=1, phase="canary"), (State.ROLLED_BACK, 0, None)),
+        (state(State.PAUSED, 1, "canary"), (State.ROLLED_BACK, 0, None)),
+        (state(State.PAUSED), (State.ROLLED_BACK, 0, None)),
+        (state(percentage=30), (State.RUNNING, 1, "canary")),
+        (state(percentage=0.5), (State.ROLLED_BACK, 0, None)),
+        (state(State.ROLLED_BACK, 50), (State.ROLLED_BACK, 1, None)),
+        (state(State.ROLLED_BACK, 1), (State.ROLLED_BACK, 0, None)),
+    ],
+)
+def test_a_step_down_goes_one_phase_back(
+    before: RolloutState, expected: tuple[State, float, str | None]
+) -> None:
+    assert after(before, Verb.STEP_DOWN) == expected
+
+
+def test_a_step_down_takes_one_step_off() -> None:
+    stepped = plan(steps={"by": 10, "every": "1h"})
+    assert after(state(percentage=30, phase="30%"), Verb.STEP_DOWN, on=stepped) == (State.RUNNING, 20, "20%")
+    assert after(state(percentage=10, phase="10%"), Verb.STEP_DOWN, on=stepped) == (
+        State.ROLLED_BACK,
+        0,
+        None,
+    )
+
+
+def test_a_step_down_without_phases_is_a_rollback() -> None:
+    assert after(state(percentage=30), Verb.STEP_DOWN, on=FIXED) == (State.ROLLED_BACK, 0, None)
+
+
 # ... asking for what already is
 
 
 @pytest.mark.parametrize(
     ("before", "asked"),
     [
+        (state(percentage=1, phase="canary"), command(Verb.START)),
         (state(State.DISABLED), command(Verb.ROLLBACK)),
         (state(State.DISABLED), command(Verb.SET, 0)),
         (state(percentage=30), command(Verb.RESUME)),
@@ -222,6 +283,9 @@ def test_abort_takes_everything_from_v2(any_state: State) -> None:
         (state(State.COMPLETED, 100, "full"), command(Verb.PROMOTE, full=True)),
         (state(State.ABORTED), command(Verb.ABORT)),
         (state(State.ABORTED), command(Verb.ROLLBACK)),
+        (state(State.ABORTED), command(Verb.STEP_DOWN)),
+        (state(State.DISABLED), command(Verb.STEP_DOWN)),
+        (state(State.ROLLED_BACK), command(Verb.STEP_DOWN)),
     ],
 )
 def test_asking_twice_is_no_error_and_no_transition(before: RolloutState, asked: Command) -> None:
@@ -363,6 +427,11 @@ def test_a_failing_guard_can_pause() -> None:
     assert moved(state(State.COMPLETED, 100, "full"), failing(Action.PAUSE)) == (State.PAUSED, 100, "full")
 
 
+@pytest.mark.parametrize("live", LIVE)
+def test_a_failing_guard_can_abort(live: State) -> None:
+    assert moved(state(live, 50), failing(Action.ABORT)) == (State.ABORTED, 0, None)
+
+
 @pytest.mark.parametrize(
     ("before", "action"),
     [
@@ -376,6 +445,105 @@ def test_a_failing_guard_can_pause() -> None:
 )
 def test_what_cannot_be_lowered_further_stays(before: RolloutState, action: Action | None) -> None:
     assert step(before, failing(action, percent(10)), PHASED, at=200.0) is None
+
+
+# ... after a rollback
+
+RETRYING = phased(auto_retry=2, cooldown="10m")
+TAKEN_BACK = step(state(percentage=50, phase="half"), failing(Action.ROLLBACK), RETRYING, at=200.0)
+
+
+def test_what_the_judge_has_rolled_back_starts_again_after_the_cooldown() -> None:
+    assert TAKEN_BACK is not None
+    back = TAKEN_BACK.after
+    assert (back.rolled_back_from, back.retries) == ("half", 0)
+    assert retry(back, RETRYING, at=799.9) is None
+    again = retry(back, RETRYING, at=800.0)
+    assert again is not None
+    assert (again.cause, again.actor) == ("auto_retry", "controller")
+    assert again.reason == "retry 1 of 2 after half was rolled back"
+    assert (again.after.state, again.after.phase, again.after.weight) == (State.RUNNING, "canary", percent(1))
+    assert (again.after.retries, again.after.rolled_back_from) == (1, None)
+
+
+def test_it_starts_again_only_so_often_until_a_person_starts_it() -> None:
+    present = state(percentage=50, phase="half")
+    for number in (1, 2):
+        back = step(present, failing(Action.ROLLBACK), RETRYING, at=200.0)
+        assert back is not None
+        again = retry(back.after, RETRYING, at=9_999.0)
+        assert again is not None
+        present = again.after
+        assert present.retries == number
+    back = step(present, failing(Action.ROLLBACK), RETRYING, at=200.0)
+    assert back is not None
+    assert retry(back.after, RETRYING, at=9_999.0) is None
+    by_hand = apply(back.after, command(Verb.START), RETRYING, at=9_999.0)
+    assert by_hand.retries == 0
+    lowered = step(present, failing(Action.STEP_DOWN, 1), RETRYING, at=200.0)
+    assert lowered is not None
+    assert lowered.after.retries == 2
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [command(Verb.ROLLBACK), command(Verb.ABORT), command(Verb.STEP_DOWN)],
+)
+def test_a_person_calls_the_retry_off(asked: Command) -> None:
+    assert TAKEN_BACK is not None
+    assert may_retry(TAKEN_BACK.after, RETRYING)
+    called_off = command_transition(TAKEN_BACK.after, asked, RETRYING, at=300.0)
+    assert called_off is not None
+    assert not may_retry(called_off.after, RETRYING)
+    assert command_transition(called_off.after, asked, RETRYING, at=300.0) is None
+
+
+def test_what_a_person_rolls_back_is_not_started_again() -> None:
+    by_hand = apply(state(percentage=50, phase="half"), command(Verb.ROLLBACK), RETRYING, at=200.0)
+    assert by_hand.rolled_back_from is None
+    assert retry(by_hand, RETRYING, at=9_999.0) is None
+
+
+@pytest.mark.parametrize(
+    "rollout",
+    [PHASED, phased(auto_retry=2, judge={"enabled": False}), plan(percentage=30, auto_retry=2)],
+)
+def test_a_rollout_that_is_not_to_be_retried_stays_where_it_is(rollout: Rollout) -> None:
+    assert TAKEN_BACK is not None
+    assert not may_retry(TAKEN_BACK.after, rollout)
+
+
+def test_a_rollback_to_a_share_is_not_retried_before_it_is_one_to_nothing() -> None:
+    partly = RolloutState("default", State.ROLLED_BACK, percent(5), rolled_back_from="half")
+    assert not may_retry(partly, RETRYING)
+    wholly = step(partly, failing(Action.ROLLBACK), RETRYING, at=200.0)
+    assert wholly is not None
+    assert wholly.after.rolled_back_from == "half"
+    assert may_retry(wholly.after, RETRYING)
+
+
+# ... stages
+
+
+@pytest.mark.parametrize(
+    ("present", "rollout", "expected"),
+    [
+        (state(State.DISABLED), PHASED, Stage.DISABLED),
+        (state(State.ROLLED_BACK), PHASED, Stage.DISABLED),
+        (state(percentage=1, phase="canary"), PHASED, Stage.TESTING),
+        (state(State.PAUSED, 1, "canary"), PHASED, Stage.TESTING),
+        (state(percentage=10), PHASED, Stage.PARTIAL),
+        (state(percentage=50, phase="half"), PHASED, Stage.PARTIAL),
+        (state(percentage=100, phase="full"), PHASED, Stage.FULL),
+        (state(State.COMPLETED, 100, "full"), PHASED, Stage.COMPLETE),
+        (state(State.COMPLETED, 50), FIXED, Stage.COMPLETE),
+        (state(percentage=10), FIXED, Stage.TESTING),
+        (state(percentage=10.001), FIXED, Stage.PARTIAL),
+        (state(percentage=100), FIXED, Stage.FULL),
+    ],
+)
+def test_a_stage_says_how_far_it_has_come(present: RolloutState, rollout: Rollout, expected: Stage) -> None:
+    assert stage(present, rollout) is expected
 
 
 # ... evidence

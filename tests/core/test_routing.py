@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from proxy.config.schema import Pins, Rollout, Route
 from proxy.core.override import verify
 from proxy.core.routing import RouteSpec, RouteTable, Split, bucket_of
-from proxy.model import BUCKETS, Path, RolloutState, State
+from proxy.model import BUCKETS, Path, RolloutState, State, Users
 
 DOCS = pathlib.Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "routing.md").read_text(encoding="utf-8")
@@ -143,7 +143,7 @@ def test_an_explanation_is_the_decision(key: bytes | None, weight: int, suspende
     assert explanation.path is split.decide(key)
     assert explanation.rollout == "default"
     assert explanation.weight == weight
-    assert split.is_pinned(key) == explanation.rule.startswith(("allow", "deny"))
+    assert split.is_pinned(key) == explanation.rule.startswith(("allow", "deny", "override"))
 
 
 # ... the lists
@@ -191,6 +191,72 @@ def test_after_a_rollback_no_list_leads_to_v2(kind: State) -> None:
     assert split.is_pinned(b"d2")
     split.apply(state(State.RUNNING, 0))
     assert split.decide(b"a2") is Path.V2
+
+
+@pytest.mark.parametrize("path", Path)
+@pytest.mark.parametrize("key", ["a1", "a2", "d1", "d2", "nobody"])
+def test_an_override_decides_before_lists_and_buckets(key: str, path: Path) -> None:
+    split = Split.of(0, EVERY_LIST)
+    before = split.explain(key.encode())
+    split.override({key.encode(): path})
+    explanation = split.explain(key.encode())
+    assert (split.decide(key.encode()), explanation.path, explanation.rule) == (
+        path,
+        path,
+        f"override {path}",
+    )
+    assert split.is_pinned(key.encode())
+    assert repr(split) == f"<Split {split.name} {split.weight}/{BUCKETS} {len(split.pins) + 1} pins>"
+    split.override({})
+    assert split.explain(key.encode()) == before
+
+
+def test_overrides_take_the_place_of_those_before() -> None:
+    split = split_at(0)
+    split.override({b"a": Path.V2, b"b": Path.V2})
+    split.override({b"b": Path.V2})
+    assert [split.decide(key) for key in (b"a", b"b")] == [Path.V1, Path.V2]
+    assert (split.pinning, split.is_pinned(b"b")) == (True, True)
+    split.override({})
+    assert (split.pinning, split.is_pinned(b"b")) == (False, False)
+
+
+@pytest.mark.parametrize("kind", [State.ROLLED_BACK, State.ABORTED])
+def test_after_a_rollback_no_override_leads_to_v2(kind: State) -> None:
+    split = Split.of(0, EVERY_LIST)
+    split.override({b"a1": Path.V2, b"a2": Path.V1, b"new": Path.V2})
+    split.apply(RolloutState("lists", kind, 0))
+    assert {split.decide(key) for key in (b"a1", b"a2", b"new")} == {Path.V1}
+    assert [split.explain(key).rule for key in (b"a1", b"a2", b"new")] == [
+        *("allow v1", "override v1", "bucket >= weight")
+    ]
+    assert not split.is_pinned(b"new")
+    split.apply(RolloutState("lists", State.RUNNING, 0))
+    assert [split.decide(key) for key in (b"a1", b"a2", b"new")] == [Path.V2, Path.V1, Path.V2]
+
+
+@given(
+    key=st.none() | st.sampled_from([b"a1", b"a2", b"d1", b"d2", b"sent"]) | st.binary(max_size=9),
+    weight=st.integers(0, BUCKETS),
+    suspended=st.booleans(),
+)
+def test_a_request_is_assigned_as_is_decided(key: bytes | None, weight: int, suspended: bool) -> None:
+    split = Split.of(0, EVERY_LIST)
+    split.weight, split.suspended = weight, suspended
+    split.override({b"sent": Path.V2})
+    path = split.assign(key)
+    assert path is split.decide(key)
+    assert split.users.count() == (Users() if key is None else Users(1, path is Path.V2))
+
+
+def test_the_users_of_requests_are_counted_once() -> None:
+    split = split_at(BUCKETS // 4)
+    for _ in range(2):
+        for user in range(1000):
+            split.assign(b"%d" % user)
+    seen = split.users.count()
+    assert seen.seen == pytest.approx(1000, rel=0.05)
+    assert seen.v2 == pytest.approx(250, rel=0.15)
 
 
 def test_keys_that_no_list_names_follow_their_bucket() -> None:
@@ -406,3 +472,15 @@ def test_the_table_finds_what_a_plain_search_finds(
     fitting = [route for route in specs if fits(route, host, path, method)]
     expected = max(fitting, key=specificity).rollout if fitting else -1
     assert RouteTable(specs).match(host, path, method) == expected
+
+
+def test_what_is_held_back_stays_on_v1_at_100_percent_until_the_rollout_is_completed() -> None:
+    split = Split.of(0, Rollout.model_validate({"name": "default", "judge": {"holdback": 2}}))
+    for kind, weight, expected in (
+        (State.RUNNING, BUCKETS, BUCKETS - 2_000),
+        (State.RUNNING, 50_000, 50_000),
+        (State.PAUSED, BUCKETS, BUCKETS - 2_000),
+        (State.COMPLETED, BUCKETS, BUCKETS),
+    ):
+        split.apply(state(kind, weight))
+        assert split.weight == expected

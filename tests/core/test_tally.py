@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.core.histogram import Histogram
 from proxy.core.tally import ERROR_INDEX, FALLBACK_INDEX, PathTally, Tally
 from proxy.model import ErrorClass, FallbackReason, Path, PathSummary, Snapshot
 
@@ -74,6 +75,21 @@ def test_each_path_has_its_own_attempts() -> None:
     assert tally.of(Path.V1) is tally.v1
     assert tally.of(Path.V2) is tally.v2
     assert tally.v1 is not tally.v2
+
+
+def test_what_is_under_way_elsewhere_is_merged_and_no_sum_takes_it_in() -> None:
+    one, other, total = Tally(), Tally(), Tally()
+    one.in_flight_v1 = Histogram.of([(50, 1)], 50)
+    other.in_flight_v1, other.in_flight_v2 = Histogram.of([(50, 2)], 100), Histogram.of([(60, 3)], 180)
+    for tally in (one, other, Tally()):
+        total.add(tally)
+        total.add_in_flight(tally)
+    assert total.in_flight_v1.buckets() == [(50, 3)]
+    assert (total.in_flight_v2.buckets(), total.in_flight_v2.total_us) == ([(60, 3)], 180)
+    assert one.in_flight_v1.buckets() == [(50, 1)]
+    sums = Tally()
+    sums.add(total)
+    assert sums == Tally()
 
 
 def test_an_empty_tally_reads_as_an_empty_snapshot() -> None:

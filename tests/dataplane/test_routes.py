@@ -7,7 +7,7 @@ import pytest
 from proxy.config.schema import Override
 from proxy.core.override import sign
 from proxy.dataplane.routes import Routes, bare_host, overridden_path
-from proxy.model import Path, RolloutState, State
+from proxy.model import Path, RolloutState, State, Users
 from tests.dataplane.wire import settings
 
 API = {"name": "api", "routes": [{"prefix": "/api"}], "key": ["header:X-User"]}
@@ -64,6 +64,37 @@ def test_a_rollback_suspends_the_pins_to_v2() -> None:
     assert split.decide(b"u") is Path.V2
     publish(routes, "default", 0, State.ROLLED_BACK)
     assert split.decide(b"u") is Path.V1
+
+
+def test_an_override_is_in_force_at_once_and_goes_on_over_a_reload() -> None:
+    routes = Routes(settings(rollouts=[API, SHOP]))
+    routes.publish_overrides("api", {"u\udcff": Path.V2, "zo\u00eb": Path.V2})
+    routes.publish_overrides("unknown", {"u": Path.V2})
+    for changed in (API, {**API, "timeout": "3s"}):
+        routes = Routes(settings(rollouts=[changed]), routes)
+        split = routes.rollouts[0].split
+        assert [split.decide(key) for key in (b"u\xff", b"zo\xc3\xab", b"u")] == [Path.V2, Path.V2, Path.V1]
+    assert routes.explain(key="u\udcff", host="", path="/api", method="GET").rule == "override v2"
+    routes.publish_overrides("api", {})
+    assert split.decide(b"u\xff") is Path.V1
+
+
+def test_users_are_counted_on_for_as_long_as_a_key_keeps_its_hash() -> None:
+    routes = Routes(settings(rollouts=[API, SHOP]))
+    for name in ("api", "shop"):
+        publish(routes, name, 100_000)
+    for user in (b"a", b"b", b"b"):
+        routes.rollouts[0].split.assign(user)
+    assert (routes.users("api"), routes.users("shop"), routes.users("unknown")) == (
+        Users(2, 2),
+        Users(),
+        Users(),
+    )
+    for same in (API, {**API, "timeout": "3s"}):
+        routes = Routes(settings(rollouts=[same]), routes)
+        assert routes.users("api") == Users(2, 2)
+    for other in ({**API, "salt": "x"}, {**API, "key": ["cookie:uid"]}):
+        assert Routes(settings(rollouts=[other]), routes).users("api") == Users()
 
 
 def test_it_explains_where_a_key_would_go() -> None:

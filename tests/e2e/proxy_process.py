@@ -209,7 +209,7 @@ async def running_proxy(config: Table, directory: Path, *, files: int = 0) -> As
     await proxy.stop()
 
 
-async def run(*arguments: str, directory: Path, **environment: str) -> Finished:
+async def run(*arguments: str, directory: Path, within_s: float = LIMIT_S, **environment: str) -> Finished:
     """`python -m proxy ARGUMENTS` to its end, with those variables in its environment."""
     process = await asyncio.create_subprocess_exec(
         PYTHON,
@@ -223,7 +223,7 @@ async def run(*arguments: str, directory: Path, **environment: str) -> Finished:
         preexec_fn=_end_with_us,
     )
     try:
-        stdout, stderr = await asyncio.wait_for(process.communicate(), LIMIT_S)
+        stdout, stderr = await asyncio.wait_for(process.communicate(), within_s)
     except TimeoutError:
         process.kill()
         await process.communicate()

@@ -1,4 +1,5 @@
-"""The prober on real connections: every kind of bad answer counts, and nothing is kept open."""
+"""The prober on real connections: every kind of bad answer counts, and nothing is kept open. And what v2
+reports of itself, as far as the judge."""
 
 from __future__ import annotations
 
@@ -7,12 +8,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from proxy.config.schema import Backends
-from proxy.controlplane.health import Prober
+from proxy.config.schema import Backend, Backends
+from proxy.controlplane.health import Line, Prober
+from tests.e2e.proxy_process import config, running_proxy
 from tests.e2e.waiting import eventually
 from tests.fakes import FakeEndpoints, FakeRandom
 
 if TYPE_CHECKING:
+    from pathlib import Path as File
+
     from proxy.model import Path
     from tests.e2e.raw_backend import Answer, Exchange, RawBackend
 
@@ -115,3 +119,61 @@ async def test_each_probe_has_a_connection_of_its_own_and_none_is_left(v2: RawBa
         await eventually(lambda: v2.count() >= 3)
     assert [(request.connection, request.nth) for request in v2.received[:3]] == [(1, 1), (2, 1), (3, 1)]
     await eventually(lambda: not v2.open_connections)
+
+
+# ... reports
+
+
+async def busy(exchange: Exchange) -> None:
+    await exchange.reply(b"200 OK", b'{"cpu": 0.5, "memory": 0.95}')
+
+
+async def chatty(exchange: Exchange) -> None:
+    await exchange.reply(b"200 OK", b" " * 20_000)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (busy, ""),
+        (unavailable, "status 503"),
+        (redirect, "status 302"),
+        (chatty, "over 16384 bytes"),
+        (endless, "Timeout"),
+        (hang, "Timeout"),
+        (garbage, "Bad"),
+        (cut, "Error"),
+    ],
+)
+async def test_only_a_short_answer_with_200_is_read(v2: RawBackend, answer: Answer, said: str) -> None:
+    v2.answer = answer
+    line = Line(Backend.read({"endpoints": [v2.url]}), "backends.v2.tls")
+    try:
+        if not said:
+            assert await line.read(f"{v2.url}/load", PATIENCE_S) == b'{"cpu": 0.5, "memory": 0.95}'
+        else:
+            with pytest.raises(Exception) as problem:  # noqa: PT011 - any is one
+                await line.read(f"{v2.url}/load", 0.2)
+            assert said in repr(problem.value)
+    finally:
+        await line.close()
+    assert {request.target for request in v2.received} == {"/load"}
+
+
+async def test_v2_that_reports_too_much_memory_is_rolled_back(
+    v1: RawBackend, v2: RawBackend, tmp_path: File
+) -> None:
+    guard = {"metric": "memory", "above": 0.8}
+    document = config(v1.url, v2.url, rollout={"percentage": 50, "guards": [guard]})
+    document["backends"]["v2"] |= {"report": "/load?short", "health": {"path": "/up", "interval": "100ms"}}
+    async with running_proxy(document, tmp_path) as proxy:
+        await eventually(lambda: any(request.target == "/load?short" for request in v2.received))
+        assert (await proxy.status())["state"] == "running"  # what says nothing is nothing
+        v2.answer = busy
+
+        async def rolled_back() -> bool:
+            return bool((await proxy.status())["state"] == "rolled_back")
+
+        await eventually(rolled_back)
+        status = await proxy.status()
+        assert status["reason"].startswith("guard memory above 0.8: 0.95")

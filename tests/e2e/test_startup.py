@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.e2e.proxy_process import Finished, ProxyProcess, Table, config, run, toml
-from tests.e2e.raw_client import fetch
+from tests.e2e.raw_client import LIMIT_S, fetch
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -122,7 +122,7 @@ async def test_an_environment_override_takes_effect_and_is_checked(tmp_path: Pat
 async def serve(document: Table, directory: Path, **environment: str) -> Finished:
     """`serve` on a configuration that cannot work, to its end."""
     (directory / "proxy.toml").write_text(toml(document))
-    return await run("serve", "-c", "proxy.toml", directory=directory, **environment)
+    return await run("serve", "-c", "proxy.toml", directory=directory, within_s=LIMIT_S, **environment)
 
 
 def in_one_line(done: Finished, *says: str, code: int | None = None) -> None:

@@ -1,23 +1,32 @@
-"""kill -9 at any moment: what was confirmed is there, and state and audit never part."""
+"""kill -9 at any moment: what was confirmed is there, and state, audit, overrides and chain never part."""
 
 from __future__ import annotations
 
 import multiprocessing
 import random
+import shutil
 import sqlite3
 import time
 from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from proxy.core.audit import Verifier
+from proxy.model import RolloutState, State, Transition
+from proxy.stores.records import encode_transition
 from proxy.stores.sqlite import SqliteStore
+from proxy.stores.sqlite_minutes import SqliteMinutes
 from tests.e2e.store_writer import NAME, write_until_killed
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from multiprocessing.connection import Connection
     from multiprocessing.context import ForkServerContext
-    from pathlib import Path
+
+    from proxy.model import Event
 
 BUDGET_S = 2.0  # for the kills beyond the first few, which have to be
 LEAST_KILLS = 4
@@ -25,6 +34,9 @@ MOST_KILLS = 30
 COMMITS = 6
 A_COMMIT_S = 0.003
 CREATION_S = 0.006
+OLD_EVENTS = 500
+MIGRATION_S = 0.02
+FIRST_VERSION = Path(__file__).parents[1] / "stores" / "schema-1.db"
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +73,38 @@ async def test_a_creation_can_be_killed_at_any_moment(processes: ForkServerConte
         kills += 1
 
 
+async def test_a_migration_can_be_killed_at_any_moment(processes: ForkServerContext, tmp_path: Path) -> None:
+    """Of a file with many events, so that its chain takes a while: afterwards it is whole, or as it was."""
+    chance = random.Random(22)
+    old = tmp_path / "old.db"
+    make_old_file(old, OLD_EVENTS)
+    deadline = time.monotonic() + BUDGET_S / 2
+    kills = 0
+    while kills < LEAST_KILLS or (kills < MOST_KILLS and time.monotonic() < deadline):
+        path = tmp_path / f"{kills}.db"
+        shutil.copy(old, path)
+        kill_a_writer(processes, path, 0, chance.uniform(0, MIGRATION_S))
+        await check(path, at_least=OLD_EVENTS)
+        kills += 1
+
+
+def make_old_file(path: Path, events: int) -> None:
+    """A file as schema version 1 left it, with so many events of the rollout that the writer writes."""
+    shutil.copy(FIRST_VERSION, path)
+    state = RolloutState(NAME, State.DISABLED, 0)
+    rows = []
+    for revision in range(1, events + 1):
+        after = replace(state, state=State.RUNNING, weight=revision, revision=revision)
+        rows.append((NAME, encode_transition(Transition(state, after, "command:set", "", "tess", 1.0))))
+        state = after
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("DELETE FROM events")
+        db.execute("DELETE FROM rollouts")
+        db.executemany("INSERT INTO events (rollout, record) VALUES (?, ?)", rows)
+        db.execute("INSERT INTO rollouts VALUES (?, 'running', ?, NULL, ?, 0, '')", (NAME, events, events))
+        db.commit()
+
+
 def kill_a_writer(processes: ForkServerContext, path: Path, commits: int, then_s: float) -> int:
     """Start a writer, let it do `commits`, kill it `then_s` later. The last revision that was confirmed."""
     receiver, sender = processes.Pipe(duplex=False)
@@ -91,11 +135,30 @@ async def check(path: Path, at_least: int) -> int:
     await store.open()
     state = (await store.load()).get(NAME)
     events = await store.events(limit=1_000_000)
+    trail = await store.records(limit=1_000_000)
+    overrides = {override.key for override in await store.overrides()}
+    minutes = await SqliteMinutes(store).between(NAME, 0.0, 1e12, 1_000_000)
     await store.close()
     assert [event.seq for event in events] == list(range(1, len(events) + 1))
-    assert [event.transition.after.revision for event in events] == [event.seq for event in events]
+    changes = [event.transition.after.revision for event in events if event.transition.changes_state]
+    assert changes == list(range(1, len(changes) + 1))
     assert state == (events[-1].transition.after if events else None)
-    assert len(events) >= at_least, "a confirmed commit is gone"
+    assert len(changes) >= at_least, "a confirmed commit is gone"
+    verifier = Verifier()
+    assert verifier.take(trail.records) is None
+    assert verifier.end(trail.head) is None
+    assert overrides == kept_by(events)
+    assert len({minute.at for minute in minutes}) == len(minutes)
     with closing(sqlite3.connect(path)) as db:
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-    return len(events)
+    return len(changes)
+
+
+def kept_by(events: Sequence[Event]) -> set[str]:
+    """The keys whose last record says that they were set."""
+    kept: dict[str, bool] = {}
+    for event in events:
+        if event.transition.cause.startswith("override:"):
+            _, what, key = event.transition.cause.split(":")
+            kept[key] = what == "set"
+    return {key for key, is_kept in kept.items() if is_kept}

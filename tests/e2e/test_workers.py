@@ -117,6 +117,41 @@ async def test_faults_that_several_workers_see_are_one_rollback(
         assert [event["cause"] for event in events] == ["config", "guard:error_rate"]
 
 
+async def test_a_v2_that_answers_nobody_is_noticed_while_all_still_wait(
+    v1: RawBackend, v2: RawBackend, tmp_path: Path
+) -> None:
+    guard = {"metric": "latency_p95", "above": "500ms"}
+    gate = asyncio.Event()
+    async with running_proxy(document(v1, v2, percentage=100, guards=[guard]), tmp_path) as crew:
+        v2.answer = answers.held(gate)
+        asking = [asyncio.create_task(fetch(crew.listen, fields=(user,))) for user in USERS]
+
+        async def rolled_back() -> bool:
+            return bool((await crew.status())["state"] == "rolled_back")
+
+        await eventually(rolled_back, 8.0)  # before v2's response_timeout
+        status = await crew.status()
+        assert status["paths"]["v2"]["requests"] == 0
+        assert not any(task.done() for task in asking)
+        gate.set()
+        assert {answer.status for answer in await asyncio.gather(*asking)} == {200}
+
+
+async def test_users_are_those_of_all_workers(crew: ProxyProcess) -> None:
+    before = (await settled(crew))["users"]
+    strangers = [(b"X-User-Id", b"stranger-%d" % number) for number in range(BY_KERNEL)]
+    for _ in range(2):
+        await asyncio.gather(*(fetch(crew.listen, fields=(user,)) for user in strangers))
+
+    async def counted() -> bool:
+        return bool((await crew.status())["users"]["seen"] >= before["seen"] + BY_KERNEL - 1)
+
+    await eventually(counted)
+    after = (await settled(crew))["users"]
+    assert after["seen"] <= before["seen"] + BY_KERNEL + 1
+    assert after["v2"] == before["v2"]
+
+
 async def test_it_ends_when_told_and_lets_requests_finish(
     v1: RawBackend, v2: RawBackend, tmp_path: Path
 ) -> None:
@@ -242,6 +277,32 @@ async def test_siblings_accept_for_a_worker_that_stands_still(crew: ProxyProcess
         stopped.send_signal(signal.SIGCONT)
     await eventually(lambda: is_ready(crew), START_S)
     assert stopped in workers(crew)
+
+
+async def test_an_overridden_key_goes_its_way_in_every_worker_and_in_those_to_come(
+    crew: ProxyProcess,
+) -> None:
+    name, value = USERS[3]
+    told = await crew.command("overrides", key=value.decode(), path="v2")
+    assert told.status == 200, told.body
+
+    async def only_they_go_to_v2() -> bool:
+        seen = await asyncio.gather(*(fetch(crew.listen, fields=(user,)) for user in USERS for _ in range(4)))
+        return [answer.backend for answer in seen] == [
+            b"v2" if user == (name, value) else b"v1" for user in USERS for _ in range(4)
+        ]
+
+    await eventually(only_they_go_to_v2)
+    before = workers(crew)
+    for worker in before:
+        worker.kill()
+    await eventually(lambda: not set(before) & set(workers(crew)) and len(workers(crew)) == WORKERS, START_S)
+    await eventually(lambda: is_ready(crew), START_S)
+    assert await only_they_go_to_v2()
+    fields = ((b"Host", crew.admin_url.removeprefix("http://").encode()),)
+    target = f"/api/v1/rollouts/default/overrides/{value.decode()}"
+    assert (await fetch(crew.admin, "DELETE", target, fields)).status == 200
+    await eventually(lambda: v2_serves(crew, share=0.0))
 
 
 async def test_workers_that_cannot_run_end_it_with_a_reason(

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from math import inf, nan
+from sys import float_info
+
 import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.errors import StoreCorrupt
-from proxy.model import BUCKETS, Action, GuardReading, Judgment, Metric, RolloutState, State, Transition
+from proxy.model import (
+    BUCKETS,
+    Action,
+    EvidenceReading,
+    GuardReading,
+    Judgment,
+    Metric,
+    RolloutState,
+    State,
+    Transition,
+)
 from proxy.stores.records import decode_state, decode_transition, encode_transition
 from tests.stores.states import NEW, step
 
@@ -103,3 +117,18 @@ def test_a_state_of_wrong_fields_is_corrupt(change: dict[str, object]) -> None:
     assert decode_state(good) == RolloutState("a", State.RUNNING, 5, None, 1, 1.0, "")
     with pytest.raises(StoreCorrupt):
         decode_state({**good, **change})
+
+
+@pytest.mark.parametrize(
+    ("value", "read"), [(inf, float_info.max), (-inf, -float_info.max), (nan, 0.0), (4.6, 4.6)]
+)
+def test_evidence_beyond_all_numbers_is_read_back(value: float, read: float) -> None:
+    """What is written has to be read again whatever a judge makes of its figures."""
+    evidence = (
+        EvidenceReading("errors", value, 4.6, against=True),
+        EvidenceReading("limit", 0.5, value, False),
+    )
+    transition = replace(step(NEW, 1), judgment=Judgment(evidence=evidence))
+    told = decode_transition(encode_transition(transition)).judgment
+    assert told is not None
+    assert [(one.value, one.needed) for one in told.evidence] == [(read, 4.6), (0.5, read)]

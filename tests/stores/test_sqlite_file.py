@@ -7,15 +7,18 @@ import sqlite3
 import tempfile
 import threading
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from proxy.errors import ControlError, StoreCorrupt, StoreUnavailable
+from proxy.stores.opening import storage_at
 from proxy.stores.sqlite import SqliteStore
-from proxy.stores.sqlite_file import APPLICATION_ID, SCHEMA_VERSION
+from proxy.stores.sqlite_schema import APPLICATION_ID, SCHEMA_VERSION
 from tests.stores.states import chain, event
+from tests.stores.test_minutes import MINUTE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -174,6 +177,25 @@ async def test_a_cut_file_is_refused_and_left_alone(tmp_path: Path) -> None:
     assert path.read_bytes() == cut
 
 
+async def test_damage_among_the_minutes_keeps_nobody_from_starting(tmp_path: Path) -> None:
+    path = tmp_path / "damaged.db"
+    await used_file(path)
+    storage = storage_at(f"sqlite:///{path}")
+    await storage.store.open()
+    await storage.minutes.append([replace(MINUTE, at=float(number)) for number in range(100)])
+    await storage.store.close()
+    damaged = bytearray(path.read_bytes())
+    page = damaged.index(b'{"seconds":60.0') // 4096 * 4096
+    damaged[page : page + 4096] = b"\xa5" * 4096
+    path.write_bytes(damaged)
+    await storage.store.open()
+    assert (await storage.store.load())["default"].weight == 30
+    await storage.store.commit(event((await storage.store.load())["default"]))
+    with pytest.raises(StoreCorrupt):
+        await storage.minutes.between("default", 0.0, 1e6, 1_000)
+    await storage.store.close()
+
+
 async def test_a_damaged_file_keeps_its_write_ahead_log(tmp_path: Path) -> None:
     """Closing the last connection that may write would move the log into the file, over the evidence."""
     path, crashed = tmp_path / "store.db", tmp_path / "crashed"
@@ -184,7 +206,8 @@ async def test_a_damaged_file_keeps_its_write_ahead_log(tmp_path: Path) -> None:
     crashed.mkdir()
     copy, log = crashed / "store.db", crashed / "store.db-wal"
     damaged = bytearray(path.read_bytes())
-    damaged[4 * 4096 : 5 * 4096] = b"\xa5" * 4096  # the oldest events, which the log does not hold
+    oldest = damaged.index(b'"revision":1,') // 4096 * 4096  # a page that the log does not hold
+    damaged[oldest : oldest + 4096] = b"\xa5" * 4096
     copy.write_bytes(damaged)
     log.write_bytes(path.with_name(log.name).read_bytes())
     await store.close()

@@ -1,0 +1,95 @@
+"""The audit's chain in the SQLite store: how a record is added to it, and how records are read for a check.
+
+Owns the tables `events` and `chain`; the one row of `chain` tells where it ends. It is a row of its own, so
+that newest events that are removed are missed, and their numbers are not used again. Everything here runs
+within a transaction of the caller. Must never know what a record tells.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from proxy.core.audit import GENESIS, NO_HEAD, Head, Record, TrailPage, link
+
+if TYPE_CHECKING:
+    import aiosqlite
+
+_HEAD = "SELECT seq, hash, adopted, adopting FROM chain"
+_LAST = "SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1"
+_MOVE_HEAD = "INSERT OR REPLACE INTO chain (id, seq, hash, adopted, adopting) VALUES (1, ?, ?, ?, ?)"
+_ADD = "INSERT INTO events (seq, rollout, record, hash) VALUES (?, ?, ?, ?)"
+_SIGN = "UPDATE events SET hash = ? WHERE seq = ?"
+_RECORDS = "SELECT seq, record, hash FROM events WHERE seq > ? ORDER BY seq LIMIT ?"
+# Bytes, because whatever somebody has put there is to be read, and to be found wrong.
+_PAGE = """
+    SELECT seq, CAST(record AS BLOB), CAST(hash AS BLOB) FROM events WHERE seq > ? ORDER BY seq LIMIT ?
+"""
+_ALL = -1
+_BEFORE_ALL = -(1 << 63)
+
+
+async def adopt(db: aiosqlite.Connection, *, older_may_write: bool) -> Head:
+    """Chain the events behind the head that an older version has written, and say whether there may be more.
+
+    There may be until this version writes for the first time: an older process that is being replaced goes on
+    with the migrated file, for good if the replacement fails.
+    """
+    head, _ = await _head(db)
+    seq, previous, signed = head.seq, head.hash, []
+    for number, text, _ in await db.execute_fetchall(_RECORDS, (seq, _ALL)):
+        seq, previous = number, link(previous, number, text)
+        signed.append((previous, seq))
+    await db.executemany(_SIGN, signed)
+    head = Head(seq, previous, adopted=seq)
+    await db.execute(_MOVE_HEAD, (head.seq, head.hash, head.adopted, older_may_write))
+    return head
+
+
+async def chain(db: aiosqlite.Connection, rollout: str, text: str) -> tuple[int, str]:
+    """Add the record `text`; its number and its hash."""
+    head, adopting = await _head(db)
+    if adopting:
+        head = await adopt(db, older_may_write=False)
+    last, _ = await _last(db)
+    seq = max(head.seq, last) + 1
+    mark = link(head.hash, seq, text)
+    await db.execute(_ADD, (seq, rollout, text, mark))
+    await db.execute(_MOVE_HEAD, (seq, mark, head.adopted, False))
+    return seq, mark
+
+
+async def page(db: aiosqlite.Connection, after: int, limit: int) -> TrailPage:
+    """Up to `limit` records after the number `after`, oldest first, and the head of the same moment. Numbers
+    below 1, which no dualpath gives, come first of all."""
+    await db.execute("BEGIN")
+    try:
+        head, _ = await _kept_head(db) or (NO_HEAD, False)
+        rows = await db.execute_fetchall(_PAGE, (after or _BEFORE_ALL, limit))
+    finally:
+        await db.execute("COMMIT")
+    return TrailPage(tuple(Record(seq, _text(record), _text(mark)) for seq, record, mark in rows), head)
+
+
+def _text(content: bytes) -> str:
+    return content.decode(errors="replace")
+
+
+async def _head(db: aiosqlite.Connection) -> tuple[Head, bool]:
+    kept = await _kept_head(db)
+    if kept is not None:
+        return kept
+    # Somebody has removed the row: a change must find its place all the same, and what was before is unknown.
+    seq, mark = await _last(db)
+    return Head(seq, str(mark), adopted=seq), False
+
+
+async def _kept_head(db: aiosqlite.Connection) -> tuple[Head, bool] | None:
+    for seq, mark, adopted, adopting in await db.execute_fetchall(_HEAD):
+        if isinstance(seq, int) and isinstance(adopted, int) and isinstance(mark, str):
+            return Head(seq, mark, adopted), bool(adopting)
+    return None
+
+
+async def _last(db: aiosqlite.Connection) -> tuple[int, str]:
+    rows = list(await db.execute_fetchall(_LAST))
+    return (rows[0][0], rows[0][1]) if rows else (0, GENESIS)
