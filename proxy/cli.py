@@ -18,7 +18,9 @@ from proxy.config.loading import load
 from proxy.config_summary import config_text
 from proxy.demo.faults import Fault
 from proxy.demo.run import DemoOptions
+from proxy.deploying import DEPLOYING
 from proxy.errors import ConfigError, DualpathError
+from proxy.override_verbs import OVERRIDING
 from proxy.reload import ConfigSource
 from proxy.session import (
     DEFAULT_ADMIN,
@@ -32,6 +34,7 @@ from proxy.session import (
     show,
     show_json,
 )
+from proxy.simulation.verb import simulate
 
 ConfigFile = Annotated[
     str, typer.Option("-c", "--config", metavar="FILE", envvar="DUALPATH_CONFIG", help="The configuration.")
@@ -69,7 +72,7 @@ def build_command() -> TyperGroup:
     app.callback()(_connection)
     for name, local in _LOCAL.items():
         app.command(name)(local)
-    for name, verb in verbs.LOOKING.items():
+    for name, verb in {**verbs.LOOKING, **verbs.STOPPING, **DEPLOYING}.items():
         app.command(name)(verb)
     moves = _plain_group("Move a rollout.")
     for name, verb in verbs.ACTING.items():
@@ -77,6 +80,10 @@ def build_command() -> TyperGroup:
             verb
         )
     app.add_typer(moves, name="rollout")
+    overriding = _plain_group("Send a key to one path, whatever its bucket says.")
+    for name, verb in OVERRIDING.items():
+        overriding.command(name)(verb)
+    app.add_typer(overriding, name="override")
     root = cast("TyperGroup", typer.main.get_command(app))
     shared = [option for option in root.params if option.name in {"admin", "token", "cacert", "cert"}]
     for command in _speaking_to_admin(root):
@@ -119,6 +126,7 @@ _LOCAL: dict[str, verbs.Command] = {
     "demo": demo,
     "check": check,
     "schema": schema,
+    "simulate": simulate,
 }
 
 
@@ -130,7 +138,7 @@ def _plain_group(text: str) -> typer.Typer:
 def _speaking_to_admin(root: TyperGroup) -> Iterator[Any]:
     """The commands that are clients of the admin API, and the group of those that move a rollout."""
     for name, command in root.commands.items():
-        if name in verbs.LOOKING:
+        if name in verbs.LOOKING or name in verbs.STOPPING or name in DEPLOYING:
             yield command
         elif isinstance(command, TyperGroup):
             yield command

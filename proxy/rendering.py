@@ -37,7 +37,7 @@ def status_text(document: JsonDocument) -> RenderableType:
     instance, version = clean(document["instance"]), clean(document["version"])
     uptime = duration(document["uptime_s"])
     head = f"dualpath {version} on {instance}, up {uptime}, {workers} worker{'' if workers == 1 else 's'}"
-    parts: list[RenderableType] = [Text(head)]
+    parts: list[RenderableType] = [Text(summary_text(document["summary"])), Text(head)]
     waiting = document["store"]["waiting"]
     if waiting:
         parts.append(
@@ -64,6 +64,15 @@ def status_text(document: JsonDocument) -> RenderableType:
         if rollout["guards"]:
             parts += [Text(), _guard_table(rollout["guards"])]
     return Group(*parts)
+
+
+def summary_text(summary: JsonDocument) -> str:
+    """One line over all rollouts: how many are enabled, their stages, what v2 gets and whom it serves."""
+    total, users = summary["total"], summary["users"]
+    stages = ", ".join(f"{count} {stage}" for stage, count in summary["stages"].items() if count)
+    rollouts = f"{summary['enabled']} of {total} rollout{'' if total == 1 else 's'} enabled ({stages})"
+    share = f"{percent(summary['v2_share'])} of the traffic on v2"
+    return f"{rollouts}, {share}, {users['seen']:,} users seen, {users['v2']:,} on v2"
 
 
 def command_text(rollout: JsonDocument) -> Text:
@@ -111,7 +120,13 @@ def explanation_text(explanation: JsonDocument) -> Text:
             f"weight {explanation['weight']} of 100000",
         ]
     because = f" ({', '.join(facts)})" if facts else ""
-    return Text(f"{subject} goes to {explanation['path']}: {clean(explanation['rule'])}{because}")
+    line = Text(f"{subject} goes to {explanation['path']}: {clean(explanation['rule'])}{because}")
+    if (override := explanation.get("override")) is not None:
+        expires = override["expires_at"]
+        until = "it is removed" if expires is None else moment(expires)
+        line.append(f"\nset by {clean(override['actor'])} at {moment(override['at'])}, until {until}")
+        line.append(f": {clean(override['reason'])}" if override["reason"] else "")
+    return line
 
 
 def endpoint_state(endpoint: JsonDocument) -> str:
@@ -149,7 +164,7 @@ def milliseconds(value: float) -> str:
 
 def _rollout_lines(rollout: JsonDocument) -> list[Text]:
     head = command_text(rollout)
-    head.append(f", observed {percent(rollout['observed_percentage'])}, since {_moment(rollout['since'])}")
+    head.append(f", observed {percent(rollout['observed_percentage'])}, since {moment(rollout['since'])}")
     judgment = rollout["judgment"]
     reasons = "; ".join(clean(reason) for reason in judgment["reasons"])
     verdict = f"{judgment['verdict']}: {reasons}" if reasons else judgment["verdict"]
@@ -248,7 +263,7 @@ def _sample(guard: JsonDocument) -> str:
 
 
 def _event_lines(event: JsonDocument) -> list[Text]:
-    head = Text(f"#{event['seq']}  {_moment(event['at'])}  {clean(event['rollout'])}  ")
+    head = Text(f"#{event['seq']}  {moment(event['at'])}  {clean(event['rollout'])}  ")
     if event["changes_state"]:
         head.append(f"{_stand(event['before'])} -> {_stand(event['after'])}", style="bold")
     else:
@@ -278,6 +293,6 @@ def _points(compared: JsonDocument) -> str:
     return "" if difference is None else f"{difference * 100:+.2f} pt"
 
 
-def _moment(instant: str) -> str:
+def moment(instant: str) -> str:
     """ "2026-01-01T00:00:00.000Z" as "2026-01-01 00:00:00Z"."""
     return clean(instant).replace("T", " ").partition(".")[0].removesuffix("Z") + "Z"

@@ -32,8 +32,10 @@ if TYPE_CHECKING:
     from proxy.reload import ConfigSource
 
 DEFAULT_ADMIN = "http://127.0.0.1:9900"
-OK, FAILED, USAGE = 0, 1, 2
+OK, FAILED, USAGE, ROLLED_BACK, TIMED_OUT = 0, 1, 2, 3, 4
 """Exit codes."""
+INTERRUPTED = 130
+"""The exit code after Ctrl-C, and for whom a pipeline tells to end, as a shell has it."""
 
 T = TypeVar("T")
 
@@ -58,6 +60,8 @@ class Outside:
     demo: Callable[[DemoOptions], int] = _demo
     admin: Callable[[str, str | None, TlsFiles], AbstractAsyncContextManager[AdminApi]] = open_admin
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    poll_s: float = 0.5
+    """How often a rollout that is waited for is looked at."""
 
 
 @dataclass(slots=True)
@@ -70,12 +74,16 @@ class Session:
     cacert: str | None = None
     cert: str | None = None
 
+    @property
+    def url(self) -> str:
+        """Where the admin API is. Raises `UsageError`."""
+        url = self.admin_url or self.outside.environ.get("DUALPATH_ADMIN") or DEFAULT_ADMIN
+        return _checked("--admin or DUALPATH_ADMIN", parse_admin_url, url)
+
     def ask(self, question: Callable[[AdminApi], Awaitable[T]]) -> T:
         """Put a question to the admin API. Raises `AdminApiError`, `UsageError`."""
-        environ = self.outside.environ
-        url = self.admin_url or environ.get("DUALPATH_ADMIN") or DEFAULT_ADMIN
+        environ, url = self.outside.environ, self.url
         token = self.token or environ.get("DUALPATH_TOKEN")
-        url = _checked("--admin or DUALPATH_ADMIN", parse_admin_url, url)
         token = _checked("--token or DUALPATH_TOKEN", parse_admin_token, token) if token else None
         tls = TlsFiles(
             self.cacert or environ.get("DUALPATH_CACERT") or None,
@@ -98,7 +106,12 @@ def show(renderable: RenderableType) -> None:
 def show_json(document: Any) -> None:
     """Print for a script; what could steer a terminal is escaped, which means the same in JSON."""
     text = orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode()
-    sys.stdout.write("".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text))
+    sys.stdout.write(escaped(text))
+
+
+def escaped(text: str) -> str:
+    """JSON without what could steer a terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
 
 
 def complain(message: str) -> None:

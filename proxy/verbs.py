@@ -1,4 +1,5 @@
-"""The verbs that speak to the admin API: `status`, `history`, `health`, `explain`, and `rollout …`.
+"""The verbs that speak to the admin API: `status`, `health`, `explain`, and `rollout …`; those that look back
+stand in `audit_verbs`.
 
 Owns what each asks and what its exit code says. It must never decide what the proxy would refuse, except for
 a percentage that is none. Annotations are read at run time: typer makes the options from them.
@@ -11,8 +12,10 @@ from typing import Annotated
 import typer
 
 from proxy import rendering
-from proxy.admin_client import AdminApi, AdminApiError, JsonDocument
-from proxy.config.units import parse_percentage
+from proxy.admin_client import AdminApi, JsonDocument
+from proxy.audit_verbs import history, why
+from proxy.config.units import parse_duration, parse_percentage
+from proxy.deploy_waiting import Patience, until_done
 from proxy.model import Path, Verb
 from proxy.session import FAILED, OK, Session, UsageError, complain, show, show_json
 
@@ -33,8 +36,15 @@ def parse_percent(value: str) -> float:
         raise typer.BadParameter(str(error)) from None
 
 
+def parse_within(value: str) -> float:
+    """A duration as it is typed: "90s", "2h". Raises `typer.BadParameter`."""
+    try:
+        return parse_duration(value)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print the API's JSON instead.")]
-Limit = Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many events at most.")]
 Percent = Annotated[float, typer.Argument(parser=parse_percent, metavar="PERCENT", help="0 to 100.")]
 Lower = Annotated[
     float | None,
@@ -42,10 +52,16 @@ Lower = Annotated[
 ]
 Full = Annotated[bool, typer.Option("--full", help="To the end of the plan at once.")]
 Name = Annotated[
-    str | None, typer.Option("--name", metavar="NAME", help="Which rollout, if there are several.")
+    str | None,
+    typer.Option("--name", metavar="NAME", help='Which rollout, or several: "checkout-*".'),
 ]
 Every = Annotated[bool, typer.Option("--all", help="Every rollout.")]
 Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Goes into the audit.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Until it is completed (0) or rolled back (3).")]
+Within = Annotated[
+    float | None,
+    typer.Option("--timeout", parser=parse_within, metavar="DURATION", help="Wait no longer (exit 4)."),
+]
 
 
 # ... verbs that look ...
@@ -59,16 +75,6 @@ def status(ctx: typer.Context, as_json: AsJson = False) -> None:
         show_json(document)
     else:
         show(rendering.status_text(document))
-
-
-def history(ctx: typer.Context, limit: Limit = 20, as_json: AsJson = False) -> None:
-    """Show what has happened, oldest first, and who did it."""
-    session: Session = ctx.obj
-    document = session.ask(lambda admin: admin.events(limit=limit))
-    if as_json:
-        show_json(document)
-    else:
-        show(rendering.history_text(document))
 
 
 def health(ctx: typer.Context, as_json: AsJson = False) -> int:
@@ -108,45 +114,119 @@ def explain(  # its options are the parts of a request
 # ... verbs that act ...
 
 
-def start(ctx: typer.Context, name: Name = None, every: Every = False, reason: Reason = "") -> int:
+def start(
+    ctx: typer.Context,
+    name: Name = None,
+    every: Every = False,
+    reason: Reason = "",
+    wait: Wait = False,
+    within: Within = None,
+) -> int:
     """Begin the plan, or the configured percentage."""
-    return _carry_out(ctx.obj, Verb.START, (name, every), {"reason": reason})
+    return _carry_out(ctx.obj, Verb.START, (name, every), {"reason": reason}, waiting=(wait, within))
 
 
-def pause(ctx: typer.Context, name: Name = None, every: Every = False, reason: Reason = "") -> int:
+def pause(
+    ctx: typer.Context,
+    name: Name = None,
+    every: Every = False,
+    reason: Reason = "",
+    wait: Wait = False,
+    within: Within = None,
+) -> int:
     """Stay at this percentage until `resume`; guards go on watching."""
-    return _carry_out(ctx.obj, Verb.PAUSE, (name, every), {"reason": reason})
+    return _carry_out(ctx.obj, Verb.PAUSE, (name, every), {"reason": reason}, waiting=(wait, within))
 
 
-def resume(ctx: typer.Context, name: Name = None, every: Every = False, reason: Reason = "") -> int:
+def resume(
+    ctx: typer.Context,
+    name: Name = None,
+    every: Every = False,
+    reason: Reason = "",
+    wait: Wait = False,
+    within: Within = None,
+) -> int:
     """Go on after `pause`."""
-    return _carry_out(ctx.obj, Verb.RESUME, (name, every), {"reason": reason})
+    return _carry_out(ctx.obj, Verb.RESUME, (name, every), {"reason": reason}, waiting=(wait, within))
 
 
 def promote(
-    ctx: typer.Context, full: Full = False, name: Name = None, every: Every = False, reason: Reason = ""
+    ctx: typer.Context,
+    full: Full = False,
+    name: Name = None,
+    every: Every = False,
+    reason: Reason = "",
+    wait: Wait = False,
+    within: Within = None,
 ) -> int:
     """Go to the next phase now."""
-    return _carry_out(ctx.obj, Verb.PROMOTE, (name, every), {"reason": reason, "full": full})
+    return _carry_out(
+        ctx.obj, Verb.PROMOTE, (name, every), {"reason": reason, "full": full}, waiting=(wait, within)
+    )
 
 
 def rollback(
-    ctx: typer.Context, to: Lower = None, name: Name = None, every: Every = False, reason: Reason = ""
+    ctx: typer.Context,
+    to: Lower = None,
+    name: Name = None,
+    every: Every = False,
+    reason: Reason = "",
+    wait: Wait = False,
+    within: Within = None,
 ) -> int:
     """Take v2's traffic back to v1 at once."""
-    return _carry_out(ctx.obj, Verb.ROLLBACK, (name, every), {"reason": reason, "percentage": to})
+    return _carry_out(
+        ctx.obj, Verb.ROLLBACK, (name, every), {"reason": reason, "percentage": to}, waiting=(wait, within)
+    )
 
 
 def set_percentage(
-    ctx: typer.Context, percentage: Percent, name: Name = None, every: Every = False, reason: Reason = ""
+    ctx: typer.Context,
+    percentage: Percent,
+    name: Name = None,
+    every: Every = False,
+    reason: Reason = "",
+    wait: Wait = False,
+    within: Within = None,
 ) -> int:
     """Give v2 this share of the keys."""
-    return _carry_out(ctx.obj, Verb.SET, (name, every), {"reason": reason, "percentage": percentage})
+    return _carry_out(
+        ctx.obj, Verb.SET, (name, every), {"reason": reason, "percentage": percentage}, waiting=(wait, within)
+    )
 
 
-def abort(ctx: typer.Context, name: Name = None, every: Every = False, reason: Reason = "") -> int:
+def step_down(
+    ctx: typer.Context,
+    name: Name = None,
+    every: Every = False,
+    reason: Reason = "",
+    wait: Wait = False,
+    within: Within = None,
+) -> int:
+    """One phase back; from the first one to nothing."""
+    return _carry_out(ctx.obj, Verb.STEP_DOWN, (name, every), {"reason": reason}, waiting=(wait, within))
+
+
+def abort(
+    ctx: typer.Context,
+    name: Name = None,
+    every: Every = False,
+    reason: Reason = "",
+    wait: Wait = False,
+    within: Within = None,
+) -> int:
     """End the rollout: v2 gets nothing more."""
-    return _carry_out(ctx.obj, Verb.ABORT, (name, every), {"reason": reason})
+    return _carry_out(ctx.obj, Verb.ABORT, (name, every), {"reason": reason}, waiting=(wait, within))
+
+
+def emergency_stop(ctx: typer.Context, reason: Reason = "") -> None:
+    """Take everything back from v2 now, in every rollout."""
+    session: Session = ctx.obj
+    document = session.ask(lambda admin: admin.emergency_stop(reason))
+    for rollout in document["stopped"]:
+        show(rendering.command_text(rollout))
+    if not document["stopped"]:
+        show("no rollout gave v2 anything")
 
 
 ACTING: dict[str, Command] = {
@@ -156,48 +236,85 @@ ACTING: dict[str, Command] = {
     "promote": promote,
     "rollback": rollback,
     "set": set_percentage,
+    "step-down": step_down,
     "abort": abort,
 }
-LOOKING: dict[str, Command] = {"status": status, "history": history, "health": health, "explain": explain}
+STOPPING: dict[str, Command] = {"emergency-stop": emergency_stop}
+LOOKING: dict[str, Command] = {
+    "status": status,
+    "history": history,
+    "why": why,
+    "health": health,
+    "explain": explain,
+}
 
 
 def _carry_out(
-    session: Session, verb: Verb, choice: tuple[str | None, bool], body: Mapping[str, object]
+    session: Session,
+    verb: Verb,
+    choice: tuple[str | None, bool],
+    body: Mapping[str, object],
+    *,
+    waiting: tuple[bool, float | None],
 ) -> int:
     given = {
         name: value for name, value in body.items() if not (value is None or value is False or value == "")
     }
-    return session.ask(lambda admin: _command_each(admin, verb, choice, given))
+    wait, timeout_s = waiting
+    if timeout_s is not None and not wait:
+        raise UsageError("--timeout goes with --wait")
+    patience = Patience(timeout_s, session.outside.poll_s)
+
+    async def ask(admin: AdminApi) -> int:
+        moved: list[JsonDocument] = []
+        code = await _command_each(admin, verb, choice, given, moved)
+        return max(code, await until_done(admin, verb, moved, patience)) if wait else code
+
+    return session.ask(ask)
 
 
 async def _command_each(
-    admin: AdminApi, verb: Verb, choice: tuple[str | None, bool], body: Mapping[str, object]
+    admin: AdminApi,
+    verb: Verb,
+    choice: tuple[str | None, bool],
+    body: Mapping[str, object],
+    moved: list[JsonDocument],
 ) -> int:
-    """Command one rollout after the other; one that refuses does not spare the next."""
+    """Command one rollout, or all that a pattern names at once; one that refuses does not spare the next.
+    Those that did not are appended to `moved`."""
+    name, every = choice
+    pattern = "*" if every else name
+    if (name is None or not every) and (pattern is None or not _is_pattern(pattern)):
+        moved.append(await admin.command(await chosen(admin, name), verb, body))
+        show(rendering.command_text(moved[-1]))
+        return OK
+    if name is not None and every:
+        raise UsageError("--name and --all exclude each other")
     code = OK
-    names = await _chosen(admin, *choice)
-    for name in names:
-        try:
-            show(rendering.command_text(await admin.command(name, verb, body)))
-        except AdminApiError as error:
-            if len(names) == 1:
-                raise
-            complain(f"error: {name}: {error}")
+    for rollout in (await admin.bulk(verb, {**body, "name": pattern}))["rollouts"]:
+        if rollout["error"] is None:
+            moved.append(rollout)
+            show(rendering.command_text(rollout))
+        else:
+            complain(f"error: {rollout['name']}: {rollout['error']['detail']}")
             code = FAILED
     return code
 
 
-async def _chosen(admin: AdminApi, name: str | None, every: bool) -> list[str]:
-    if name is not None and every:
-        raise UsageError("--name and --all exclude each other")
+async def chosen(admin: AdminApi, name: str | None) -> str:
+    """The rollout of that name, or the only one. Raises `UsageError`."""
     if name == "":
         raise UsageError("--name must not be empty")
     if name is not None:
-        return [name]
+        return name
     names = [str(rollout["name"]) for rollout in (await admin.status())["rollouts"]]
-    if len(names) != 1 and not every:
+    if len(names) != 1:
         raise UsageError(f"there are several rollouts, choose with --name or --all: {', '.join(names)}")
-    return names
+    return names[0]
+
+
+def _is_pattern(name: str) -> bool:
+    return any(sign in name for sign in "*?[")
 
 
 def _endpoints(document: JsonDocument) -> list[JsonDocument]:

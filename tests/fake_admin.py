@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 from contextlib import asynccontextmanager
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 
-from proxy.admin.views import event_view, explanation_view, rollout_view
+from proxy.admin.views import event_view, explanation_view, rollout_view, trail_view
+from proxy.core.audit import Head, TrailPage
 from proxy.model import Explanation, Path
 from proxy.session import Outside
 from tests.admin.builders import EVENT, REPORT
@@ -24,6 +26,14 @@ if TYPE_CHECKING:
 
 Document = dict[str, Any]
 
+SUMMARY: Document = {
+    "enabled": 1,
+    "total": 1,
+    "stages": {"disabled": 0, "testing": 0, "partial": 1, "full": 0, "complete": 0},
+    "v2_share": 30.0,
+    "users": {"seen": 1000, "v2": 300},
+}
+
 
 class FakeAdmin:
     """Rollouts of these names; commands to those in `failures` raise."""
@@ -34,6 +44,11 @@ class FakeAdmin:
         self.commands: list[tuple[str, str, Mapping[str, object]]] = []
         self.asked: list[object] = []
         self.stored = True
+        self.overridden: list[Document] = []
+        self.trail = TrailPage((), Head())
+        self.waiting = 0
+        self.configuration: Document = {"rollouts": []}
+        self.stores: Document = {"writable": True, "waiting": 0, "detail": None}
 
     async def status(self) -> Document:
         self.asked.append("status")
@@ -42,13 +57,28 @@ class FakeAdmin:
             "version": "1.2.3",
             "uptime_s": 5.0,
             "workers": 1,
-            "store": {"waiting": 0},
+            "config": {"loaded_at": "2026-01-01T00:00:00.000Z", "error": None},
+            "store": {"waiting": self.waiting},
+            "summary": SUMMARY,
             "rollouts": self.rollouts,
         }
 
-    async def events(self, *, limit: int) -> Document:
-        self.asked.append(limit)
+    async def config(self) -> Document:
+        self.asked.append("config")
+        return self.configuration
+
+    async def store(self) -> Document:
+        self.asked.append("store")
+        return self.stores
+
+    async def events(self, *, limit: int, rollout: str | None = None) -> Document:
+        self.asked.append(limit if rollout is None else (limit, rollout))
         return through_json({"events": [event_view(EVENT)], "last": EVENT.seq})
+
+    async def records(self, *, after: int, limit: int) -> Document:
+        self.asked.append(("records", after, limit))
+        page = [record for record in self.trail.records if record.seq > after][:limit]
+        return through_json(trail_view(TrailPage(tuple(page), self.trail.head)))
 
     async def explain(self, query: Mapping[str, str]) -> Document:
         self.asked.append(dict(query))
@@ -62,6 +92,41 @@ class FakeAdmin:
             raise self.failures[rollout]
         named = next((one for one in self.rollouts if one["name"] == rollout), self.rollouts[0])
         return {**named, "stored": self.stored}
+
+    async def bulk(self, verb: Verb, body: Mapping[str, object]) -> Document:
+        pattern, rest = str(body["name"]), {key: value for key, value in body.items() if key != "name"}
+        return {
+            "rollouts": [
+                await self._outcome(one["name"], verb, rest)
+                for one in self.rollouts
+                if fnmatchcase(one["name"], pattern)
+            ]
+        }
+
+    async def _outcome(self, name: str, verb: Verb, body: Mapping[str, object]) -> Document:
+        try:
+            return {**await self.command(name, verb, body), "error": None}
+        except Exception as error:
+            return {"name": name, "error": {"detail": str(error)}}
+
+    async def emergency_stop(self, reason: str) -> Document:
+        self.asked.append(("emergency_stop", reason))
+        return {
+            "stopped": [{**one, "stored": self.stored, "error": None} for one in self.rollouts],
+            "stored": self.stored,
+        }
+
+    async def overrides(self, rollout: str) -> Document:
+        self.asked.append(("overrides", rollout))
+        return {"overrides": [one for one in self.overridden if one["rollout"] == rollout]}
+
+    async def override(self, rollout: str, body: Mapping[str, object]) -> Document:
+        self.asked.append(("override", rollout, body))
+        return override(rollout, **body)
+
+    async def take_override_back(self, rollout: str, key: str) -> Document:
+        self.asked.append(("take_override_back", rollout, key))
+        return override(rollout, key)
 
 
 class FakeOutside:
@@ -106,6 +171,20 @@ class FakeOutside:
 def rollout(name: str) -> Document:
     """A rollout as the API shows it."""
     return {**copy.deepcopy(through_json(rollout_view(REPORT))), "name": name}
+
+
+def override(rollout: str, key: object = "ada", path: object = "v2", **more: object) -> Document:
+    """An override as the API shows it; one that is to end, ends at New Year."""
+    return {
+        "rollout": rollout,
+        "key": key,
+        "path": path,
+        "expires_at": "2027-01-01T00:00:00.000Z" if "expires_in" in more else None,
+        "actor": "tess",
+        "at": "2026-01-01T00:00:00.000Z",
+        "reason": more.get("reason", ""),
+        "stored": True,
+    }
 
 
 def through_json(document: object) -> Document:

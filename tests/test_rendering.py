@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import io
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 import orjson
@@ -10,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from proxy.admin.views import event_view, explanation_view, rollout_view
-from proxy.model import Event, Explanation, Path, Transition
+from proxy.admin.views import event_view, explanation_view, rollout_view, summary_view
+from proxy.model import Event, Explanation, KeyOverride, Path, Transition
 from proxy.rendering import (
     clean,
     command_text,
@@ -43,6 +44,7 @@ def status(*reports: Any) -> dict[str, Any]:
             "uptime_s": 3723.4,
             "workers": 1,
             "store": {"waiting": 0},
+            "summary": summary_view(reports),
             "rollouts": rollouts,
         }
     )
@@ -64,11 +66,14 @@ def printed(renderable: RenderableType, *, terminal: bool = False, width: int = 
 
 def test_status_puts_v2_beside_v1() -> None:
     lines = [line.rstrip() for line in printed(status_text(status(REPORT))).splitlines()]
-    assert lines[0] == "dualpath 1.2.3 on proxy-1, up 1h 2m, 1 worker"
-    assert lines[2] == (
+    assert lines[0] == (
+        "1 of 1 rollout enabled (1 disabled), 30% of the traffic on v2, 0 users seen, 0 on v2"
+    )
+    assert lines[1] == "dualpath 1.2.3 on proxy-1, up 1h 2m, 1 worker"
+    assert lines[3] == (
         "default: running at 30%, phase half, revision 4, observed 30%, since 2026-01-01 00:00:00Z"
     )
-    rows = {line.split()[0]: line.split()[1:] for line in lines[8:] if line}
+    rows = {line.split()[0]: line.split()[1:] for line in lines[9:] if line}
     assert rows["requests"] == ["700", "200", "700", "200"]
     assert rows["fallbacks"] == ["75", "75"]
     assert rows["mean"] == ["20.0", "ms", "30.0", "ms", "+10.0", "ms", "20.0", "ms", "30.0", "ms"]
@@ -96,7 +101,7 @@ def test_status_says_how_many_tunnels_are_open() -> None:
 def test_status_says_what_is_not_stored(waiting: int, words: str) -> None:
     document = status(REPORT)
     document["store"]["waiting"] = waiting
-    assert printed(status_text(document)).splitlines()[1] == words
+    assert printed(status_text(document)).splitlines()[2] == words
 
 
 def test_status_names_reason_verdict_and_breaker() -> None:
@@ -297,3 +302,15 @@ def test_percentages_have_no_idle_zeros(value: float, text: str) -> None:
 @pytest.mark.parametrize(("value", "text"), [(0.04, "0.0 ms"), (999.9, "999.9 ms"), (1500, "1.50 s")])
 def test_latencies_carry_their_unit(value: float, text: str) -> None:
     assert milliseconds(value) == text
+
+
+def test_an_explanation_says_who_set_an_override_and_until_when() -> None:
+    override = KeyOverride("default", "alice", Path.V2, "tess", 1_767_225_600.0, 1_767_229_200.0, "ticket 7")
+    explained = Explanation("default", Path.V2, "override v2", "alice", 7, 30_000, override)
+    assert printed(explanation_text(through_json(explanation_view(explained)))).splitlines() == [
+        'key "alice" goes to v2: override v2 (rollout default, bucket 7, weight 30000 of 100000)',
+        "set by tess at 2026-01-01 00:00:00Z, until 2026-01-01 01:00:00Z: ticket 7",
+    ]
+    forever = replace(explained, override=replace(override, expires_at=None, reason=""))
+    told = printed(explanation_text(through_json(explanation_view(forever)))).splitlines()
+    assert told[1] == "set by tess at 2026-01-01 00:00:00Z, until it is removed"

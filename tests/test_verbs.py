@@ -7,7 +7,7 @@ import pytest
 
 from proxy.admin_client import AdminApiError
 from proxy.cli import main
-from tests.fake_admin import FakeOutside
+from tests.fake_admin import FakeOutside, override
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -146,6 +146,7 @@ def test_an_admin_that_cannot_be_reached_is_one_line_and_exit_1(
         (["set", "12.5%"], "set", {"percentage": 12.5}),
         (["set", "100", "--reason", "all of it"], "set", {"percentage": 100.0, "reason": "all of it"}),
         (["abort"], "abort", {}),
+        (["step-down", "--reason", "slow"], "step_down", {"reason": "slow"}),
     ],
 )
 def test_a_verb_is_sent_with_what_it_was_given(
@@ -224,3 +225,82 @@ def test_name_and_all_exclude_each_other(outside: FakeOutside, capsys: Captured)
     assert run(outside, "rollout", "pause", "--name", "a", "--all") == 2
     assert "exclude each other" in capsys.readouterr().err
     assert outside.admin.commands == []
+
+
+def test_a_pattern_means_those_that_it_names(capsys: Captured) -> None:
+    outside = FakeOutside("checkout-a", "search", "checkout-b")
+    assert run(outside, "rollout", "set", "5", "--name", "checkout-*", "--reason", "x") == 0
+    assert outside.admin.commands == [
+        ("checkout-a", "set", {"percentage": 5.0, "reason": "x"}),
+        ("checkout-b", "set", {"percentage": 5.0, "reason": "x"}),
+    ]
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+# ... everything at once ...
+
+
+def test_an_emergency_stop_says_what_it_stopped(capsys: Captured) -> None:
+    outside = FakeOutside("checkout", "search")
+    outside.admin.stored = False
+    assert run(outside, "emergency-stop", "--reason", "fire") == 0
+    assert outside.admin.asked == [("emergency_stop", "fire")]
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["checkout", "search"]
+    assert all(line.endswith("not stored yet") for line in lines)
+
+
+def test_an_emergency_stop_of_nothing_says_so(outside: FakeOutside, capsys: Captured) -> None:
+    outside.admin.rollouts = []
+    assert run(outside, "emergency-stop") == 0
+    assert capsys.readouterr().out == "no rollout gave v2 anything\n"
+
+
+# ... overrides ...
+
+
+def test_a_key_is_sent_to_one_path(outside: FakeOutside, capsys: Captured) -> None:
+    arguments = ("ada", "v2", "--for", "2h", "--name", "search", "--reason", "to look")
+    assert run(outside, "override", "set", *arguments) == 0
+    body = {"key": "ada", "path": "v2", "expires_in": "2h", "reason": "to look"}
+    assert outside.admin.asked == [("override", "search", body)]
+    assert capsys.readouterr().out == "search: key ada goes to v2 until 2027-01-01 00:00:00Z\n"
+    assert run(outside, "override", "set", "ada", "v1") == 0
+    assert outside.admin.asked[-1] == ("override", "default", {"key": "ada", "path": "v1"})
+    assert capsys.readouterr().out == "default: key ada goes to v1\n"
+
+
+def test_overrides_are_listed(outside: FakeOutside, capsys: Captured) -> None:
+    assert run(outside, "override", "list") == 0
+    assert capsys.readouterr().out == "no key is overridden\n"
+    outside.admin.overridden = [override("default", "a\x1b[2J", expires_in="1h"), override("default")]
+    assert run(outside, "override", "list") == 0
+    header, first, second = capsys.readouterr().out.splitlines()
+    assert header.split() == ["key", "path", "until", "by", "reason"]
+    assert "\x1b" not in first
+    assert second.split() == ["ada", "v2", "-", "tess", "-"]
+    assert run(outside, "override", "list", "--json") == 0
+    assert len(orjson.loads(capsys.readouterr().out)["overrides"]) == 2
+
+
+def test_a_key_is_split_again(outside: FakeOutside, capsys: Captured) -> None:
+    assert run(outside, "override", "remove", "ada") == 0
+    assert outside.admin.asked[-1] == ("take_override_back", "default", "ada")
+    assert capsys.readouterr().out == "default: key ada is split like all others, no longer v2\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["set", "ada"],
+        ["set", "ada", "v3"],
+        ["set", "ada", "v1", "--for", "soon"],
+        ["remove"],
+        ["list", "--name", ""],
+    ],
+)
+def test_an_override_that_says_too_little_is_a_usage_error(
+    arguments: list[str], outside: FakeOutside, capsys: Captured
+) -> None:
+    assert run(outside, "override", *arguments) == 2
+    assert capsys.readouterr().err.startswith("dualpath: error: ")

@@ -1,0 +1,94 @@
+"""The verbs that look back: `history`, with `--verify`, and `why`.
+
+Owns what each asks and what its exit code says. Annotations are read at run time: typer makes the options
+from them.
+"""
+
+import re
+from typing import Annotated
+
+import typer
+
+from proxy import rendering, why_text
+from proxy.admin_client import AdminApi, AdminApiError, JsonDocument
+from proxy.session import FAILED, OK, Session, UsageError, show, show_json
+from proxy.verification import verify
+
+Limit = Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many events at most.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the API's JSON instead.")]
+Rollout = Annotated[str | None, typer.Option("--name", metavar="NAME", help="Only this rollout.")]
+Verify = Annotated[
+    bool, typer.Option("--verify", help="Check that no event was changed, moved or removed; exit 1 if so.")
+]
+Head = Annotated[
+    str | None,
+    typer.Option("--head", metavar="SEQ:HASH", help="With --verify: an end of the chain that was noted."),
+]
+
+_HEAD = re.compile("[0-9]{1,18}:[0-9a-f]{8,64}")
+_NEWEST = 200
+"""How far back decisions are looked for among events that decide nothing."""
+
+
+def history(
+    ctx: typer.Context,
+    limit: Limit = 20,
+    name: Rollout = None,
+    check: Verify = False,
+    head: Head = None,
+    as_json: AsJson = False,
+) -> int:
+    """Show what has happened, oldest first, and who did it."""
+    session: Session = ctx.obj
+    if check:
+        return _verify(session, head, as_json=as_json)
+    if head is not None:
+        raise UsageError("--head goes with --verify")
+    document = session.ask(lambda admin: admin.events(limit=limit, rollout=name))
+    if as_json:
+        show_json(document)
+    else:
+        show(rendering.history_text(document))
+    return OK
+
+
+def why(ctx: typer.Context, name: Rollout = None, limit: Limit = 3, as_json: AsJson = False) -> int:
+    """Say in words why each rollout stands where it stands, and what it waits for."""
+    session: Session = ctx.obj
+    document = session.ask(lambda admin: _decisions(admin, name, limit))
+    if as_json:
+        show_json(document)
+    else:
+        show(why_text.why_text(document))
+    return OK
+
+
+def _verify(session: Session, head: str | None, *, as_json: bool) -> int:
+    noted = _noted(head) if head is not None else None
+    found = session.ask(lambda admin: verify(admin, noted))
+    if as_json:
+        show_json(found.document())
+    else:
+        show(found.text())
+    return OK if found.fault is None else FAILED
+
+
+def _noted(value: str) -> tuple[int, str]:
+    if not _HEAD.fullmatch(value):
+        raise UsageError("--head must be a number and at least 8 hexadecimal digits, such as 12:0f3c9a41")
+    seq, mark = value.split(":")
+    return int(seq), mark
+
+
+async def _decisions(admin: AdminApi, name: str | None, limit: int) -> JsonDocument:
+    """Each rollout as it stands, with the newest events that its judge or a person caused."""
+    rollouts = (await admin.status())["rollouts"]
+    chosen = [rollout for rollout in rollouts if name in (None, rollout["name"])]
+    if not chosen:
+        raise AdminApiError(f"there is no rollout {name!r}")
+    told = []
+    for rollout in chosen:
+        events = (await admin.events(limit=_NEWEST, rollout=rollout["name"]))["events"]
+        decisions = [event for event in events if event["changes_state"] or event["judgment"] is not None]
+        told.append({"rollout": rollout, "decisions": decisions[-limit:]})
+    return {"why": told}

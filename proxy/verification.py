@@ -1,0 +1,123 @@
+"""Checks the audit's chain over the admin API: reads every record, and computes every hash anew.
+
+Owns what is compared: each record with its hash, the last one with the end of the chain, and the last change
+of each rollout with the state that is in force. Must never believe the proxy that all is well.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import orjson
+from rich.text import Text
+
+from proxy.core.audit import Fault, Head, Record, Tampering, Verifier
+from proxy.model import BUCKETS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from proxy.admin_client import AdminApi, JsonDocument
+
+_PAGE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What was found: the first fault, if there is one, and where the chain ends."""
+
+    events: int
+    head: Head
+    fault: Fault | None
+
+    def document(self) -> JsonDocument:
+        """For scripts."""
+        fault = self.fault
+        return {
+            "verified": fault is None,
+            "events": self.events,
+            "adopted": self.head.adopted,
+            "head": {"seq": self.head.seq, "hash": self.head.hash},
+            "fault": None if fault is None else {"kind": fault.kind, "seq": fault.seq, "text": fault.text},
+        }
+
+    def text(self) -> Text:
+        """For people."""
+        if self.fault is not None:
+            return Text(f"NOT verified: {self.fault.text} ({self.fault.kind})", style="bold red")
+        line = Text(f"verified: {self.events} event{'' if self.events == 1 else 's'}", style="green")
+        if self.events:
+            line.append(f", the chain ends at {self.head.seq}:{self.head.hash}")
+        if self.head.adopted:
+            line.append(
+                f"\nthe chain begins after event {self.head.adopted}: what happened to the events up to it "
+                "before they were chained is not known"
+            )
+        return line
+
+
+async def verify(admin: AdminApi, noted: tuple[int, str] | None = None) -> Verification:
+    """Read the whole chain and check it. `noted` is the number of an event, and the beginning of the hash
+    that it had. Raises `AdminApiError`."""
+    status = await admin.status()  # first: what comes later only adds
+    verifier = Verifier()
+    ends: dict[str, JsonDocument] = {}
+    events, wrong = 0, None
+    while True:
+        page = await admin.records(after=verifier.seq, limit=_PAGE)
+        records = [Record(one["seq"], one["record"], one["hash"]) for one in page["records"]]
+        head = Head(page["head"]["seq"], page["head"]["hash"], page["head"]["adopted"])
+        events += len(records)
+        if verifier.take(records) is not None:
+            break
+        _note_ends(ends, records)
+        wrong = wrong or _differs(records, noted)
+        if len(records) < _PAGE:
+            verifier.end(head)
+            break
+    fault = verifier.fault or wrong or _unwitnessed(ends, status) or _too_short(verifier.seq, noted)
+    return Verification(events, head, fault)
+
+
+def _note_ends(ends: dict[str, JsonDocument], records: Iterable[Record]) -> None:
+    for record in records:
+        after = orjson.loads(record.text)["after"]
+        ends[after["name"]] = after
+
+
+def _differs(records: Iterable[Record], noted: tuple[int, str] | None) -> Fault | None:
+    if noted is None:
+        return None
+    seq, mark = noted
+    for record in records:
+        if record.seq == seq and not record.hash.startswith(mark):
+            text = f"event {seq} has the hash {record.hash[:12]}, not the one that was noted"
+            return Fault(Tampering.EDIT, seq, text)
+    return None
+
+
+def _too_short(last: int, noted: tuple[int, str] | None) -> Fault | None:
+    if noted is None or noted[0] <= last:
+        return None
+    text = f"events {last + 1} to {noted[0]} are missing at the end"
+    return Fault(Tampering.TRUNCATED, last + 1, text)
+
+
+def _unwitnessed(ends: dict[str, JsonDocument], status: JsonDocument) -> Fault | None:
+    """What is in force and has no event that tells of it, although nothing waits to be stored. What has
+    changed since `status` counts for nothing."""
+    for rollout in [] if status["store"]["waiting"] else status["rollouts"]:
+        name, revision = rollout["name"], rollout["revision"]
+        end = ends.get(name, {"revision": 0})
+        if end["revision"] < revision:
+            text = f"{name} is at revision {revision}, and its last event is of revision {end['revision']}"
+            return Fault(Tampering.TRUNCATED, 0, text)
+        if end["revision"] == revision and revision and _stand(end) != _stand(rollout):
+            text = f"{name} is {_stand(rollout)}, and its last event left it {_stand(end)}"
+            return Fault(Tampering.EDIT, 0, text)
+    return None
+
+
+def _stand(state: JsonDocument) -> str:
+    return f"{state['state']} at {state['weight'] * 100 / BUCKETS:g} %"

@@ -1,0 +1,139 @@
+"""`history --verify`: what is wrong with the chain is named, and nothing is taken on trust."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import orjson
+import pytest
+
+from proxy.cli import main
+from proxy.core.audit import GENESIS, Head, Record, TrailPage, link
+from proxy.stores.records import encode_transition
+from tests.fake_admin import FakeOutside
+from tests.stores.states import chain
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+REVISION = 4
+"""Of the rollout that the fake admin shows."""
+
+
+def records(count: int, name: str = "default") -> list[Record]:
+    found, previous = [], GENESIS
+    for seq, transition in enumerate(chain(name, list(range(1, count + 1))), 1):
+        text = encode_transition(transition)
+        previous = link(previous, seq, text)
+        found.append(Record(seq, text, previous))
+    return found
+
+
+def page(kept: Sequence[Record], *, adopted: int = 0, head: Record | None = None) -> TrailPage:
+    last = head or kept[-1]
+    return TrailPage(tuple(kept), Head(last.seq, last.hash, adopted))
+
+
+def run(trail: TrailPage, *arguments: str, waiting: int = 0, weight: int = REVISION) -> int:
+    outside = FakeOutside()
+    (rollout,) = outside.admin.rollouts
+    outside.admin.rollouts = [{**rollout, "state": "running", "weight": weight, "phase": None}]
+    outside.admin.trail = trail
+    outside.admin.waiting = waiting
+    return main(["history", "--verify", *arguments], outside=outside.build())
+
+
+def test_a_whole_chain_is_verified(capsys: pytest.CaptureFixture[str]) -> None:
+    whole = records(REVISION)
+    assert run(page(whole)) == 0
+    assert capsys.readouterr().out == f"verified: 4 events, the chain ends at 4:{whole[-1].hash}\n"
+
+
+def test_a_long_chain_is_read_in_pages(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(page(records(2_345))) == 0
+    assert capsys.readouterr().out.startswith("verified: 2345 events")
+
+
+@pytest.mark.parametrize(
+    ("kept", "told"),
+    [
+        ([0, 1, 3], "event 3 is missing: event 4 follows event 2 (gap)"),
+        ([0, 1, 2], "event 4 is missing at the end (truncated)"),
+        ([], "events 1 to 4 are missing at the end (truncated)"),
+    ],
+)
+def test_what_is_missing_is_named(capsys: pytest.CaptureFixture[str], kept: list[int], told: str) -> None:
+    whole = records(REVISION)
+    assert run(page([whole[place] for place in kept], head=whole[-1])) == 1
+    assert capsys.readouterr().out == f"NOT verified: {told}\n"
+
+
+def test_an_edit_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    whole = records(REVISION)
+    whole[1] = replace(whole[1], text=whole[1].text.replace("tess", "eve"))
+    assert run(page(whole)) == 1
+    assert "NOT verified: event 2 does not carry its hash" in capsys.readouterr().out
+
+
+def test_a_cut_that_moved_the_end_too_is_missed_by_what_is_in_force(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    cut = records(REVISION - 1)
+    assert run(page(cut)) == 1
+    assert "default is at revision 4, and its last event is of revision 3" in capsys.readouterr().out
+    assert run(page(cut), waiting=1) == 0, "what is in force waits for the store"
+
+
+def test_a_state_that_no_event_tells_of_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    whole = records(REVISION)
+    assert run(page(whole), weight=REVISION + 1) == 1
+    assert (
+        "default is running at 0.005 %, and its last event left it running at 0.004 %"
+        in capsys.readouterr().out
+    )
+
+
+def test_a_chain_that_was_computed_anew_differs_from_what_was_noted(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    whole, other = records(REVISION), records(REVISION, "default")
+    assert run(page(other), "--head", f"3:{whole[2].hash[:12]}") == 0
+    capsys.readouterr()
+    assert run(page(other), "--head", "3:0123456789ab") == 1
+    assert "event 3 has the hash" in capsys.readouterr().out
+    assert run(page(other), "--head", "9:0123456789ab") == 1
+    assert "events 5 to 9 are missing at the end" in capsys.readouterr().out
+
+
+def test_events_from_before_the_chain_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(page(records(REVISION), adopted=2)) == 0
+    assert "the chain begins after event 2" in capsys.readouterr().out
+
+
+def test_for_scripts_it_is_json(capsys: pytest.CaptureFixture[str]) -> None:
+    whole = records(REVISION)
+    assert run(page(whole), "--json") == 0
+    assert orjson.loads(capsys.readouterr().out) == {
+        "verified": True,
+        "events": 4,
+        "adopted": 0,
+        "head": {"seq": 4, "hash": whole[-1].hash},
+        "fault": None,
+    }
+    assert run(page(whole[1:]), "--json") == 1
+    assert orjson.loads(capsys.readouterr().out)["fault"] == {
+        "kind": "gap",
+        "seq": 1,
+        "text": "event 1 is missing: event 2 follows event 0",
+    }
+
+
+@pytest.mark.parametrize("head", ["3", "3:xyz", "x:0123456789ab", "3:01234", ":0123456789ab"])
+def test_a_head_that_is_none_is_a_mistake(capsys: pytest.CaptureFixture[str], head: str) -> None:
+    assert run(page(records(REVISION)), "--head", head) == 2
+    assert "--head must be a number" in capsys.readouterr().err
+
+
+def test_a_head_without_a_check_is_a_mistake() -> None:
+    assert main(["history", "--head", "3:0123456789ab"], outside=FakeOutside().build()) == 2

@@ -1,0 +1,118 @@
+"""`dualpath why`: where a rollout stands, what it waits for, and what was decided, each with its numbers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from proxy.admin.views import event_view, rollout_view
+from proxy.cli import main
+from proxy.model import (
+    Event,
+    EvidenceReading,
+    Judgment,
+    RolloutReport,
+    Snapshot,
+    Transition,
+    Verdict,
+)
+from proxy.why_text import why_text
+from tests.admin.builders import EVENT, RUNNING
+from tests.fake_admin import FakeOutside, through_json
+from tests.test_rendering import printed
+
+if TYPE_CHECKING:
+    import pytest
+
+WAITING = Judgment(
+    Verdict.HOLD,
+    ("phase half: 7m more in this phase", "phase half: 412 more requests to v2"),
+    evidence=(
+        EvidenceReading("errors", 1.234, 4.605, against=True, text="2 of 310 beside 5 of 800"),
+        EvidenceReading("errors", 2.0, 2.996, against=False),
+        EvidenceReading("latency", 0.001, 4.605, against=True),
+    ),
+    missing=("7m more in this phase", "412 more requests to v2"),
+    eta_s=425.0,
+)
+
+
+def told(judgment: Judgment, *events: Event) -> list[str]:
+    report = RolloutReport(RUNNING, judgment, total=Snapshot(), recent=Snapshot(window_s=60.0))
+    rollout: dict[str, Any] = through_json(rollout_view(report))
+    decisions = [through_json(event_view(event)) for event in events]
+    return printed(why_text({"why": [{"rollout": rollout, "decisions": decisions}]})).splitlines()
+
+
+def test_what_it_waits_for_stands_under_where_it_is() -> None:
+    assert told(WAITING) == [
+        "default: running at 30%, phase half, revision 4",
+        "  since     2026-01-01 00:00:00Z, because: why",
+        "  now       hold: something is missing",
+        "  waits for 7m more in this phase",
+        "            412 more requests to v2",
+        "  takes     about 7m 5s more at the present rate",
+        "  evidence  errors, v2 is worse: 1.23 of 4.61 needed: 2 of 310 beside 5 of 800",
+        "            errors, v2 is as good: 2 of 3 needed",
+    ]
+
+
+def test_a_decision_has_its_numbers() -> None:
+    lines = told(Judgment(), EVENT)
+    assert lines[2:] == [
+        "  now       hold: -",
+        "  decided   #9 2026-01-01 00:01:01Z: running at 30%, phase half -> rolled_back at 0%",
+        "            guard:error_rate by controller: too many",
+        "            - guard error_rate above 0.1: 0.3",
+        "            - guard error_rate above 0.1: 0.3, limit 0.1, 200 requests",
+        "            - errors, v2 is worse: 4.7 of 4.61 needed: 60 of 200",
+    ]
+
+
+def test_what_the_reason_says_is_not_said_again() -> None:
+    same = replace(EVENT, transition=replace(EVENT.transition, reason="guard error_rate above 0.1: 0.3"))
+    assert sum("guard error_rate above 0.1: 0.3" in line for line in told(Judgment(), same)) == 2
+
+
+def test_several_decisions_share_one_heading_and_events_say_that_nothing_moved() -> None:
+    alert = Event(10, Transition(RUNNING, RUNNING, "alert:health", "", "controller", 0.0))
+    lines = told(Judgment(), EVENT, alert)
+    assert lines[-2:] == [
+        "            #10 1970-01-01 00:00:00Z: stayed running at 30%, phase half",
+        "            alert:health by controller",
+    ]
+
+
+def test_words_of_others_cannot_steer_the_terminal() -> None:
+    lines = told(Judgment(reasons=("\x1b[2J",), missing=("\x07",), evidence=(), eta_s=None))
+    assert not any("\x1b" in line or "\x07" in line for line in lines)
+
+
+def test_why_asks_for_every_rollout(capsys: pytest.CaptureFixture[str]) -> None:
+    outside = FakeOutside("a", "b")
+    assert main(["why"], outside=outside.build()) == 0
+    assert outside.admin.asked == ["status", (200, "a"), (200, "b")]
+    out = capsys.readouterr().out
+    assert out.count("decided   #9") == 2
+    assert "\n\nb: running" in out
+
+
+def test_why_of_one_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    outside = FakeOutside("a", "b")
+    assert main(["why", "--name", "b", "--limit", "1", "--json"], outside=outside.build()) == 0
+    assert outside.admin.asked == ["status", (200, "b")]
+    assert '"why"' in capsys.readouterr().out
+
+
+def test_why_of_one_that_is_not_there_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["why", "--name", "c"], outside=FakeOutside("a").build()) == 1
+    assert "there is no rollout 'c'" in capsys.readouterr().err
+
+
+def test_of_evidence_that_weighs_nothing_the_heaviest_is_told() -> None:
+    light = [EvidenceReading(f"test{n}", 0.001 * n, 4.6, against=True) for n in (1, 3, 2)]
+    lines = told(Judgment(evidence=(*light, EvidenceReading("none", float("inf"), 0.0, against=False))))
+    assert lines[3:] == [
+        "  evidence  test3, v2 is worse: 0.003 of 4.6 needed",
+        "            none, v2 is as good: - of 0 needed",
+    ]
