@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 
 from benchmarks import plots, results
+from benchmarks.judging import page as judge_page
 from benchmarks.report_tables import TABLES, anything, markdown, number
 from benchmarks.report_targets import targets
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGE = DOCS / "benchmarks.md"
 PICTURES = DOCS / "benchmarks"
+JUDGE_PAGE = DOCS / "judge.md"
 
 
 _HEAD = """\
@@ -33,6 +35,7 @@ _HEAD = """\
 Made by `python -m benchmarks.report` from benchmarks/results; do not edit. The figures are of one machine on
 one day: take the ratios, and measure on yours.
 """
+_TABLES = {**TABLES, "judge": judge_page.standing}
 _REPEAT = """\
 ## Repeat it
 
@@ -83,6 +86,12 @@ SECTIONS = (
         "Reaction to a failing v2",
         "From v2's first failing answer to the last request that it was sent, and what clients saw.",
     ),
+    Section(
+        "judge",
+        "How the judge decides",
+        "False rollbacks and the delay of true ones, by simulation. All figures, also of rules as others "
+        "have them, are in [the judge](judge.md). It takes twenty minutes and is no part of `make bench`.",
+    ),
     Section("restart", "Restart under load", "What clients see while a new process takes over."),
     Section(
         "faults",
@@ -105,6 +114,8 @@ def main() -> None:
     except plots.PlotError as error:
         console.print(f"[yellow]no plots:[/] {error}")
     PAGE.write_text(page(documents, pictures()))
+    if "judge" in documents:
+        JUDGE_PAGE.write_text(judge_page.renewed(JUDGE_PAGE.read_text(), documents["judge"]))
     console.print(f"written to {PAGE}")
 
 
@@ -139,7 +150,7 @@ def _section(section: Section, document: Document, drawn: Collection[str]) -> It
     picture = f"{section.name}.svg"
     if picture in drawn:
         yield from (f"![{section.title}](benchmarks/{picture})", "")
-    yield from TABLES.get(section.name, anything)(document)
+    yield from (_TABLES.get(section.name) or anything)(document)
     yield from (_provenance(section.name, document), "")
 
 
@@ -195,6 +206,8 @@ def _pictures(documents: Mapping[str, Document]) -> dict[str, Picture]:
         for one in documents["scale"]["growth"]:
             axes.setdefault(one["axis"], {})[one["size"]] = one["ratio"]
         found["scale"] = ("CPU time per request as it grows", "cheapest smaller size = 1", axes)
+    if "judge" in documents:
+        found.update(judge_page.pictures(documents["judge"]))
     return found
 
 

@@ -1,0 +1,1 @@
+"""What `benchmarks.judge` measures, and with which rules it compares."""
