@@ -213,7 +213,7 @@ async def test_a_state_of_meanwhile_reaches_workers_after_the_configuration(
     rig.crew.sinks[0].publish(RolloutState("default", State.ROLLED_BACK, 0, None, 5))
     rig.workers[0].say("replaced")
     await replacing
-    await until(lambda: rig.workers[0].kinds() == ["serve", "replace", "state"])
+    await until(lambda: rig.workers[0].kinds() == ["serve", "replace", "states"])
     await rig.crew.stop()
 
 

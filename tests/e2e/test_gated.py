@@ -51,8 +51,11 @@ async def test_a_rollback_does_not_wait_for_a_webhook(v1: RawBackend, v2: RawBac
         assert (status["state"], status["percentage"]) == ("rolled_back", 0)
 
         assert (await proxy.command("start")).status == 200
-        await eventually(before_the_gate)
-        assert gate.count() == 2
+
+        async def asked_again() -> bool:
+            return await before_the_gate() and gate.count() == 2
+
+        await eventually(asked_again)
         gate.answer = answers.status("204 No Content", b"")
         open_.set()
 
