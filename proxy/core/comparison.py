@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from proxy.core.acceptor import Acceptor
 from proxy.core.detector import Blocks, RegressionDetector
-from proxy.core.gauges import answered_or_failed, failed, not_asked
+from proxy.core.gauges import not_asked
 from proxy.core.guards import amount
 from proxy.core.latency_test import LatencyTests
 from proxy.core.noise import NoiseMargin
@@ -78,7 +78,7 @@ class Comparison:
             self._rising = Rising()
             self._latency.recount()
         self._rising.add((n1, s1), (n2, s2), dt_s)
-        self._fate.observe(answered_or_failed(tally), failed(tally), tally.fallback_errors, dt_s)
+        self._fate.observe(n2, s2, _failed_on_both(tally, s2), dt_s)
         kept = not_asked(tally) > 0
         if n2:
             self._is_dead = kept and self._kept and s2 == n2
@@ -208,6 +208,13 @@ class Comparison:
 
     def __repr__(self) -> str:
         return f"Comparison({self._detector!r}, {self._acceptor!r}, {self._latency!r})"
+
+
+def _failed_on_both(tally: Tally, s2: int) -> int:
+    """Of the `s2` requests that v2 has failed, those that v1 has failed too. Beside what the breaker keeps
+    from v2, which v1 is given as well, that is not known, and taken for as many as it may be: what v2 alone
+    has failed before the breaker opened speaks against it long enough."""
+    return min(tally.fallback_errors, s2) if not_asked(tally) else tally.fallback_errors
 
 
 class Rising:

@@ -204,13 +204,11 @@ class SequentialGuard(GuardTracker):
         return tally.client_requests, tally.client_errors
 
     def is_far_over(self, now: float) -> bool:
-        """Whether a window by itself speaks of a rate beyond the limit: by two standard deviations."""
+        """Whether the window by itself speaks of a rate beyond the limit: by two standard deviations, and two
+        requests more, because few of them vary by more than that."""
+        n, bad = self._outcomes(self.window.tally(now))
         limit = self._test.limit
-        for window in (self.lately, self.window):
-            n, bad = self._outcomes(window.tally(now))
-            if n > 0 and bad > n * limit + 2.0 * math.sqrt(n * limit * (1.0 - limit)):
-                return True
-        return False
+        return n > 0 and bad > n * limit + 2.0 * math.sqrt(n * limit * (1.0 - limit)) + 2.0
 
     def _slow(self, tally: Tally) -> tuple[int, int]:
         """Requests that were answered or have passed the limit, and those of them that have passed it. One
@@ -237,9 +235,9 @@ class SequentialGuard(GuardTracker):
         )
 
     def _told_of(self, now: float, around: Surroundings) -> Window:
-        if self.firing and not self.crosses(self.value(now, around)):
-            return self.lately
-        return self.window
+        if not self.firing or self.crosses(self.value(now, around)):
+            return self.window
+        return self.lately if self.crosses(self._value_over(self.lately, now, around)) else self.window
 
     def reset(self) -> None:
         """As `GuardTracker.reset`."""
@@ -250,7 +248,8 @@ class SequentialGuard(GuardTracker):
 
     def _proof(self, now: float) -> str:
         few = f", {self._counted:,} of {self._needed:,} requests" if self._counted < self._needed else ""
-        return f", evidence {amount(self._test.evidence)} of {ALARM:g} needed{few}"
+        waiting = f", {self._hanging:,} under way for longer" if self._hanging > 0 else ""
+        return f"{waiting}, evidence {amount(self._test.evidence)} of {ALARM:g} needed{few}"
 
     def __repr__(self) -> str:
         return f"SequentialGuard({self.name}, evidence {amount(self._test.evidence)})"

@@ -156,7 +156,9 @@ class Histogram:
     def count_from(self, index: int) -> int:
         """Number of latencies in bucket `index` and above."""
         low, high = self._span()
-        return sum(self.counts[max(index, low) : high])
+        if index >= high:
+            return 0
+        return sum(self.counts[max(low, index) : high])
 
     def quantile(self, q: float) -> float:
         """As `Reading.quantile`."""

@@ -70,25 +70,43 @@ def share_from(past: Histogram, bucket: int) -> float:
 class Tick:
     """What came in at one tick: latencies of completed attempts, ages of those under way now and before."""
 
-    __slots__ = ("before_v1", "before_v2", "dt_s", "in_flight_v1", "in_flight_v2", "n1", "n2", "v1", "v2")
+    __slots__ = (
+        "_waits_v1",
+        "_waits_v2",
+        "before_v1",
+        "before_v2",
+        "dt_s",
+        "in_flight_v1",
+        "in_flight_v2",
+        "n1",
+        "n2",
+        "v1",
+        "v2",
+    )
 
     def __init__(self, sides: tuple[Histogram, Histogram], under_way: UnderWay, dt_s: float) -> None:
         self.v1, self.v2 = sides
         self.n1, self.n2 = self.v1.count, self.v2.count
         self.in_flight_v1, self.in_flight_v2 = under_way.now
         self.before_v1, self.before_v2 = under_way.before
+        self._waits_v1 = self.in_flight_v1.count > 0 or self.before_v1.count > 0
+        self._waits_v2 = self.in_flight_v2.count > 0 or self.before_v2.count > 0
         self.dt_s = dt_s
 
     def v1_slow(self, bucket: int) -> tuple[int, int]:
         """Of v1: how many requests the tick tells of if those from `bucket` on are slow, and how many are."""
-        done = self.v1.count_from(bucket)
+        done = self.v1.count_from(bucket) if self.n1 else 0
+        if not self._waits_v1:
+            return self.n1, done
         slow = done + self.in_flight_v1.count_from(bucket) - self.before_v1.count_from(bucket)
         slow = max(slow, 0)  # one that was slow under way already is not new; one that was given up is gone
         return self.n1 - done + slow, slow
 
     def v2_slow(self, bucket: int) -> tuple[int, int]:
         """The same of v2."""
-        done = self.v2.count_from(bucket)
+        done = self.v2.count_from(bucket) if self.n2 else 0
+        if not self._waits_v2:
+            return self.n2, done
         slow = done + self.in_flight_v2.count_from(bucket) - self.before_v2.count_from(bucket)
         slow = max(slow, 0)
         return self.n2 - done + slow, slow

@@ -34,8 +34,8 @@ class SharedFate:
         self._shared = 0.0
 
     def observe(self, asked: int, failed: int, shared: int, dt_s: float) -> None:
-        """In `dt_s` seconds v2 was `asked`, or would have been without its breaker, and `failed`; `shared` of
-        those failed on v1 too.
+        """In `dt_s` seconds v2 was `asked` and `failed`; `shared` of those failed on v1 too. What the breaker
+        keeps from v2 is neither: it opens on such a client as well, and keeps all others' requests too.
         """
         kept = math.exp(-dt_s * (math.log(2.0) / _HALF_LIFE_S))
         self._asked = self._asked * kept + asked

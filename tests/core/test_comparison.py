@@ -98,6 +98,17 @@ def test_what_v1_fails_on_the_same_requests_is_no_regression() -> None:
     assert texts == ["v2 without a request against v1 without a request, v1 fails the same requests"]
 
 
+def test_what_the_breaker_keeps_from_v2_is_no_failure_that_v1_has_not_shared() -> None:
+    """It opens on such a client too, and then v1 answers everybody's requests but that client's."""
+    bad = second(v1=45, v2=5, errors=2)
+    bad.fallback_errors = 2
+    kept = second(v1=45, not_asked=12)
+    kept.fallback_errors = 2
+    comparison = fed(*[*[bad] * 30, *[kept] * 10] * 3)
+    assert comparison.evidence < comparison.needed
+    assert "v1 fails the same requests" in comparison.readings(Tally())[0].text
+
+
 # ... in words
 
 

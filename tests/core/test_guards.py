@@ -409,3 +409,24 @@ def test_a_bad_second_that_is_over_is_no_reason() -> None:
     for now in range(600):
         errors = 100 if now == 300 else 0
         assert not seen(watched, float(now), second(v2=200, errors=errors)).firing
+
+
+def test_what_hangs_is_told_where_no_answer_shows_it() -> None:
+    watched = sequential(metric="latency_p95", above="1s")
+    for now in range(5):
+        hanging = second(v2=2, v2_s=0.05)
+        hanging.in_flight_v2 = Histogram()
+        for _ in range(10 * now):
+            hanging.in_flight_v2.record(1.5)
+        reading = seen(watched, float(now), hanging)
+    assert reading.firing
+    words = watched.explain(4.0, CALM)
+    assert ": 0.0497 s over 60 s (10 requests to v2), 40 under way for longer, evidence " in words
+
+
+def test_a_few_failures_are_not_far_over_a_small_limit() -> None:
+    watched = sequential(metric="error_rate", above=0.01)
+    seen(watched, 0.0, second(v2=64, errors=3))
+    assert not watched.is_far_over(0.0)
+    seen(watched, 1.0, second(v2=20, errors=6))
+    assert watched.is_far_over(1.0)

@@ -510,6 +510,7 @@ def test_a_regression_that_is_only_told_is_an_alert() -> None:
     assert (judgment.verdict, judge.alarming) == (Verdict.HOLD, True)
     [alert] = judgment.alerts
     assert (alert.guard, alert.value, alert.limit) == ("regression", 0.5, 0.0)
+    assert judge.words(alert).startswith("errors: v2 50 %")
     assert any(reason.startswith("errors: v2 50 %") for reason in judgment.reasons)
 
 
