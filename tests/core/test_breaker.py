@@ -326,3 +326,11 @@ def test_successes_count_as_so_many_single_ones() -> None:
         one.failure(1.5)
         other.failure(1.5)
         assert one.state is other.state is (OPEN if number >= 30 else CLOSED)
+
+
+def test_successes_that_end_after_it_has_opened_change_nothing() -> None:
+    subject = breaker()
+    fail(subject, 1.0)
+    before = repr(subject)
+    subject.successes(1.0, 30)
+    assert (subject.state, repr(subject)) == (OPEN, before)
