@@ -25,21 +25,25 @@ from proxy.config.schema import Config
 from proxy.core import delta
 from proxy.core.field_line import FieldLine, FieldName
 from proxy.core.keys import KeyReader, client_address
+from proxy.core.minute import Minute
 from proxy.core.override import plain, sign, verify
 from proxy.core.proxy_protocol import Header, HeaderError, read_header
-from proxy.errors import ConfigError, StoreCorrupt, WireError
-from proxy.model import BUCKETS, Verb
+from proxy.core.tally import Tally
+from proxy.errors import ConfigError, RevisionConflict, StoreCorrupt, WireError
+from proxy.model import BUCKETS, State, Verb, Verdict
 from proxy.model import Path as Version
 from proxy.orders import read_state, read_unhealthy
+from proxy.stores.minute_records import encode_minute
 from proxy.stores.sqlite import SqliteStore
+from proxy.stores.sqlite_minutes import SqliteMinutes
 from tests.fuzz.documents import Choices, document, environment
 from tests.fuzz.plane import play, split
 from tests.stores.states import NEW, step
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    from proxy.model import Event, RolloutState
+    from proxy.model import RolloutState
 
 SECRET = "sixteen letters!"
 _TRUSTED = (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("::1"))
@@ -80,6 +84,7 @@ def _is_said(error: ConfigError) -> None:
     assert all("\n" not in f"{place}{what}" for place, what in error.problems), error.problems
 
 
+_MINUTE = Minute("a", 60.0, 60.0, State.RUNNING, 5, None, Verdict.PASS, Tally())
 _ROWS = (
     (
         "rollouts",
@@ -87,11 +92,17 @@ _ROWS = (
         ("a", "running", 5, None, 1, 1.0, "r"),
     ),
     ("events", "seq, rollout, record", (1, "a", "{}")),
+    ("chain", "id, seq, hash, adopted, adopting", (1, 1, "0" * 64, 0, 0)),
+    ("overrides", "rollout, key, path, actor, at, expires_at, reason", ("a", "u", "v2", "p", 1.0, None, "r")),
+    ("minutes", "rollout, at, record", ("a", 60.0, encode_minute(_MINUTE))),
 )
+COLUMNS = tuple(len(sound) for _, _, sound in _ROWS)
+"""Of each table that is spoilt, in their order."""
 
 
 def store_content(data: bytes) -> None:
-    """Whatever stands in the rows of our file: states and events, or StoreCorrupt."""
+    """Whatever stands in the rows of our file: it is read, or it is StoreCorrupt; and what is written next is
+    written, or refused with an error of ours."""
     choices = Choices(data)
     with tempfile.TemporaryDirectory(prefix="dualpath-fuzz-") as directory:
         path = Path(directory) / "s.db"
@@ -138,19 +149,29 @@ async def _create(path: Path) -> None:
     await store.close()
 
 
-async def _read(path: Path) -> tuple[Mapping[str, RolloutState], Sequence[Event]]:
+async def _read(path: Path) -> None:
     store = SqliteStore(path)
+    minutes = SqliteMinutes(store)
     try:
         await store.open()
-        states, events = {}, []
+        states: Mapping[str, RolloutState] = {}
         with suppress(StoreCorrupt):
-            states = dict(await store.load())
-        with suppress(StoreCorrupt):
-            events = list(await store.events(after=-1))
+            states = await store.load()
         assert all(
             0 <= state.weight <= BUCKETS and isinstance(state.reason, str) for state in states.values()
         )
-        return states, events
+        with suppress(StoreCorrupt):
+            await store.events(after=-1)
+        with suppress(StoreCorrupt):
+            assert all(isinstance(override.path, Version) for override in await store.overrides())
+        with suppress(StoreCorrupt):
+            assert all(minute.rollout == "a" for minute in await minutes.between("a", 0.0, 3600.0, 9))
+        page = await store.records()
+        assert all(isinstance(record.text, str) for record in page.records)
+        with suppress(StoreCorrupt, RevisionConflict):
+            await store.commit(step(NEW, weight=2))
+        with suppress(StoreCorrupt):
+            await minutes.prune(3600.0, 9)
     finally:
         await store.close()
 

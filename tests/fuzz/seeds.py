@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 from pathlib import Path
@@ -132,12 +133,15 @@ def _frames() -> Iterator[bytes]:
 
 
 def _store_content() -> Iterator[bytes]:
-    """Each of the ten columns in turn, with each sort of content."""
+    """Each column of each table in turn, with every other sort of content."""
     yield from (bytes([at, 1, at % 8, 3, 255, 128, at]) * 6 for at in range(12))
-    for column in range(10):
-        gap = 7 if column >= 7 else 0  # the first table's values are put in before the second's are chosen
-        for kind in range(9):
-            yield b"\1" * (column + gap) + bytes([0, kind, 240]) + b"\1" * 20
+    before = 0
+    for columns in inputs.COLUMNS:
+        for column, kind in itertools.product(range(columns), range(9)):
+            if (column + kind) % 2:
+                continue
+            yield b"\1" * (before + column) + bytes([0, kind, 240]) + b"\1" * 60
+        before += 2 * columns  # a table's values are put in before the next one's are chosen
 
 
 def _override_values() -> Iterator[bytes]:
