@@ -131,7 +131,7 @@ class SampleBackend:
             return False
         if self.fault and self._rng.random() < self._share:
             self.struck.add(number)
-            return await self._fail(number, writer)
+            return await self._fail(number, writer, bodiless=method == b"HEAD")
         start = b"HTTP/1.1 200 OK\r\nX-By: %b\r\nX-Asked: %d\r\n" % (self.version.encode(), crc)
         answer = body_of(number, self.version, size, crc)
         return await self._answer(writer, start, method == b"HEAD", how, answer)
@@ -160,8 +160,10 @@ class SampleBackend:
 
     # ... faults
 
-    async def _fail(self, number: int, writer: asyncio.StreamWriter) -> bool:
+    async def _fail(self, number: int, writer: asyncio.StreamWriter, *, bodiless: bool) -> bool:
         fault = self.fault
+        if fault == "half-body" and bodiless:  # the head alone would be all of its answer, and no fault
+            fault = "half-head"
         if fault == "status":
             writer.write(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 4\r\n\r\ndown")
             return True
