@@ -10,25 +10,25 @@ higher shows within about 300 requests, one that is a tenth of a point higher wi
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from proxy.core.bets import MirroredBets
 
 if TYPE_CHECKING:
+    from proxy.core.bets import Bet
     from proxy.core.detector import Block
     from proxy.core.policy import JudgePolicy
 
-_SPARE = 3.0  # nats beyond what is needed that good times may lay up against bad ones
-_SLOWEST = 1e-12  # nats per request; what rounding leaves of less
+_SPARE: Final = 3.0  # nats beyond what is needed that good times may lay up against bad ones
+_SLOWEST: Final = 1e-12  # nats per request; what rounding leaves of less
 
 
-class Acceptor:
-    """Evidence that v2 is not unacceptable; starts at 1 with each phase."""
+class Proof:
+    """Evidence for v2, which is bet on; starts at 1 with each phase."""
 
-    __slots__ = ("_bets", "_log", "_needed")
+    __slots__ = ("_log", "_needed")
 
     def __init__(self, policy: JudgePolicy) -> None:
-        self._bets = MirroredBets(policy.unacceptable_ratio, policy.unacceptable_points)
         self._needed = -math.log(policy.wrong_promotions)
         self._log = 0.0
 
@@ -47,28 +47,45 @@ class Acceptor:
         """Whether v2 is shown to be good."""
         return self._log >= self._needed
 
-    def observe(self, block: Block, design_rate: float) -> None:
-        """Bet on the block; `design_rate` is v1's expected rate as it was before the block."""
-        n1, s1, n2, s2 = float(block.n1), float(block.s1), float(block.n2), float(block.s2)
-        for bet in self._bets.at(design_rate, n2 / n1):
-            self._log += bet.log_e(n1, s1, n2, s2)
-        if self._log > self._needed + _SPARE:
-            self._log = self._needed + _SPARE
+    def take(self, bet: Bet, block: Block) -> None:
+        """What the bet earns by the block."""
+        earned = bet.log_e(block.n1, block.s1, block.n2, block.s2)
+        self._log = min(self._log + earned, self._needed + _SPARE)
 
-    def remaining(self, base: float, nu: float) -> float:
-        """About how many more requests to v2 it takes if both paths err at `base`, with `nu` requests to v2
-        for each to v1; infinite where the bet cannot win.
-        """
+    def left(self, bet: Bet | None, nu: float, rates: tuple[float, float]) -> float:
+        """About how many more requests to v2 it takes if v1 and v2 have these rates, with `nu` requests to v2
+        for each to v1; infinite where the bet cannot win."""
         wanting = self._needed - self._log
         if wanting <= 0.0:
             return 0.0
-        for bet in self._bets.at(base, nu):
-            return wanting / max(bet.log_e(1.0 / nu, base / nu, 1.0, base), _SLOWEST)
-        return math.inf
+        if bet is None:
+            return math.inf
+        return wanting / max(bet.log_e(1.0 / nu, rates[0] / nu, 1.0, rates[1]), _SLOWEST)
 
     def restart(self) -> None:
         """A phase has begun."""
         self._log = 0.0
 
     def __repr__(self) -> str:
-        return f"Acceptor({self.evidence:.3g} of {self.needed:.3g})"
+        return f"{type(self).__name__}({self.evidence:.3g} of {self.needed:.3g})"
+
+
+class Acceptor(Proof):
+    """The evidence that v2's error rate is not unacceptable."""
+
+    __slots__ = ("_bets",)
+
+    def __init__(self, policy: JudgePolicy) -> None:
+        super().__init__(policy)
+        self._bets = MirroredBets(policy.unacceptable_ratio, policy.unacceptable_points)
+
+    def observe(self, block: Block, design_rate: float) -> None:
+        """Bet on the block; `design_rate` is v1's expected rate as it was before the block."""
+        for bet in self._bets.at(design_rate, block.n2 / block.n1):
+            self.take(bet, block)
+
+    def remaining(self, base: float, nu: float) -> float:
+        """As `left`, if both paths err at `base`."""
+        for bet in self._bets.at(base, nu):
+            return self.left(bet, nu, (base, base))
+        return self.left(None, nu, (base, base))

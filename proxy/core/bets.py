@@ -20,21 +20,36 @@ Waudby-Smith and Ramdas, "Estimating means of bounded random variables by bettin
 from __future__ import annotations
 
 import math
+from typing import Final
 
 GAINS = (0.004, 0.015, 0.05, 0.15, 0.5, 0.97)
 """What is feared of v2, from slightly to utterly worse: b = B + (1 - B) g, where B is the tolerable rate."""
 
-_GRID = 0.02  # step of a in log odds
-_NU_GRID = 0.1  # step of log ν
-_MOST_CACHED = 1024
-_HALVINGS = 30
-_SATURATED = 1.0 - 1e-6  # a null that tolerates this tolerates everything: there is nothing to bet on
+_GRID: Final = 0.1  # step of a in log odds
+_NU_GRID: Final = 0.1  # step of log ν
+_MOST_CACHED: Final = 1024
+_HALVINGS: Final = 30
+_SATURATED: Final = 1.0 - 1e-6  # a null that tolerates this tolerates everything: there is nothing to bet on
 
 
 class Bet:
     """A bet that v1 errs at `a` and v2 at `b`, sized against the null's point (a0, b0)."""
 
-    __slots__ = ("_least", "_per_nu", "_size", "a", "a0", "b", "b0")
+    __slots__ = (
+        "_bad_v1",
+        "_bad_v2",
+        "_full_v2",
+        "_good_v1",
+        "_good_v2",
+        "_least",
+        "_nu",
+        "_per_nu",
+        "_size",
+        "a",
+        "a0",
+        "b",
+        "b0",
+    )
 
     def __init__(self, ratio: float, points: float, a: float, b: float, a0: float) -> None:
         self.a = a
@@ -48,6 +63,10 @@ class Bet:
         self._least = (
             (1.0 - 0.5 * a / a0) / (1.0 - a0) if b > b0 else (1.0 - 0.5 * (1.0 - a) / (1.0 - a0)) / a0
         )
+        # The logarithms of the factors, for the latest ν: few come, and often. v2's hardly ever depend on it.
+        self._nu = -1.0
+        self._good_v1 = self._bad_v1 = self._good_v2 = self._bad_v2 = 0.0
+        self._full_v2 = math.log(1.0 - self._size * b0), math.log(1.0 + self._size * (1.0 - b0))
 
     def coefficients(self, nu: float) -> tuple[float, float]:
         """(c1, c2) for a block with ν = n2 / n1: any outcomes in [0, 1] may be put into the factors."""
@@ -62,14 +81,20 @@ class Bet:
 
     def log_e(self, n1: float, s1: float, n2: float, s2: float) -> float:
         """The logarithm of the product over a block: n requests of each path, s of them errors."""
-        c1, c2 = self.coefficients(n2 / n1)
+        nu = n2 / n1
+        if nu != self._nu:
+            self._size_for(nu)
+        return (n1 - s1) * self._good_v1 + s1 * self._bad_v1 + (n2 - s2) * self._good_v2 + s2 * self._bad_v2
+
+    def _size_for(self, nu: float) -> None:
+        c1, c2 = self.coefficients(nu)
         a0, b0 = self.a0, self.b0
-        value = (n1 - s1) * math.log(1.0 + c1 * a0) + (n2 - s2) * math.log(1.0 - c2 * b0)
-        if s1 > 0.0:
-            value += s1 * math.log(1.0 - c1 * (1.0 - a0))
-        if s2 > 0.0:
-            value += s2 * math.log(1.0 + c2 * (1.0 - b0))
-        return value
+        self._good_v1, self._bad_v1 = math.log(1.0 + c1 * a0), math.log(1.0 - c1 * (1.0 - a0))
+        if c2 == self._size:
+            self._good_v2, self._bad_v2 = self._full_v2
+        else:
+            self._good_v2, self._bad_v2 = math.log(1.0 - c2 * b0), math.log(1.0 + c2 * (1.0 - b0))
+        self._nu = nu
 
     def __repr__(self) -> str:
         return f"Bet(v1 {self.a:.3g}, v2 {self.b:.3g}, null {self.a0:.3g}/{self.b0:.3g})"

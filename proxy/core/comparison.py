@@ -11,7 +11,7 @@ v2 is asked nothing counts as one failure, until it answers again: else an open 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from proxy.core.acceptor import Acceptor
 from proxy.core.detector import Blocks, RegressionDetector
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from proxy.core.policy import JudgePolicy
     from proxy.core.tally import Tally
 
-_MINUTE_S = 60.0
-_AT_REST = 0.5  # evidence below which nothing speaks against v2: less than there is at the start
+_MINUTE_S: Final = 60.0
+_AT_REST: Final = 0.5  # evidence below which nothing speaks against v2: less than there is at the start
 
 
 class Comparison:
@@ -48,6 +48,9 @@ class Comparison:
         self._noise = NoiseMargin(policy.noise_margin)
         self._detector.widen(self._noise.margin)
         self._rising = Rising()
+        self.evidence = 0.0
+        """That v2 is worse; `needed` is enough."""
+        self._weigh()
         self._idle_s = 0.0
         self._kept = False  # whether the breaker kept anything from v2 at the tick before
         self._is_dead = False  # whether its probes have failed since
@@ -92,6 +95,10 @@ class Comparison:
             self._acceptor.observe(block, rate)
         under_way = (tally.in_flight_v1, tally.in_flight_v2)
         self._latency.observe((tally.v1.latency, tally.v2.latency), under_way, dt_s)
+        self._weigh()
+
+    def _weigh(self) -> None:
+        self.evidence = self._detector.combined(self._latency.evidence)
 
     def _count_minute(self, requests: int, errors: int, dt_s: float) -> None:
         self._minute_s += dt_s
@@ -109,6 +116,7 @@ class Comparison:
         self._latency.step()
         self._acceptor.restart()
         self._blocks.restart()
+        self._weigh()
 
     def restart(self) -> None:
         """Forget all evidence; what is known of v1 stays."""
@@ -118,13 +126,9 @@ class Comparison:
         self._latency.restart()
         self._acceptor.restart()
         self._blocks.restart()
+        self._weigh()
 
     # ... against v2
-
-    @property
-    def evidence(self) -> float:
-        """That v2 is worse; `needed` is enough."""
-        return self._detector.combined(self._latency.evidence)
 
     @property
     def is_slower(self) -> bool:
@@ -263,11 +267,12 @@ def _slowness(latency: LatencyTests) -> str:
 
 def _share_slow(test: QuantileTest) -> str:
     """ "p99: 12 % of v2 over 85 ms (120 of 1,000) against 1 % of v1 over 60 ms (90 of 9,000)"."""
-    if not test.n1 or not test.n2:
+    slow = test.slow
+    if not slow.n1 or not slow.n2:
         return f"p{100.0 * test.q:g}"
-    v2 = f"{100.0 * test.s2 / test.n2:.3g} % of v2 over {test.tolerable_s * 1e3:.3g} ms"
-    v1 = f"{100.0 * test.s1 / test.n1:.3g} % of v1 over {test.tau_s * 1e3:.3g} ms"
-    counts = f"({test.s2:,} of {test.n2:,})", f"({test.s1:,} of {test.n1:,})"
+    v2 = f"{100.0 * slow.s2 / slow.n2:.3g} % of v2 over {slow.most_s * 1e3:.3g} ms"
+    v1 = f"{100.0 * slow.s1 / slow.n1:.3g} % of v1 over {slow.tau_s * 1e3:.3g} ms"
+    counts = f"({slow.s2:,} of {slow.n2:,})", f"({slow.s1:,} of {slow.n1:,})"
     return f"p{100.0 * test.q:g}: {v2} {counts[0]} against {v1} {counts[1]}"
 
 

@@ -10,8 +10,7 @@ a nightly swing, a ramp. It may be read at every tick; reading often costs nothi
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from proxy.core.bets import Bets
 from proxy.core.e_process import EProcess
@@ -19,27 +18,35 @@ from proxy.core.e_process import EProcess
 if TYPE_CHECKING:
     from proxy.core.policy import JudgePolicy
 
-START = 1.2
-STEP = 0.1
-_LEAST = 8  # requests in a block …
-_LEAST_AT_FIRST = 2  # … and while there have been few: 8 at a time would tell of a dead v2 too late
-_FEW = 64
-_HALF_LIFE_S = 1800.0
-_PRIOR_ERRORS = 0.5
-_PRIOR_REQUESTS = 50.0
-_FEWEST = 3  # errors of v2: that the first two requests fail happens to one rollout in 600 where 4 % do
-_SAME = 0.05  # margins that differ by less are one: each makes its own bets
+START: Final = 1.2
+STEP: Final = 0.1
+_LEAST: Final = 8  # requests in a block …
+_LEAST_AT_FIRST: Final = 2  # … and while there have been few: 8 at a time would tell of a dead v2 too late
+_FEW: Final = 64
+_FADING: Final = math.log(2.0) / 1800.0  # a second; half is forgotten in half an hour
+_PRIOR_ERRORS: Final = 0.5
+_PRIOR_REQUESTS: Final = 50.0
+_FEWEST: Final = (
+    3  # errors of v2: that the first two requests fail happens to one rollout in 600 where 4 % do
+)
+_SAME: Final = 0.05  # margins that differ by less are one: each makes its own bets
 
 
-@dataclass(frozen=True, slots=True)
 class Block:
-    """`n` requests of each path, at least one, `s` of them errors, gathered in `dt_s` seconds."""
+    """`n` requests of each path, at least one, `s` of them errors, gathered in `dt_s` seconds. Nobody changes
+    it; a frozen dataclass would say so, and take ten times as long to make."""
 
-    n1: int
-    s1: int
-    n2: int
-    s2: int
-    dt_s: float
+    __slots__ = ("dt_s", "n1", "n2", "s1", "s2")
+
+    def __init__(self, n1: int, s1: int, n2: int, s2: int, dt_s: float) -> None:
+        self.n1 = float(n1)
+        self.s1 = float(s1)
+        self.n2 = float(n2)
+        self.s2 = float(s2)
+        self.dt_s = dt_s
+
+    def __repr__(self) -> str:
+        return f"Block(v1 {self.s1:g}/{self.n1:g}, v2 {self.s2:g}/{self.n2:g}, {self.dt_s:g} s)"
 
 
 class Blocks:
@@ -96,7 +103,7 @@ class DesignRate:
 
     def learn(self, n: float, s: float, dt_s: float) -> None:
         """`n` requests to v1 in `dt_s` seconds, `s` of them errors."""
-        kept = math.exp(-dt_s * (math.log(2.0) / _HALF_LIFE_S))
+        kept = math.exp(-dt_s * _FADING)
         self._errors = self._errors * kept + s
         self._requests = self._requests * kept + n
         self.value = (self._errors + _PRIOR_ERRORS) / (self._requests + _PRIOR_REQUESTS)
@@ -113,7 +120,7 @@ class RegressionDetector:
     def __init__(self, policy: JudgePolicy) -> None:
         self._policy = policy
         self._needed = 1.0 / policy.false_alarms
-        self._errors = 0  # of v2, since the restart
+        self._errors = 0.0  # of v2, since the restart
         self._margin = 0.0
         self._bets = Bets(policy.tolerable_ratio, policy.tolerable_points)
         self._design = DesignRate()
@@ -135,7 +142,7 @@ class RegressionDetector:
         """Bet on the block with what was known before it, then learn from it. One that is `excused` may speak
         for v2, but not against it.
         """
-        n1, s1, n2, s2 = float(block.n1), float(block.s1), float(block.n2), float(block.s2)
+        n1, s1, n2, s2 = block.n1, block.s1, block.n2, block.s2
         logs = [bet.log_e(n1, s1, n2, s2) for bet in self._bets.at(self._design.value, n2 / n1)]
         if excused:
             logs = [min(log, 0.0) for log in logs]
@@ -169,7 +176,7 @@ class RegressionDetector:
     def restart(self) -> None:
         """Forget the evidence: a rollback, a start or a changed plan."""
         self._process.restart()
-        self._errors = 0
+        self._errors = 0.0
 
     def __repr__(self) -> str:
         return f"RegressionDetector({self.evidence:.3g}, v1 {self.design_rate:.3g})"

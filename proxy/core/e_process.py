@@ -18,15 +18,16 @@ still takes seconds. Holding back earnings only makes the evidence weaker, so th
 from __future__ import annotations
 
 import math
+from typing import Final
 
-STAKE_PER_S = 0.1 / 86_400.0
-ALLOWANCE = 6.0
+STAKE_PER_S: Final = 0.1 / 86_400.0
+ALLOWANCE: Final = 6.0
 REFILL_S = (60.0, 20.0, 5.0, 2.0, 1.0, 1.0)
 """Of each of `bets.GAINS`: how long the allowance takes to come back."""
 FRESH = (0.08, 0.12, 0.17, 0.3, 1.0, 4.33)
 """Of each of `bets.GAINS`: its part of what is put in at once; 1 on average."""
 
-_MOST = 1e15  # beyond any threshold; keeps a long outage from overflowing
+_MOST: Final = 1e15  # beyond any threshold; keeps a long outage from overflowing
 
 
 class EProcess:
@@ -48,14 +49,14 @@ class EProcess:
     def earn(self, logs: list[float], dt_s: float) -> None:
         """Take in the logarithm of each bet's product over `dt_s` seconds; an empty list is no bet at all."""
         fresh = self._per_s * dt_s
+        stakes, allowances, refills, most = self._stakes, self._allowances, self._refills, self._allowance
         betting = len(logs) > 0
-        most = self._allowance
         total = 0.0
         for k in range(self._count):
-            allowance = self._allowances[k] + self._refills[k] * dt_s
+            allowance = allowances[k] + refills[k] * dt_s
             if allowance > most:
                 allowance = most
-            stake = self._stakes[k] + fresh
+            stake = stakes[k] + fresh
             if betting:
                 earned = logs[k]
                 if earned > 0.0:
@@ -65,8 +66,8 @@ class EProcess:
                 stake *= math.exp(earned)
                 if stake > _MOST:
                     stake = _MOST
-            self._allowances[k] = allowance
-            self._stakes[k] = stake
+            allowances[k] = allowance
+            stakes[k] = stake
             total += stake
         self.value = total / self._count
 

@@ -14,19 +14,19 @@ from __future__ import annotations
 from bisect import bisect_right
 from itertools import compress
 from math import ceil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from proxy.model import LatencySummary
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-MAX_US = (1 << 30) - 1
+MAX_US: Final = (1 << 30) - 1
 """The longest latency, 17.9 minutes; longer ones count as this long. CPython's largest one-digit integer."""
 
-_LINEAR = 64  # latencies below have a bucket each
-_SPLIT_BITS = 5  # above, 2^5 buckets per octave
-_OCTAVE = 1 << _SPLIT_BITS
+_LINEAR: Final = 64  # latencies below have a bucket each
+_SPLIT_BITS: Final = 5  # above, 2^5 buckets per octave
+_OCTAVE: Final = 1 << _SPLIT_BITS
 
 
 def bucket_index(us: int) -> int:
@@ -45,10 +45,10 @@ def bucket_bounds_us(index: int) -> tuple[int, int]:
     return first, first + (1 << shift)
 
 
-BUCKET_COUNT = bucket_index(MAX_US) + 1
+BUCKET_COUNT: Final = bucket_index(MAX_US) + 1
 """Number of buckets: 832."""
 
-_MIDDLES_S = tuple(sum(bucket_bounds_us(index)) * 0.5e-6 for index in range(BUCKET_COUNT))
+_MIDDLES_S: Final = tuple(sum(bucket_bounds_us(index)) * 0.5e-6 for index in range(BUCKET_COUNT))
 
 
 def first_above(limit_s: float) -> int:
@@ -72,12 +72,13 @@ class Histogram:
     buckets it is the first to fill, and a sum knows outside which two all are empty.
     """
 
-    __slots__ = ("_filled", "_high", "_is_sum", "_low", "_spanned", "counts", "total_us")
+    __slots__ = ("_added", "_filled", "_high", "_is_sum", "_low", "_spanned", "counts", "total_us")
 
     def __init__(self) -> None:
         self.counts = _empty()
         self.total_us = 0
         self._is_sum = False
+        self._added = 0  # how many latencies `add` has brought; into a sum nothing is recorded
         self._filled: list[int] = []  # by `record`; unless it is a sum, there are no others
         self._spanned = 0  # how many of these lie between the next two
         self._low, self._high = BUCKET_COUNT, 0
@@ -110,9 +111,12 @@ class Histogram:
     def add(self, other: Histogram) -> None:
         """Merge `other` in."""
         self._is_sum = True
-        counts, more = self.counts, other.counts
+        counts, more, total = self.counts, other.counts, self._added
         for index in other._indices():
-            counts[index] += more[index]
+            n, m = counts[index], more[index]  # compiled, `+=` on an item would add objects, not integers
+            counts[index] = n + m
+            total += m
+        self._added = total
         self.total_us += other.total_us
         low, high = other._span()
         if low < self._low:
@@ -123,9 +127,12 @@ class Histogram:
     def subtract(self, other: Histogram) -> None:
         """Take `other`, which was added before, out again."""
         self._is_sum = True
-        counts, fewer = self.counts, other.counts
+        counts, fewer, total = self.counts, other.counts, self._added
         for index in other._indices():
-            counts[index] -= fewer[index]
+            n, m = counts[index], fewer[index]
+            counts[index] = n - m
+            total -= m
+        self._added = total
         self.total_us -= other.total_us
 
     def _span(self) -> tuple[int, int]:
@@ -150,6 +157,8 @@ class Histogram:
     @property
     def count(self) -> int:
         """Number of latencies."""
+        if self._is_sum and not self._filled:
+            return self._added
         low, high = self._span()
         return sum(self.counts[low:high])
 
@@ -160,10 +169,21 @@ class Histogram:
             return 0
         return sum(self.counts[max(low, index) : high])
 
+    def sort_into(self, on: list[int], steps: bytes) -> None:
+        """Add every latency to the place in `on` that `steps` has for its bucket."""
+        counts = self.counts
+        for index in self._indices():
+            step = steps[index]
+            n, m = on[step], counts[index]
+            on[step] = n + m
+
     def quantile(self, q: float) -> float:
         """As `Reading.quantile`."""
+        longer = _longer(q, self.count)
+        if longer < 0:
+            return 0.0
         low, high = self._span()
-        return _quantile(self.counts, low, high, q)
+        return _MIDDLES_S[_bucket(self.counts, low, high, longer)]
 
     @property
     def total_s(self) -> float:
@@ -245,7 +265,10 @@ class Reading:
         That is the `ceil(q * count)`-th smallest latency, and at least the first. Raises ValueError unless
         0 <= q <= 1.
         """
-        return _quantile(self._counts, 0, len(self._counts), q, self._low)
+        longer = _longer(q, self.count)
+        if longer < 0:
+            return 0.0
+        return _MIDDLES_S[self._low + _bucket(self._counts, 0, len(self._counts), longer)]
 
     def figures(self) -> tuple[float, ...]:
         """All of them, in the order of `LatencySummary`."""
@@ -262,14 +285,15 @@ class Reading:
         return f"Reading({self.count} latencies, p50 {self.p50:.6f} s, p95 {self.p95:.6f} s)"
 
 
-def _quantile(counts: list[int], low: int, high: int, q: float, shift: int = 0) -> float:
-    """The quantile of what lies in `counts[low:high]`, where bucket 0 stands `shift` places further on."""
+def _longer(q: float, count: int) -> int:
+    """How many of `count` latencies come after the quantile; negative if there is none."""
     if not 0.0 <= q <= 1.0:
         raise ValueError(f"a quantile lies between 0 and 1, not {q}")
-    count = sum(counts[low:high])
-    if not count:
-        return 0.0
-    longer = count - (ceil(q * count) or 1)  # how many latencies are longer; from the top, by octaves
+    return count - (ceil(q * count) or 1)
+
+
+def _bucket(counts: list[int], low: int, high: int, longer: int) -> int:
+    """The bucket between these two beyond which there are `longer` latencies; from the top, by octaves."""
     n = sum(counts[max(high - _OCTAVE, low) : high])
     while n <= longer:
         longer -= n
@@ -278,4 +302,4 @@ def _quantile(counts: list[int], low: int, high: int, q: float, shift: int = 0) 
     while counts[high - 1] <= longer:
         longer -= counts[high - 1]
         high -= 1
-    return _MIDDLES_S[shift + high - 1]
+    return high - 1

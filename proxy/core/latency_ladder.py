@@ -20,79 +20,79 @@ completed requests count: those under way are the quantiles' affair.
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from proxy.core.histogram import bucket_bounds_us, bucket_index
-from proxy.core.latency_past import bucket_of, share_from
+from proxy.core.histogram import BUCKET_COUNT, bucket_bounds_us, bucket_index
 
 if TYPE_CHECKING:
     from proxy.core.e_process import EProcess
-    from proxy.core.histogram import Histogram
-    from proxy.core.latency_past import Tick
-    from proxy.core.policy import JudgePolicy
+    from proxy.core.latency_past import Known, Tick
+    from proxy.core.latency_threshold import Allowed
 
 STEPS = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
 FACTORS = (1.5, 1.75, 2.0, 2.5, 4.0, 10.0)
 """How many times v1's latencies v2 is feared to take; as many as `e_process` has bets."""
 
-_CREDIT = 0.05  # of each fear that is given to v2 being like v1: so no request is a proof
-_LEAST = 8  # requests in a block
-_NEARBY = 4  # buckets that are tried for a step: a tenth of its latency
+_CREDIT: Final = 0.05  # of each fear that is given to v2 being like v1: so no request is a proof
+_LEAST: Final = 8  # requests in a block
+_NEARBY: Final = 4  # buckets that are tried for a step: a tenth of its latency
 
 
 class Fear:
-    """The shares of a feared v2 on the steps, made to rise against those of v1."""
+    """How much likelier each step is for a feared v2 than for v1, made to rise with the steps."""
 
-    __slots__ = ("_logs", "_logs_usual", "_shares", "_usual")
+    __slots__ = ("_logs", "_odds")
 
     def __init__(self, usual: list[float], feared: list[float]) -> None:
         rising = 0.0
-        shares = []
+        odds = []
         for one, other in zip(usual, feared, strict=True):
             rising = max(rising, _CREDIT + (1.0 - _CREDIT) * other / one)
-            shares.append(rising * one)
-        total = sum(shares)
-        self._usual = usual
-        self._shares = [share / total for share in shares]
-        self._logs_usual = [math.log(share) for share in self._usual]
-        self._logs = [math.log(share) for share in self._shares]
+            odds.append(rising)
+        total = sum([one * odd for one, odd in zip(usual, odds, strict=True)])
+        self._odds = [odd / total for odd in odds]
+        self._logs = [math.log(odd) for odd in self._odds]
 
     def log_e(self, on1: list[int], on2: list[int], nu: float) -> float:
-        """The logarithm of the product over a block: how many requests of each path stand on each step."""
+        """The logarithm of the product over a block: how many requests of each path stand on each step.
+        Divided by v1's own shares, the factors are (1 + ν) / (1 + ν odds), and for v2 the odds times that."""
+        odds, logs = self._odds, self._logs
         value = 0.0
-        for k in range(len(self._usual)):
-            if on1[k] or on2[k]:
-                expected = math.log((self._usual[k] + nu * self._shares[k]) / (1.0 + nu))
-                value += on1[k] * (self._logs_usual[k] - expected) + on2[k] * (self._logs[k] - expected)
-        return value
+        n = 0
+        for k in range(len(odds)):
+            n2 = on2[k]
+            both = on1[k] + n2
+            if both:
+                n += both
+                value += n2 * logs[k] - both * math.log(1.0 + nu * odds[k])
+        return value + n * math.log(1.0 + nu)
 
     def __repr__(self) -> str:
-        return f"Fear({', '.join(f'{share:.3g}' for share in self._shares)})"
+        return f"Fear({', '.join(f'{odd:.3g}' for odd in self._odds)})"
 
 
 class LadderTest:
     """Whether v2 is slower than tolerable throughout."""
 
     __slots__ = (
+        "_allowed",
         "_dt_s",
         "_fears",
-        "_from",
-        "_from_v2",
+        "_n1",
+        "_n2",
         "_on1",
         "_on2",
-        "_plus_us",
         "_process",
-        "_ratio",
+        "from_v1",
+        "from_v2",
     )
 
-    def __init__(self, policy: JudgePolicy, process: EProcess) -> None:
-        self._ratio = policy.latency_tolerable_ratio
-        self._plus_us = policy.latency_tolerable_s * 1e6
+    def __init__(self, allowed: Allowed, process: EProcess) -> None:
+        self._allowed = allowed
         self._process = process
-        self._from: list[int] = []
-        self._from_v2: list[int] = []
         self._fears: list[Fear] = []
+        self.from_v1: list[int] = []
+        self.from_v2: list[int] = []
         self._drop()
 
     @property
@@ -100,60 +100,57 @@ class LadderTest:
         """Against v2."""
         return self._process.value
 
-    def draw(self, past: Histogram) -> None:
+    def draw(self, known: Known) -> None:
         """New steps, from what v1 has done so far; what was counted on the old ones is dropped."""
-        self._from = []
-        self._from_v2 = []
+        self.from_v1 = []
+        self.from_v2 = []
         least = 1.0
-        buckets = [bucket_of(past.quantile(q)) for q in STEPS]
-        buckets.append(bucket_of(past.quantile(1.0)) + 1)  # where v1 has never been
+        buckets = [known.bucket(q) for q in STEPS]
+        buckets.append(known.bucket(1.0) + 1)  # where v1 has never been
         for first in buckets:
-            bucket, bucket_v2 = self._matched(first)
-            share = share_from(past, bucket)
+            bucket = self._matched(first)
+            share = known.share_from(bucket)
             if share < least:  # or the step is the one before
                 least = share
-                self._from.append(bucket)
-                self._from_v2.append(bucket_v2)
-        usual = _shares([share_from(past, bucket) for bucket in self._from])
+                self.from_v1.append(bucket)
+                self.from_v2.append(self._allowed.beyond(bucket))
+        usual = _shares([known.share_from(bucket) for bucket in self.from_v1])
+        firsts_us = [bucket_bounds_us(bucket)[0] for bucket in self.from_v2]
         self._fears = []
         for factor in FACTORS:
-            firsts = [bucket_bounds_us(bucket)[0] / factor for bucket in self._from_v2]
-            beyond = [share_from(past, bucket_index(int(first_us))) for first_us in firsts]
+            beyond = [known.share_from(bucket_index(int(first_us / factor))) for first_us in firsts_us]
             self._fears.append(Fear(usual, _shares(beyond)))
         self._drop()
 
-    def _matched(self, bucket: int) -> tuple[int, int]:
-        """The bucket or one of the next, and v2's first one beyond what is tolerable: where the edges of the
-        two meet best, since what lies between is forgiven."""
-        found = bucket, 0
-        least = math.inf
-        for candidate in range(bucket, bucket + _NEARBY):
-            tolerable_us = self._ratio * bucket_bounds_us(candidate)[0] + self._plus_us
-            beyond = bucket_index(int(tolerable_us)) + 1
-            forgiven = bucket_bounds_us(beyond)[0] / tolerable_us
+    def _matched(self, bucket: int) -> int:
+        """The bucket or one of the next: where its edge and that of v2's first one beyond what is tolerable
+        meet best, since what lies between is forgiven."""
+        found, least = bucket, math.inf
+        for candidate in range(bucket, min(bucket + _NEARBY, BUCKET_COUNT + 1)):
+            beyond = self._allowed.beyond(candidate)
+            forgiven = bucket_bounds_us(beyond)[0] / self._allowed.most_us(candidate)
             if forgiven < least:
-                least = forgiven
-                found = candidate, beyond
+                found, least = candidate, forgiven
         return found
 
     def observe(self, tick: Tick) -> None:
         """Bet on what the tick completes; blocks close by the number of requests alone."""
         self._dt_s += tick.dt_s
-        if tick.n1:
-            _count(tick.v1, self._from, self._on1)
-        if tick.n2:
-            _count(tick.v2, self._from_v2, self._on2)
-        n1, n2 = sum(self._on1), sum(self._on2)
+        self._n1 += tick.v1.n
+        self._n2 += tick.v2.n
+        tick.v1.stand(self.from_v1, self._on1)
+        tick.v2.stand(self.from_v2, self._on2)
+        n1, n2 = self._n1, self._n2
         if n1 < 1 or n2 < 1 or n1 + n2 < _LEAST:
             return
-        nu = n2 / n1
-        logs = [fear.log_e(self._on1, self._on2, nu) for fear in self._fears]
+        logs = [fear.log_e(self._on1, self._on2, n2 / n1) for fear in self._fears]
         self._process.earn(logs, self._dt_s)
         self._drop()
 
     def _drop(self) -> None:
-        self._on1 = [0 for _ in range(len(self._from) + 1)]
-        self._on2 = [0 for _ in range(len(self._from) + 1)]
+        self._on1 = [0] * (len(self.from_v1) + 1)
+        self._on2 = [0] * (len(self.from_v1) + 1)
+        self._n1 = self._n2 = 0
         self._dt_s = 0.0
 
     def step(self, fresh: float) -> None:
@@ -167,7 +164,7 @@ class LadderTest:
         self._drop()
 
     def __repr__(self) -> str:
-        return f"LadderTest({len(self._from)} steps, {self.evidence:.3g})"
+        return f"LadderTest({len(self.from_v1)} steps, {self.evidence:.3g})"
 
 
 def _shares(beyond: list[float]) -> list[float]:
@@ -179,8 +176,3 @@ def _shares(beyond: list[float]) -> list[float]:
         above = share
     shares.append(above)
     return shares
-
-
-def _count(latencies: Histogram, steps: list[int], on: list[int]) -> None:
-    for index, n in latencies.buckets():
-        on[bisect_right(steps, index)] += n

@@ -2,16 +2,28 @@
 
 Owns what is remembered of v1, and when a request under way counts. Must never know a test or a threshold's
 meaning.
+
+All tests ask the same of a tick: how many requests took as long as this, or longer. So its latencies are
+sorted once, into the steps between all their thresholds (`Ruler`), and so is the past, into all buckets
+(`Known`): each answer is a look into a list.
 """
 
 from __future__ import annotations
 
-from proxy.core.histogram import Histogram, bucket_index
+from bisect import bisect_left
+from itertools import accumulate
+from math import ceil
+from typing import TYPE_CHECKING, Final
 
-_GENERATION_S = 1800.0  # v1's past is the present half hour and the one before
-_LEAST_KNOWN = 50  # latencies of v1 before there is a threshold
-_REFRESH = 1.25  # thresholds are drawn anew when so many times more is known …
-_REFRESH_S = 60.0  # … or after a minute
+from proxy.core.histogram import BUCKET_COUNT, Histogram, bucket_index
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_GENERATION_S: Final = 1800.0  # v1's past is the present half hour and the one before
+_LEAST_KNOWN: Final = 50  # latencies of v1 before there is a threshold
+_REFRESH: Final = 1.25  # thresholds are drawn anew when so many times more is known …
+_REFRESH_S: Final = 60.0  # … or after a minute
 
 
 class Past:
@@ -44,17 +56,41 @@ class Past:
             return False
         return self._since_s >= _REFRESH_S or self.known >= _REFRESH * self._drawn_at
 
-    def draw(self) -> Histogram:
+    def draw(self) -> Known:
         """All that is known."""
         self._since_s = 0.0
         self._drawn_at = self.known
         both = Histogram()
         both.add(self._last)
         both.add(self._now)
-        return both
+        return Known(both)
 
     def __repr__(self) -> str:
         return f"Past({self.known} latencies)"
+
+
+class Known:
+    """What is known of v1 at one moment."""
+
+    __slots__ = ("_below", "all", "count")
+
+    def __init__(self, latencies: Histogram) -> None:
+        self.all = latencies
+        self._below = list(accumulate(latencies.counts, initial=0))  # by bucket: how many took less
+        self.count = self._below[-1]
+
+    def bucket(self, q: float) -> int:
+        """The bucket of the quantile `q`; the first one if nothing is known."""
+        rank = ceil(q * self.count) or 1
+        return max(bisect_left(self._below, min(rank, self.count)) - 1, 0)
+
+    def share_from(self, bucket: int) -> float:
+        """Which share of v1's latencies is expected in this bucket and above, between 0 and 1."""
+        above = self.count - self._below[bucket] if bucket < BUCKET_COUNT else 0
+        return (above + 0.5) / (self.count + 1.0)
+
+    def __repr__(self) -> str:
+        return f"Known({self.count} latencies)"
 
 
 def bucket_of(latency_s: float) -> int:
@@ -62,70 +98,110 @@ def bucket_of(latency_s: float) -> int:
     return bucket_index(int(latency_s * 1e6))
 
 
-def share_from(past: Histogram, bucket: int) -> float:
-    """Which share of v1's latencies is expected in this bucket and above, between 0 and 1."""
-    return (past.count_from(bucket) + 0.5) / (past.count + 1.0)
+class Ruler:
+    """The buckets of one path at which thresholds lie; its steps are counted from the highest one down."""
+
+    __slots__ = ("_count", "steps")
+
+    def __init__(self, edges: Iterable[int] = ()) -> None:
+        ascending = sorted(set(edges))
+        steps = b""
+        for above, edge in zip(range(len(ascending), 0, -1), ascending, strict=True):
+            steps += bytes((above,)) * (edge - len(steps))
+        self._count = len(ascending) + 1
+        self.steps = steps.ljust(BUCKET_COUNT + 1, b"\0")
+        """By bucket, and for one beyond all: how many edges lie above it. Of an edge it is the place in what
+        `beyond` gives."""
+
+    def beyond(self, latencies: Histogram) -> list[int]:
+        """How many of the latencies lie at each edge or above, the highest edge first, and then all."""
+        on = [0] * self._count
+        latencies.sort_into(on, self.steps)
+        return list(accumulate(on))
+
+    def __repr__(self) -> str:
+        return f"Ruler({self._count} steps)"
+
+
+class Side:
+    """One path in one tick: the latencies that were `completed`, and by the ages of requests under way, now
+    and at the tick before, those that have become slow meanwhile."""
+
+    __slots__ = ("_aged", "_beyond", "_steps", "completed", "n")
+
+    def __init__(self, ruler: Ruler, completed: Histogram, ages: tuple[Histogram, Histogram]) -> None:
+        self.completed = completed
+        self._steps = ruler.steps
+        self._beyond = ruler.beyond(completed)
+        self.n = self._beyond[-1]
+        now, before = ages
+        self._aged: list[int] = []
+        if now is not before and (now.count or before.count):
+            aged, ageing = ruler.beyond(before), ruler.beyond(now)
+            self._aged = [ageing[step] - aged[step] for step in range(len(aged))]
+
+    def slow(self, edge: int) -> tuple[int, int]:
+        """How many requests the tick tells of if those from this bucket on are slow, and how many are."""
+        step = self._steps[edge]
+        done = self._beyond[step]
+        if not self._aged:
+            return self.n, done
+        # One that was slow under way already is not new; one that was given up is gone.
+        slow = max(done + self._aged[step], 0)
+        return self.n - done + slow, slow
+
+    def stand(self, edges: list[int], on: list[int]) -> None:
+        """Add to `on` how many completed requests stand on each of the steps that begin at `edges`, which
+        ascend; those below all of them stand on the first."""
+        left = self.n
+        for k in range(len(edges)):
+            if not left:
+                return
+            above = self._beyond[self._steps[edges[k]]]
+            on[k] += left - above
+            left = above
+        on[len(edges)] += left
+
+    def __repr__(self) -> str:
+        return f"Side({self.n} completed)"
 
 
 class Tick:
-    """What came in at one tick: latencies of completed attempts, ages of those under way now and before."""
+    """What came in at one tick of `dt_s` seconds, of v1 and of v2."""
 
-    __slots__ = (
-        "_waits_v1",
-        "_waits_v2",
-        "before_v1",
-        "before_v2",
-        "dt_s",
-        "in_flight_v1",
-        "in_flight_v2",
-        "n1",
-        "n2",
-        "v1",
-        "v2",
-    )
+    __slots__ = ("dt_s", "v1", "v2")
 
-    def __init__(self, sides: tuple[Histogram, Histogram], under_way: UnderWay, dt_s: float) -> None:
-        self.v1, self.v2 = sides
-        self.n1, self.n2 = self.v1.count, self.v2.count
-        self.in_flight_v1, self.in_flight_v2 = under_way.now
-        self.before_v1, self.before_v2 = under_way.before
-        self._waits_v1 = self.in_flight_v1.count > 0 or self.before_v1.count > 0
-        self._waits_v2 = self.in_flight_v2.count > 0 or self.before_v2.count > 0
+    def __init__(self, v1: Side, v2: Side, dt_s: float) -> None:
+        self.v1 = v1
+        self.v2 = v2
         self.dt_s = dt_s
 
-    def v1_slow(self, bucket: int) -> tuple[int, int]:
-        """Of v1: how many requests the tick tells of if those from `bucket` on are slow, and how many are."""
-        done = self.v1.count_from(bucket) if self.n1 else 0
-        if not self._waits_v1:
-            return self.n1, done
-        slow = done + self.in_flight_v1.count_from(bucket) - self.before_v1.count_from(bucket)
-        slow = max(slow, 0)  # one that was slow under way already is not new; one that was given up is gone
-        return self.n1 - done + slow, slow
-
-    def v2_slow(self, bucket: int) -> tuple[int, int]:
-        """The same of v2."""
-        done = self.v2.count_from(bucket) if self.n2 else 0
-        if not self._waits_v2:
-            return self.n2, done
-        slow = done + self.in_flight_v2.count_from(bucket) - self.before_v2.count_from(bucket)
-        slow = max(slow, 0)
-        return self.n2 - done + slow, slow
-
     def __repr__(self) -> str:
-        return f"Tick({self.n1} and {self.n2} completed in {self.dt_s:g} s)"
+        return f"Tick({self.v1.n} and {self.v2.n} completed in {self.dt_s:g} s)"
 
 
-class UnderWay:
-    """The ages of requests under way, v1's and v2's, at this tick and at the one before."""
+class Ticks:
+    """Makes ticks: knows the rulers, and what was under way at the tick before."""
 
-    __slots__ = ("before", "now")
+    __slots__ = ("_before", "_ruler_v1", "_ruler_v2")
 
     def __init__(self) -> None:
-        self.now = self.before = (Histogram(), Histogram())
+        self._before = (Histogram(), Histogram())
+        self._ruler_v1, self._ruler_v2 = Ruler(), Ruler()
 
-    def pass_on(self, v1: Histogram, v2: Histogram) -> None:
-        """The next tick's."""
-        self.before, self.now = self.now, (v1, v2)
+    def measure(self, edges: Iterable[tuple[int, int]]) -> None:
+        """From now on tests ask about these buckets, v1's and v2's."""
+        of_v1, of_v2 = zip(*edges, strict=True)
+        self._ruler_v1, self._ruler_v2 = Ruler(of_v1), Ruler(of_v2)
+
+    def next(
+        self, sides: tuple[Histogram, Histogram], under_way: tuple[Histogram, Histogram], dt_s: float
+    ) -> Tick:
+        """The next tick, by what was completed in it and the ages of what is under way."""
+        before, self._before = self._before, under_way
+        v1 = Side(self._ruler_v1, sides[0], (under_way[0], before[0]))
+        v2 = Side(self._ruler_v2, sides[1], (under_way[1], before[1]))
+        return Tick(v1, v2, dt_s)
 
     def __repr__(self) -> str:
-        return f"UnderWay({self.now[0].count} and {self.now[1].count})"
+        return f"Ticks({self._before[0].count} and {self._before[1].count} under way)"

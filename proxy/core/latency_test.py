@@ -18,117 +18,77 @@ v2 stands in `latency_acceptor`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from proxy.core.bets import Bets
-from proxy.core.detector import Blocks
 from proxy.core.e_process import EProcess
 from proxy.core.histogram import bucket_bounds_us, bucket_index
 from proxy.core.latency_acceptor import LatencyAcceptor
 from proxy.core.latency_ladder import LadderTest
-from proxy.core.latency_past import Past, Tick, UnderWay, bucket_of, share_from
+from proxy.core.latency_past import Past, Ticks
+from proxy.core.latency_threshold import Allowed, Threshold
 
 if TYPE_CHECKING:
-    from proxy.core.detector import Block
+    from collections.abc import Iterator
+
     from proxy.core.histogram import Histogram
+    from proxy.core.latency_past import Known, Tick
     from proxy.core.policy import JudgePolicy
 
 QUANTILES = (0.5, 0.9, 0.99)
 ACCEPTED = ((0.5, 0.4, 0.6), (0.9, 0.8, 0.95))
 _GAINS = (0.02, 0.05, 0.12, 0.25, 0.5, 0.97)  # as `bets.GAINS`; who is slower at all is slower by more
-_CAP_US = 1e7  # a latency of 10 s and more is an outcome of 1
-_CAP_BUCKET = bucket_index(int(_CAP_US)) + 1
-_START = 0.6
-_STAKE_PER_S = 0.4 / 86_400.0
-_STEP = 0.1
-_LEAST = 8  # requests in a block of the mean
+_CAP_US: Final = 1e7  # a latency of 10 s and more is an outcome of 1
+_CAP_BUCKET: Final = bucket_index(int(_CAP_US)) + 1
+_START: Final = 0.6
+_STAKE_PER_S: Final = 0.4 / 86_400.0
+_STEP: Final = 0.1
+_LEAST: Final = 8  # requests in a block of the mean
 
 
 class QuantileTest:
     """One quantile: its threshold, what was slow, and the evidence against v2."""
 
-    __slots__ = (
-        "_bets",
-        "_blocks",
-        "_plus_us",
-        "_process",
-        "_rate",
-        "_ratio",
-        "_slow_from",
-        "_slow_from_v2",
-        "n1",
-        "n2",
-        "q",
-        "s1",
-        "s2",
-        "tau_s",
-        "tolerable_s",
-    )
+    __slots__ = ("_bets", "_process", "_rate", "q", "slow")
 
-    def __init__(self, q: float, policy: JudgePolicy, bets: Bets) -> None:
+    def __init__(self, q: float, allowed: Allowed, bets: Bets) -> None:
         self.q = q
-        self._ratio = policy.latency_tolerable_ratio
-        self._plus_us = policy.latency_tolerable_s * 1e6
+        self.slow = Threshold(allowed)
         self._bets = bets
         self._process = EProcess(_START, _STAKE_PER_S)
-        self._blocks = Blocks()
-        self._slow_from = self._slow_from_v2 = 0
         self._rate = 0.0
-        self.tau_s = self.tolerable_s = 0.0
-        self.n1 = self.s1 = self.n2 = self.s2 = 0
 
     @property
     def evidence(self) -> float:
         """Against v2."""
         return self._process.value
 
-    def draw(self, past: Histogram) -> None:
+    def draw(self, known: Known) -> None:
         """A new threshold, from what v1 has done so far."""
-        bucket = bucket_of(past.quantile(self.q))
-        tau_us = bucket_bounds_us(bucket)[0]
-        tolerable_us = self._ratio * tau_us + self._plus_us
-        self._slow_from = bucket
-        self._slow_from_v2 = bucket_index(int(tolerable_us)) + 1
-        self.tau_s, self.tolerable_s = tau_us * 1e-6, tolerable_us * 1e-6
-        self._rate = share_from(past, bucket)
+        bucket = known.bucket(self.q)
+        self.slow.move(bucket)
+        self._rate = known.share_from(bucket)
 
     def observe(self, tick: Tick) -> None:
         """Bet on what the tick completes."""
-        n1, s1 = tick.v1_slow(self._slow_from)
-        n2, s2 = tick.v2_slow(self._slow_from_v2)
-        self.n1 += n1
-        self.s1 += s1
-        self.n2 += n2
-        self.s2 += s2
-        block = self._blocks.add(n1, s1, n2, s2, tick.dt_s)
+        block = self.slow.observe(tick)
         if block is not None:
-            self._bet(block)
-
-    def _bet(self, block: Block) -> None:
-        n1, s1, n2, s2 = float(block.n1), float(block.s1), float(block.n2), float(block.s2)
-        bets = self._bets.at(self._rate, n2 / n1)
-        self._process.earn([bet.log_e(n1, s1, n2, s2) for bet in bets], block.dt_s)
+            n1, s1, n2, s2 = block.n1, block.s1, block.n2, block.s2
+            bets = self._bets.at(self._rate, n2 / n1)
+            self._process.earn([bet.log_e(n1, s1, n2, s2) for bet in bets], block.dt_s)
 
     def step(self) -> None:
         """A phase has begun."""
         self._process.step(_STEP)
-        self._forget()
+        self.slow.restart()
 
     def restart(self) -> None:
         """Forget all evidence; the threshold stays."""
         self._process.restart()
-        self._forget()
-
-    def recount(self) -> None:
-        """Count for people from here on; the evidence stays."""
-        self.n1 = self.s1 = self.n2 = self.s2 = 0
-
-    def _forget(self) -> None:
-        self._blocks.restart()
-        self.n1 = self.s1 = self.n2 = self.s2 = 0
+        self.slow.restart()
 
     def __repr__(self) -> str:
-        return f"QuantileTest(p{self.q * 100:g} over {self.tau_s * 1e3:.3g} ms, {self.evidence:.3g})"
+        return f"QuantileTest(p{self.q * 100:g} over {self.slow.tau_s * 1e3:.3g} ms, {self.evidence:.3g})"
 
 
 class MeanTest:
@@ -152,16 +112,17 @@ class MeanTest:
         """Against v2."""
         return self._process.value
 
-    def draw(self, past: Histogram) -> None:
+    def draw(self, known: Known) -> None:
         """What v1's mean is expected to be."""
-        self._rate = (outcomes(past) + 0.05) / (past.count + 50.0)
+        self._rate = (outcomes(known.all, known.count) + 0.05) / (known.count + 50.0)
 
     def observe(self, tick: Tick) -> None:
         """Bet on what the tick completes; blocks close by the number of requests alone."""
-        self._n1 += tick.n1
-        self._n2 += tick.n2
-        self._y1 += outcomes(tick.v1)
-        self._y2 += outcomes(tick.v2)
+        v1, v2 = tick.v1, tick.v2
+        self._n1 += v1.n
+        self._n2 += v2.n
+        self._y1 += outcomes(v1.completed, v1.n)
+        self._y2 += outcomes(v2.completed, v2.n)
         self._dt_s += tick.dt_s
         if self._n1 < 1 or self._n2 < 1 or self._n1 + self._n2 < _LEAST:
             return
@@ -188,16 +149,17 @@ class LatencyTests:
     """All tests of latency of one rollout. `observe` at every tick in which anything was counted or is under
     way; `learn` while v2 has no traffic; `step` at a phase step, `restart` at a new start."""
 
-    __slots__ = ("_ladder", "_mean", "_past", "_under_way", "acceptors", "drawn", "quantiles")
+    __slots__ = ("_ladder", "_mean", "_past", "_ticks", "acceptors", "drawn", "quantiles")
 
     def __init__(self, policy: JudgePolicy) -> None:
         bets = Bets(1.0, 0.0, _GAINS)
+        allowed = Allowed(policy.latency_tolerable_ratio, policy.latency_tolerable_s)
         self._past = Past()
+        self._ticks = Ticks()
         self._mean = MeanTest(policy)
-        self._ladder = LadderTest(policy, EProcess(_START, _STAKE_PER_S))
-        self._under_way = UnderWay()
+        self._ladder = LadderTest(allowed, EProcess(_START, _STAKE_PER_S))
         self.drawn = False
-        self.quantiles = [QuantileTest(q, policy, bets) for q in QUANTILES]
+        self.quantiles = [QuantileTest(q, allowed, bets) for q in QUANTILES]
         self.acceptors = [LatencyAcceptor(candidates, policy) for candidates in ACCEPTED]
 
     @property
@@ -222,8 +184,7 @@ class LatencyTests:
         self, sides: tuple[Histogram, Histogram], under_way: tuple[Histogram, Histogram], dt_s: float
     ) -> None:
         """Latencies that were completed in `dt_s` seconds, and ages of requests under way; v1's and v2's."""
-        self._under_way.pass_on(*under_way)
-        tick = Tick(sides, self._under_way, dt_s)
+        tick = self._ticks.next(sides, under_way, dt_s)
         if self.drawn:
             for test in self.quantiles:
                 test.observe(tick)
@@ -231,25 +192,36 @@ class LatencyTests:
                 acceptor.observe(tick)
             self._mean.observe(tick)
             self._ladder.observe(tick)
-        self.learn(sides[0], tick.n1, dt_s)
+        self.learn(sides[0], tick.v1.n, dt_s)
 
     def learn(self, v1: Histogram, n: int, dt_s: float) -> None:
         """`n` latencies of v1; thresholds follow them, for what comes after."""
         self._past.learn(v1, n, dt_s)
         if self._past.is_news():
-            past = self._past.draw()
+            known = self._past.draw()
             for test in self.quantiles:
-                test.draw(past)
+                test.draw(known)
             for acceptor in self.acceptors:
-                acceptor.draw(past)
-            self._mean.draw(past)
-            self._ladder.draw(past)
+                acceptor.draw(known)
+            self._mean.draw(known)
+            self._ladder.draw(known)
+            self._ticks.measure(self._edges())
             self.drawn = True
+
+    @property
+    def thresholds(self) -> list[Threshold]:
+        """Where requests begin to be slow, for each quantile and each acceptor."""
+        return [test.slow for test in self.quantiles] + [acceptor.slow for acceptor in self.acceptors]
+
+    def _edges(self) -> Iterator[tuple[int, int]]:
+        for slow in self.thresholds:
+            yield slow.from_v1, slow.from_v2
+        yield from zip(self._ladder.from_v1, self._ladder.from_v2, strict=True)
 
     def recount(self) -> None:
         """What is told of the tests counts from here on."""
         for test in self.quantiles:
-            test.recount()
+            test.slow.recount()
 
     def loudest(self) -> QuantileTest:
         """The quantile that speaks most against v2."""
@@ -288,12 +260,12 @@ def _evidence_of(test: QuantileTest) -> float:
     return test.evidence
 
 
-def outcomes(latencies: Histogram) -> float:
-    """The sum of latencies as shares of 10 s, each 1 at most."""
+def outcomes(latencies: Histogram, n: int) -> float:
+    """The sum of `n` latencies as shares of 10 s, each 1 at most."""
     total_us = float(latencies.total_us)
     if latencies.count_from(_CAP_BUCKET):
         total_us = 0.0
-        for index, n in latencies.buckets():
+        for index, several in latencies.buckets():
             first, beyond = bucket_bounds_us(index)
-            total_us += n * min(0.5 * (first + beyond), _CAP_US)
-    return min(max(total_us, 0.0) / _CAP_US, float(latencies.count))
+            total_us += several * min(0.5 * (first + beyond), _CAP_US)
+    return min(max(total_us, 0.0) / _CAP_US, float(n))

@@ -11,16 +11,19 @@ no v1.
 from __future__ import annotations
 
 import math
+from typing import Final
 
 from proxy.core.bets import GAINS
 from proxy.core.e_process import EProcess
 
-ALARM = 100.0
+ALARM: Final = 100.0
 """The evidence at which it fires: a rate at the limit gets there on 1 % of days, or less often."""
 
-_START = 0.5
-_PER_S = 0.5 / 86_400.0
-_UNLIMITED = 60.0  # nats: any stake times e^60 is an alarm, so one tick may be enough, and none overflows
+_START: Final = 0.5
+_PER_S: Final = 0.5 / 86_400.0
+_UNLIMITED: Final = (
+    60.0  # nats: any stake times e^60 is an alarm, so one tick may be enough, and none overflows
+)
 
 
 class LimitTest:

@@ -19,19 +19,20 @@ in which the steps show luck alone, and within two hours otherwise: slow noise t
 from __future__ import annotations
 
 import math
+from typing import Final
 
-_MINUTES = 240
-_STEP = 5
-_BEND = 20
-_LEAST = 10  # differences before they count
-_CERTAIN = 8.0  # how far above luck they must be, as a multiple of 1 / sqrt(differences)
-_NORMAL = 1.4826  # standard deviation over median absolute deviation
-_FEW = 5.0  # errors a minute
+_MINUTES: Final = 240
+_STEP: Final = 5
+_BEND: Final = 20
+_LEAST: Final = 10  # differences before they count
+_CERTAIN: Final = 8.0  # how far above luck they must be, as a multiple of 1 / sqrt(differences)
+_NORMAL: Final = 1.4826  # standard deviation over median absolute deviation
+_FEW: Final = 5.0  # errors a minute
 
-_UNSTEADY = 0.4  # σ over the rate, before anything is known
-_EXPECTED = 0.01  # the rate, before anything is known
-_FADE = 30.0  # minutes
-_SLOW_FADE = 120.0
+_UNSTEADY: Final = 0.4  # σ over the rate, before anything is known
+_EXPECTED: Final = 0.01  # the rate, before anything is known
+_FADE: Final = 30.0  # minutes
+_SLOW_FADE: Final = 120.0
 
 
 class NoiseMargin:

@@ -14,11 +14,12 @@ own, those it fails too are as few. Requests without a fallback excuse nothing.
 from __future__ import annotations
 
 import math
+from typing import Final
 
-_HALF_LIFE_S = 60.0
-_LATE = 2.0  # failures that v1 may still be trying to answer: its own come a tick later
-_LEAST = 0.5  # failures of both, below which there is nothing to excuse
-_SHOWN = 0.5  # of them for each that v1 has failed already: nothing is excused before
+_FADING: Final = math.log(2.0) / 60.0  # a second; the half-life is a minute
+_LATE: Final = 2.0  # failures that v1 may still be trying to answer: its own come a tick later
+_LEAST: Final = 0.5  # failures of both, below which there is nothing to excuse
+_SHOWN: Final = 0.5  # of them for each that v1 has failed already: nothing is excused before
 
 
 class SharedFate:
@@ -37,7 +38,7 @@ class SharedFate:
         """In `dt_s` seconds v2 was `asked` and `failed`; `shared` of those failed on v1 too. What the breaker
         keeps from v2 is neither: it opens on such a client as well, and keeps all others' requests too.
         """
-        kept = math.exp(-dt_s * (math.log(2.0) / _HALF_LIFE_S))
+        kept = math.exp(-dt_s * _FADING)
         self._asked = self._asked * kept + asked
         self._failed = self._failed * kept + failed
         self._shared = self._shared * kept + shared

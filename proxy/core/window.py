@@ -11,18 +11,20 @@ come closer together than 1/120 of the length share an entry, so that a window o
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from typing import Final
 
 from proxy.core.tally import Tally
 
-_ENTRIES = 120
+_ENTRIES: Final = 120
 
 
-@dataclass(slots=True)
 class _Entry:
-    at: float  # when its first tally was drained
-    tally: Tally
-    owned: bool  # whether it may be merged into: a pushed tally is shared with other windows
+    __slots__ = ("at", "owned", "tally")
+
+    def __init__(self, at: float, tally: Tally) -> None:
+        self.at = at  # when its first tally was drained
+        self.tally = tally
+        self.owned = False  # whether it may be merged into: a pushed tally is shared with other windows
 
 
 class Window:
@@ -43,7 +45,7 @@ class Window:
         self._expire(now)
         last = self._entries[-1] if self._entries else None
         if last is None or now - last.at >= self.length_s / _ENTRIES:
-            entry = _Entry(now, tally, owned=False)
+            entry = _Entry(now, tally)
             self._entries.append(entry)
             self._unsummed.append(entry)
             return

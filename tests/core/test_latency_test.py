@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core.histogram import BUCKET_COUNT, Histogram
-from proxy.core.latency_past import Past, Tick, UnderWay, bucket_of, share_from
+from proxy.core.latency_past import bucket_of
 from proxy.core.latency_test import LatencyTests, outcomes
 from proxy.core.policy import JudgePolicy
 
@@ -90,59 +90,7 @@ def test_there_is_no_threshold_before_fifty_latencies_of_v1() -> None:
     assert tests.drawn
 
 
-def test_the_past_is_told_anew_when_more_is_known_or_a_minute_is_over() -> None:
-    past = Past()
-    past.learn(of([0.1] * 50), 50, 1.0)
-    assert past.is_news()
-    assert past.draw().count == 50
-    past.learn(of([0.1] * 12), 12, 1.0)
-    assert not past.is_news()
-    past.learn(of([0.1]), 1, 1.0)
-    assert past.is_news()
-    past.draw()
-    past.learn(Histogram(), 0, 60.0)
-    assert past.is_news()
-    assert repr(past) == "Past(63 latencies)"
-
-
-def test_what_is_an_hour_old_is_forgotten() -> None:
-    past = Past()
-    past.learn(of([0.1] * 60), 60, 1800.0)
-    past.learn(of([0.2] * 70), 70, 900.0)
-    assert past.draw().count == past.known == 130
-    past.learn(of([0.3]), 1, 900.0)
-    assert past.draw().count == past.known == 131
-    past.learn(of([0.3]), 1, 1800.0)
-    assert past.draw().count == past.known == 2
-
-
-def test_a_share_is_never_nought_or_one() -> None:
-    known = of([0.1] * 9)
-    assert share_from(known, 0) == pytest.approx(0.95)
-    assert share_from(known, bucket_of(0.2)) == pytest.approx(0.05)
-
-
 # ... requests under way
-
-
-def test_a_request_that_was_slow_under_way_is_not_counted_again_when_it_ends() -> None:
-    slow, under_way, told = bucket_of(0.5), UnderWay(), []
-    for done, ages in (([], [0.2]), ([], [1.2]), ([], [2.2]), ([2.7], []), ([0.1], [])):
-        under_way.pass_on(of(ages), of(ages))
-        tick = Tick((of(done), of(done)), under_way, 1.0)
-        told.append(tick.v2_slow(slow))
-        assert tick.v1_slow(slow) == told[-1]
-    assert told == [(0, 0), (1, 1), (0, 0), (0, 0), (1, 0)]
-    assert repr(under_way) == "UnderWay(0 and 0)"
-    assert repr(tick) == "Tick(1 and 1 completed in 1 s)"
-
-
-def test_a_request_that_its_client_gave_up_takes_nothing_back() -> None:
-    under_way = UnderWay()
-    under_way.pass_on(of([]), of([1.2]))
-    under_way.pass_on(of([]), of([]))
-    tick = Tick((of([]), of([])), under_way, 1.0)
-    assert tick.v2_slow(bucket_of(0.5)) == (0, 0)
 
 
 def test_a_v2_that_hangs_is_seen_before_anything_of_it_ends() -> None:
@@ -162,7 +110,7 @@ def test_a_v2_that_takes_twice_as_long_is_found_within_minutes(seed: int) -> Non
     tests = knowing(seed=seed)
     assert 0 < seconds_until(opposes, tests, lognormal(0.2, 0.6), seed=seed) < 300
     assert tests.loudest().evidence > 1.0
-    assert tests.loudest().s2 > 0
+    assert tests.loudest().slow.s2 > 0
 
 
 def test_a_v2_like_v1_is_not_called_slower_and_neither_is_one_that_both_suffer_from() -> None:
@@ -190,17 +138,17 @@ def test_a_few_requests_that_take_very_long_are_seen_by_the_mean() -> None:
 
 
 def test_a_latency_counts_as_ten_seconds_at_most() -> None:
-    assert outcomes(of([])) == 0.0
-    assert outcomes(of([1.0, 2.0])) == pytest.approx(0.3)
-    assert outcomes(of([1.0, 600.0])) == pytest.approx(1.1, rel=0.02)
-    assert outcomes(of([900.0] * 5)) == 5.0
+    assert outcomes(of([]), 0) == 0.0
+    assert outcomes(of([1.0, 2.0]), 2) == pytest.approx(0.3)
+    assert outcomes(of([1.0, 600.0]), 2) == pytest.approx(1.1, rel=0.02)
+    assert outcomes(of([900.0] * 5), 5) == 5.0
 
 
 def test_longer_than_any_latency_is_in_no_bucket() -> None:
     tests = LatencyTests(POLICY)
     tests.learn(of([1e9] * 60), 60, 1.0)
     tests.observe((of([1e9]), of([1e9] * 9)), NOTHING, 1.0)
-    assert tests.quantiles[0].s2 == 0
+    assert tests.quantiles[0].slow.s2 == 0
     assert bucket_of(1e9) == BUCKET_COUNT - 1
 
 
@@ -249,7 +197,7 @@ def test_a_phase_step_keeps_what_speaks_against_v2_and_forgets_what_speaks_for_i
     assert tests.evidence == pytest.approx(before + 0.1)
     assert tests.mean_evidence == pytest.approx(mean + 0.1)
     assert not tests.satisfied
-    assert [test.n2 for test in tests.quantiles] == [acceptor.n2 for acceptor in tests.acceptors] + [0]
+    assert [slow.n2 for slow in tests.thresholds] == [0] * 5
 
 
 def test_a_restart_forgets_both_and_keeps_what_is_known_of_v1() -> None:
@@ -269,14 +217,15 @@ def test_all_that_is_seen_is_counted_once(ticks: list[list[float]]) -> None:
     for latencies in ticks:
         tests.observe((of([0.1]), of(latencies)), NOTHING, 1.0)
         expected += len(latencies)
-    assert [test.n2 for test in tests.quantiles] == [expected] * 3
-    assert [acceptor.n2 for acceptor in tests.acceptors] == [expected] * 2
+    assert [slow.n2 for slow in tests.thresholds] == [expected] * 5
 
 
 def test_everything_says_what_it_is() -> None:
     tests = knowing(lambda chance: 0.1)
     assert repr(tests) == "LatencyTests(0.6, Past(2700 latencies))"
     assert repr(tests.quantiles[2]) == "QuantileTest(p99 over 98.3 ms, 0.6)"
+    assert repr(tests.quantiles[2].slow) == "Threshold(98.3 ms, v1 0/0, v2 0/0)"
+    assert repr(tests.quantiles[2].slow.allowed) == "Allowed(1.25 x and 10 ms)"
     assert repr(tests.acceptors[1]) == "LatencyAcceptor(p90, 1 of 20)"
     assert tests.acceptors[1].needed == pytest.approx(20.0)
     tests.observe((of([0.1]), of([0.1])), NOTHING, 1.0)
