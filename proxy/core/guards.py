@@ -14,6 +14,7 @@ know the rollout's state, its phases or other guards: what a firing guard leads 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Final
 
 from proxy.core.gauges import GAUGES, answered_or_failed, failed, takes_traffic
@@ -39,7 +40,7 @@ _QUANTILES: Final = {Metric.LATENCY_P50: 0.5, Metric.LATENCY_P95: 0.95, Metric.L
 _NO_TRAFFIC: Final = Tally()
 
 
-class GuardTracker:
+class GuardTracker(ABC):
     """One guard over time. In the order of a tick: `observe`, then `update`; `firing` and `crossed` are of
     the latest update, and `window` is what the value is read over."""
 
@@ -56,12 +57,13 @@ class GuardTracker:
         self._is_windowed = takes_traffic(guard.metric)
         self._needed = guard.needed if self._is_windowed else 0
 
+    @abstractmethod
     def observe(self, tally: Tally, dt_s: float) -> None:
         """Take in the `tally` of a tick of `dt_s` seconds, which is in the window already."""
 
+    @abstractmethod
     def update(self, now: float, around: Surroundings) -> None:
         """Read the guard at monotonic `now`; at every tick at which v2 has traffic."""
-        raise NotImplementedError
 
     def reset(self) -> None:
         """Forget that the limit was crossed, and all that spoke for it. The window is not the guard's."""
@@ -119,8 +121,9 @@ class GuardTracker:
     def _told_of(self, now: float, around: Surroundings) -> Window:
         return self.window
 
+    @abstractmethod
     def _proof(self, now: float) -> str:
-        return ""
+        """What it stands on beside the value, in words, as they follow."""
 
 
 class WindowGuard(GuardTracker):
@@ -130,6 +133,9 @@ class WindowGuard(GuardTracker):
         super().__init__(guard, name, window)
         self._for_s = guard.for_s
         self._crossed_since = -1.0
+
+    def observe(self, tally: Tally, dt_s: float) -> None:
+        """As `GuardTracker.observe`: the window is all that is read."""
 
     def update(self, now: float, around: Surroundings) -> None:
         """As `GuardTracker.update`."""
@@ -263,7 +269,10 @@ def tracker_of(guard: Guard, name: str, window: Window, lately: Window) -> Guard
 
 
 def amount(evidence: float) -> str:
-    """Evidence for people: "143", "2.1", "0.03", "over 1,000,000"."""
+    """Evidence for people: "143", "19.6", "2.1", "0.03", "over 1,000,000". Never more than there is: what is
+    not enough yet must not look as if it were."""
     if evidence > 1e6:
         return "over 1,000,000"
-    return f"{evidence:,.0f}" if evidence >= 10.0 else f"{evidence:.2g}"
+    if evidence < 1.0:
+        return f"{evidence:.2g}"
+    return f"{math.floor(evidence):,}" if evidence >= 100.0 else f"{math.floor(evidence * 10.0) / 10.0:g}"
