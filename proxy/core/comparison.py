@@ -47,6 +47,7 @@ class Comparison:
         self._fate = SharedFate(*self._tolerable)
         self._noise = NoiseMargin(policy.noise_margin)
         self._detector.widen(self._noise.margin)
+        self._before = Rising()
         self._rising = Rising()
         self.evidence = 0.0
         """That v2 is worse; `needed` is enough."""
@@ -78,7 +79,8 @@ class Comparison:
     def _compare(self, tally: Tally, s1: int, dt_s: float) -> None:
         n1, n2, s2 = tally.v1.requests, tally.v2.requests, sum(tally.v2.errors)
         if self.evidence < _AT_REST:
-            self._rising = Rising()
+            if n2:  # else nothing has been found out since
+                self._before, self._rising = self._rising, Rising()
             self._latency.recount()
         self._rising.add((n1, s1), (n2, s2), dt_s)
         self._fate.observe(n2, s2, _failed_on_both(tally, s2), dt_s)
@@ -121,6 +123,7 @@ class Comparison:
     def restart(self) -> None:
         """Forget all evidence; what is known of v1 stays."""
         self._detector.restart()
+        self._before = Rising()
         self._rising = Rising()
         self._fate = SharedFate(*self._tolerable)
         self._latency.restart()
@@ -138,7 +141,7 @@ class Comparison:
     def against(self) -> str:
         """What speaks against v2 in words, with what was counted since it began to: a fault that is new
         hardly shows in the figures of a whole day."""
-        rising = self._rising
+        rising = self._before.and_then(self._rising)
         proof = f"over {rising.seconds:.0f} s, evidence {amount(self.evidence)} of {self.needed:g} needed"
         if self.is_slower:
             return f"latency: {_slowness(self._latency)} {proof}"
@@ -222,7 +225,8 @@ def _failed_on_both(tally: Tally, s2: int) -> int:
 
 
 class Rising:
-    """What was counted since the evidence against v2 was last at rest."""
+    """What was counted since the evidence against v2 was last at rest. What is told of it begins with the
+    tick before, whose errors may have been too few to weigh anything yet."""
 
     __slots__ = ("n1", "n2", "s1", "s2", "seconds")
 
@@ -237,6 +241,13 @@ class Rising:
         self.n2 += v2[0]
         self.s2 += v2[1]
         self.seconds += dt_s
+
+    def and_then(self, later: Rising) -> Rising:
+        """Both as one."""
+        both = Rising()
+        for one in (self, later):
+            both.add((one.n1, one.s1), (one.n2, one.s2), one.seconds)
+        return both
 
     def rates(self) -> str:
         """As `rates`."""

@@ -132,16 +132,26 @@ def test_a_fault_that_is_new_is_told_by_what_was_counted_since() -> None:
     late = fed(*[second(v1=45, v2=5)] * 2_000, *[second(v1=45, v2=4, errors=2)] * 10)
     words = late.against()
     assert words.startswith(
-        "errors: v2 50 % (16 of 32) against v1 0 % (0 of 360), 0.1 % is tolerable, over 8 s"
+        "errors: v2 50 % (18 of 36) against v1 0 % (0 of 405), 0.1 % is tolerable, over 9 s"
     )
     assert repr(late._rising) == "Rising(v2 50 % (16 of 32) against v1 0 % (0 of 360) over 8 s)"
+
+
+def test_errors_that_opened_the_breaker_are_told_though_they_came_before_the_evidence_rose() -> None:
+    """v2 fails, the breaker opens, and from then on v2 is asked next to nothing."""
+    failing = second(v1=45, v2=5, errors=5)
+    idle = second(v1=50, not_asked=5)
+    probe = second(v1=49, v2=1, errors=1, not_asked=4)
+    comparison = fed(*[second(v1=45, v2=5)] * 200, failing, idle, probe, *[idle] * 30)
+    assert comparison.evidence >= comparison.needed
+    assert comparison.against().startswith("errors: v2 100 % (6 of 6) against v1 0 % ")
 
 
 def test_slowness_that_is_new_is_told_by_what_was_counted_since() -> None:
     late = fed(*slow(2_000, 0.010), *slow(20, 0.400))
     words = late.against()
     assert " 100 % of v2 over " in words
-    assert " over 18 s, evidence " in words
+    assert " over 19 s, evidence " in words
 
 
 def test_a_restart_lets_the_counting_begin_anew() -> None:
@@ -156,7 +166,7 @@ def test_slowness_is_told_by_the_quantile_that_shows_it_most() -> None:
     assert words.startswith("latency: p")
     assert " % of v2 over " in words
     assert " against " in words
-    assert " over 58 s, evidence " in words
+    assert " over 59 s, evidence " in words
 
 
 def test_a_mean_that_is_longer_is_told_as_one() -> None:
