@@ -18,10 +18,9 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait
 from yarl import URL
 
 from proxy import __version__
-from proxy.config.fields import parse_admin_address, socket_path
-from proxy.config.tls import ClientTls
+from proxy.config.texts import socket_path
 from proxy.errors import ConfigError, DualpathError
-from proxy.tls import client_context
+from proxy.later import later
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -76,6 +75,18 @@ class AdminApi(Protocol):
     async def take_override_back(self, rollout: str, key: str) -> JsonDocument:
         """The override as it was."""
 
+    async def alerts(self) -> JsonDocument:
+        """What is active, the silences, the sinks."""
+
+    async def test_alerts(self, body: Mapping[str, object]) -> JsonDocument:
+        """What became of a test at each sink."""
+
+    async def silence(self, body: Mapping[str, object]) -> JsonDocument:
+        """The silence that was made."""
+
+    async def unsilence(self, silence: str) -> JsonDocument:
+        """The silence as it was."""
+
 
 @dataclass(frozen=True, slots=True)
 class TlsFiles:
@@ -104,9 +115,9 @@ def _connector(url: str, tls: TlsFiles) -> aiohttp.BaseConnector:
     resolver = aiohttp.ThreadedResolver()  # as the system looks names up, whatever libraries are installed
     if not url.startswith("https:"):
         return aiohttp.TCPConnector(resolver=resolver)
-    table = ClientTls(ca_file=tls.authorities, certificate=tls.certificate, key=tls.certificate)
+    context_for = later("proxy.admin_tls:context_for")
     try:
-        return aiohttp.TCPConnector(resolver=resolver, ssl=client_context(table))
+        return aiohttp.TCPConnector(resolver=resolver, ssl=context_for(tls.authorities, tls.certificate))
     except ConfigError as error:
         raise AdminApiError("; ".join(message for _, message in error.problems)) from error
 
@@ -125,7 +136,8 @@ def parse_admin_url(value: str) -> str:
     Raises ValueError for anything else.
     """
     if socket_path(value) is not None:
-        return parse_admin_address(value)
+        checked: str = later("proxy.config.fields:parse_admin_address")(value)
+        return checked
     url = value if "://" in value else f"http://{value}"
     try:
         parts = urlsplit(url)
@@ -212,6 +224,22 @@ class AdminClient:
         """`DELETE /api/v1/rollouts/{rollout}/overrides/{key}`, once."""
         target = f"{_place(rollout)}/overrides/{_quoted(key)}"
         return await self._change("DELETE", target, None, must_hold="key")
+
+    async def alerts(self) -> JsonDocument:
+        """`GET /api/v1/alerts`."""
+        return await self._get("/api/v1/alerts", {}, must_hold="sinks")
+
+    async def test_alerts(self, body: Mapping[str, object]) -> JsonDocument:
+        """`POST /api/v1/alerts/test`, once."""
+        return await self._change("POST", "/api/v1/alerts/test", body, must_hold="sinks")
+
+    async def silence(self, body: Mapping[str, object]) -> JsonDocument:
+        """`POST /api/v1/silences`, once."""
+        return await self._change("POST", "/api/v1/silences", body, must_hold="id")
+
+    async def unsilence(self, silence: str) -> JsonDocument:
+        """`DELETE /api/v1/silences/{silence}`, once."""
+        return await self._change("DELETE", f"/api/v1/silences/{_quoted(silence)}", None, must_hold="id")
 
     async def _change(
         self, method: str, path: str, body: Mapping[str, object] | None, *, must_hold: str

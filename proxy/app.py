@@ -15,8 +15,11 @@ from typing import TYPE_CHECKING
 from proxy.admin.application import Loaded, Surroundings
 from proxy.clock import SystemClock
 from proxy.config.workers import resolved
+from proxy.controlplane.announcing import Announcers
 from proxy.listening import Inherited, Listeners, bound_at, listeners
+from proxy.pushing import Pushing
 from proxy.rendezvous import Rendezvous, path_of, supervised
+from proxy.scraping import Scraping
 from proxy.steering import Steering
 from proxy.supervisor import Crew
 from proxy.takeover import Link, Predecessor
@@ -27,8 +30,11 @@ if TYPE_CHECKING:
 
     from proxy.config.schema import Config
     from proxy.controlplane.controller import Controller
+    from proxy.controlplane.overrides import OverrideChange
+    from proxy.core.alert_book import Handed
     from proxy.model import Path, RolloutState
     from proxy.ports import Clock, Random
+    from proxy.telemetry.log_writer import Writers
     from proxy.traffic import Traffic
 
 log = logging.getLogger("dualpath")
@@ -42,7 +48,14 @@ class Proxy:
     `takeover.Office` too: deciding can be let go and taken up again.
     """
 
-    def __init__(self, config: Config, *, clock: Clock | None = None, rng: Random | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        *,
+        clock: Clock | None = None,
+        rng: Random | None = None,
+        writers: Writers | None = None,
+    ) -> None:
         clock = SystemClock() if clock is None else clock
         # For identifiers and the choice of endpoints, which need to be spread, not secret.
         rng = random.Random() if rng is None else rng  # noqa: S311
@@ -52,11 +65,14 @@ class Proxy:
         loaded = Loaded(clock.wall())
         self.loaded: Callable[[], Loaded] = lambda: loaded
         self._workers = resolved(config.listen.workers)
+        announcers = Announcers()
         self.traffic: Traffic = (
-            LocalTraffic(config, clock=clock, rng=rng)
+            LocalTraffic(config, clock=clock, rng=rng, writers=writers)
             if self._workers == 1
-            else Crew(config, clock=clock, rng=rng, workers=self._workers)
+            else Crew(config, clock=clock, rng=rng, workers=self._workers, announcer=announcers)
         )
+        if writers is not None:
+            writers.count = self.traffic.telemetry.count
         around = Surroundings(
             instance=socket.gethostname(),
             ready=self.missing,
@@ -65,8 +81,11 @@ class Proxy:
             refused=lambda: self.traffic.refused,
             tunnels=lambda: self.traffic.tunnels,
             loaded=lambda: self.loaded(),
+            metrics=lambda accept: self.scraping.text(accept),
         )
-        self.steering = Steering(config, self.traffic, around)
+        self.steering = Steering(config, self.traffic, around, announcers)
+        self.scraping = Scraping(self.steering, self.traffic, around)
+        self._pushing = Pushing(self.scraping, lambda: self.config.telemetry, clock, self.traffic.telemetry)
         self._accepts = False
         self._predecessor: Predecessor | None = None
         self._rendezvous: Rendezvous | None = None
@@ -120,15 +139,16 @@ class Proxy:
         """Serve first, by what the process before has in force; decide only once it has let go."""
         self._running.callback(before.close)
         self.traffic.on_trial()
-        await self.steering.open_beside(await before.states())
+        await self.steering.open_beside(await before.states(), before.overrides)
         for path, url in before.unhealthy:
             if self.config.backends.of(path).health is not None:
                 self.traffic.endpoints.set_health(path, url, healthy=False)
         await self._serve()
         last = await before.relieve(self.controller.follow)
+        self.steering.adopt(before.alerts)
         if self._workers == 1:
             await self._be_found()
-        await self.controller.catch_up(last)
+        await self.controller.catch_up(last, before.overrides)
         await self.steering.receive(self.listeners.administering[0])
         await self.steering.begin()
         self._predecessor = before
@@ -159,6 +179,7 @@ class Proxy:
         self._running.push_async_callback(self.traffic.stop)
         self._accepts = True  # a part of it may, even if it cannot start as a whole
         await self.traffic.start([sock.dup() for sock in self.listeners.serving])
+        await self._running.enter_async_context(self._pushing)
         self.listen_address = self.listeners.serving[0].getsockname()[:2]
         self.admin_address = bound_at(self.listeners.administering[0])
 
@@ -183,6 +204,14 @@ class Proxy:
     def states(self) -> Sequence[RolloutState]:
         """What is in force."""
         return self.controller.states()
+
+    def overrides(self) -> Sequence[OverrideChange]:
+        """What waits for the store."""
+        return self.controller.unwritten_overrides()
+
+    def alerts(self) -> Handed:
+        """What lasts, and people's silences."""
+        return self.steering.alerts()
 
     def unhealthy(self) -> Sequence[tuple[Path, str]]:
         """The endpoints that the probes found ill."""

@@ -16,6 +16,9 @@ from proxy.verification import verify
 
 Limit = Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many events at most.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the API's JSON instead.")]
+Everything = Annotated[
+    bool, typer.Option("--all", help="Every reading, and the figures behind each decision.")
+]
 Rollout = Annotated[str | None, typer.Option("--name", metavar="NAME", help="Only this rollout.")]
 Verify = Annotated[
     bool, typer.Option("--verify", help="Check that no event was changed, moved or removed; exit 1 if so.")
@@ -52,14 +55,20 @@ def history(
     return OK
 
 
-def why(ctx: typer.Context, name: Rollout = None, limit: Limit = 3, as_json: AsJson = False) -> int:
+def why(
+    ctx: typer.Context,
+    name: Rollout = None,
+    limit: Limit = 3,
+    everything: Everything = False,
+    as_json: AsJson = False,
+) -> int:
     """Say in words why each rollout stands where it stands, and what it waits for."""
     session: Session = ctx.obj
     document = session.ask(lambda admin: _decisions(admin, name, limit))
     if as_json:
         show_json(document)
     else:
-        show(why_text.why_text(document))
+        show(why_text.why_text(document, everything=everything))
     return OK
 
 

@@ -1,47 +1,45 @@
-"""The command line: `dualpath serve`, `demo`, `check`, `schema`, and the verbs of `verbs.py`.
+"""The command line: which verbs there are, and where each is done.
 
-Owns the composition of the commands, and that every error is plain lines on standard error with an exit code:
-0 done, 1 failed, 2 usage or invalid configuration. It must never touch a store or a rollout itself.
-Annotations are read at run time: typer makes the options from them.
+Owns the composition of the commands, of which only the one that was asked for is imported, and that every
+error is plain lines on standard error with an exit code: 0 done, 1 failed, 2 usage or invalid configuration.
+It must never touch a store or a rollout itself. Annotations are read at run time: typer makes the options
+from them.
 """
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, cast
 
 import typer
 from typer.core import TyperGroup
 
-from proxy import __version__, verbs
-from proxy.config.export import json_schema
-from proxy.config.loading import load
-from proxy.config_summary import config_text
-from proxy.demo.faults import Fault
-from proxy.demo.run import DemoOptions
-from proxy.deploying import DEPLOYING
+from proxy import __version__
 from proxy.errors import ConfigError, DualpathError
-from proxy.override_verbs import OVERRIDING
-from proxy.reload import ConfigSource
-from proxy.session import (
-    DEFAULT_ADMIN,
-    FAILED,
-    OK,
-    USAGE,
-    Outside,
-    Session,
-    UsageError,
-    complain,
-    show,
-    show_json,
-)
-from proxy.simulation.verb import simulate
+from proxy.later import later
+from proxy.session import DEFAULT_ADMIN, FAILED, OK, USAGE, Outside, Session, UsageError, complain, show
 
-ConfigFile = Annotated[
-    str, typer.Option("-c", "--config", metavar="FILE", envvar="DUALPATH_CONFIG", help="The configuration.")
-]
-PlainFile = Annotated[str | None, typer.Argument(metavar="[FILE]", help="The same as --config.")]
-DEFAULT_CONFIG = "proxy.toml"
-_DEMO = DemoOptions()
+_LOCAL = {
+    "serve": "proxy.local_verbs:serve",
+    "demo": "proxy.local_verbs:demo",
+    "check": "proxy.local_verbs:check",
+    "schema": "proxy.local_verbs:schema",
+    "simulate": "proxy.simulation.verb:simulate",
+}
+_ASKING = {
+    "status": "proxy.verbs:status",
+    "history": "proxy.audit_verbs:history",
+    "why": "proxy.audit_verbs:why",
+    "health": "proxy.verbs:health",
+    "explain": "proxy.verbs:explain",
+    "emergency-stop": "proxy.verbs:emergency_stop",
+    "deploy": "proxy.deploying:deploy",
+}
+_GROUPS = {
+    "rollout": ("Move a rollout.", "proxy.verbs:ACTING"),
+    "override": ("Send a key to one path, whatever its bucket says.", "proxy.override_verbs:OVERRIDING"),
+    "alerts": ("Look at alerts, try them, keep them quiet.", "proxy.alert_verbs:ALERTING"),
+}
+"""Groups of verbs that ask: what their help says, and their verbs by name."""
 
 
 def main(argv: Sequence[str] | None = None, *, outside: Outside | None = None) -> int:
@@ -66,83 +64,65 @@ def main(argv: Sequence[str] | None = None, *, outside: Outside | None = None) -
     return code if isinstance(code, int) else OK
 
 
+class VerbsByName(TyperGroup):
+    """The verbs; one is made once somebody asks for it. Those that speak to the admin API take `--admin` and
+    what goes with it after their name too."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """All of them, in the order of the help."""
+        return [*_LOCAL, *_ASKING, *_GROUPS]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """That one, None if there is none."""
+        if cmd_name not in self.commands and cmd_name in self.list_commands(ctx):
+            self.add_command(self._made(cmd_name), cmd_name)
+        return self.commands.get(cmd_name)
+
+    def _made(self, name: str) -> Any:
+        if name in _LOCAL:
+            return _group("", {name: later(_LOCAL[name])}).commands[name]
+        if name in _ASKING:
+            command = _group("", {name: later(_ASKING[name])}).commands[name]
+            command.params.extend(self._shared())
+            return command
+        text, place = _GROUPS[name]
+        group = _group(text, later(place), numbers="set" if name == "rollout" else "")
+        for member in (group, *group.commands.values()):
+            member.params.extend(self._shared())
+        return group
+
+    def _shared(self) -> list[Any]:
+        return [option for option in self.params if option.name in {"admin", "token", "cacert", "cert"}]
+
+
 def build_command() -> TyperGroup:
-    """The tree of commands, with `--admin` and what goes with it before each admin verb and after it."""
-    app = _plain_group("A reverse proxy that takes the risk out of replacing a backend.")
+    """The tree of commands."""
+    text = "A reverse proxy that takes the risk out of replacing a backend."
+    app = _plain_group(text, cls=VerbsByName)
     app.callback()(_connection)
-    for name, local in _LOCAL.items():
-        app.command(name)(local)
-    for name, verb in {**verbs.LOOKING, **verbs.STOPPING, **DEPLOYING}.items():
-        app.command(name)(verb)
-    moves = _plain_group("Move a rollout.")
-    for name, verb in verbs.ACTING.items():
-        moves.command(name, context_settings={"ignore_unknown_options": True} if name == "set" else None)(
-            verb
-        )
-    app.add_typer(moves, name="rollout")
-    overriding = _plain_group("Send a key to one path, whatever its bucket says.")
-    for name, verb in OVERRIDING.items():
-        overriding.command(name)(verb)
-    app.add_typer(overriding, name="override")
-    root = cast("TyperGroup", typer.main.get_command(app))
-    shared = [option for option in root.params if option.name in {"admin", "token", "cacert", "cert"}]
-    for command in _speaking_to_admin(root):
-        command.params.extend(shared)
-    return root
+    return cast("TyperGroup", typer.main.get_command(app))
 
 
-def serve(ctx: typer.Context, file: PlainFile = None, config: ConfigFile = DEFAULT_CONFIG) -> int:
-    """Run the proxy until SIGTERM or SIGINT. SIGHUP reloads, SIGUSR2 restarts without downtime."""
-    session: Session = ctx.obj
-    return session.outside.serve(ConfigSource(file or config, session.outside.environ))
+def _group(text: str, verbs: Mapping[str, Any], *, numbers: str = "") -> TyperGroup:
+    """Verbs under one name. Of the one that takes `numbers`, "-5" is one that is refused as such, not an
+    option that nobody knows."""
+    group = _plain_group(text)
+    group.callback()(_nothing)
+    for name, verb in verbs.items():
+        settings = {"ignore_unknown_options": True} if name == numbers else None
+        group.command(name, context_settings=settings)(verb)
+    return cast("TyperGroup", typer.main.get_command(group))
 
 
-def demo(
-    ctx: typer.Context,
-    fault: Annotated[Fault, typer.Option("--fault", help="What goes wrong with v2.")] = _DEMO.fault,
-    seconds: Annotated[float, typer.Option("--seconds", min=1, help="How long it takes.")] = _DEMO.seconds,
-    stay: Annotated[bool, typer.Option("--stay", help="Keep everything up until Ctrl-C.")] = _DEMO.stay,
-    rate: Annotated[float, typer.Option("--rate", min=1, help="Requests a second.")] = _DEMO.rate,
-) -> int:
-    """Watch v2 take traffic, break, be covered by v1 and be rolled back, with sample backends."""
-    session: Session = ctx.obj
-    return session.outside.demo(DemoOptions(fault=fault, seconds=seconds, stay=stay, rate=rate))
+def _nothing() -> None:
+    """A group that has one verb is a group all the same."""
 
 
-def check(ctx: typer.Context, file: PlainFile = None, config: ConfigFile = DEFAULT_CONFIG) -> None:
-    """Read the configuration as `serve` would, and say what would run."""
-    session: Session = ctx.obj
-    source = file or config
-    show(config_text(source, load(source, session.outside.environ)))
-
-
-def schema() -> None:
-    """Print the configuration's JSON Schema, for editors."""
-    show_json(json_schema())
-
-
-_LOCAL: dict[str, verbs.Command] = {
-    "serve": serve,
-    "demo": demo,
-    "check": check,
-    "schema": schema,
-    "simulate": simulate,
-}
-
-
-def _plain_group(text: str) -> typer.Typer:
+def _plain_group(text: str, cls: type[TyperGroup] = TyperGroup) -> typer.Typer:
     """A group that prints no boxes, neither around help nor around errors."""
-    return typer.Typer(help=text, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-
-
-def _speaking_to_admin(root: TyperGroup) -> Iterator[Any]:
-    """The commands that are clients of the admin API, and the group of those that move a rollout."""
-    for name, command in root.commands.items():
-        if name in verbs.LOOKING or name in verbs.STOPPING or name in DEPLOYING:
-            yield command
-        elif isinstance(command, TyperGroup):
-            yield command
-            yield from command.commands.values()
+    return typer.Typer(
+        cls=cls, help=text, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
+    )
 
 
 # ... options before the verb ...

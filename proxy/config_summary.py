@@ -65,7 +65,8 @@ def _fallback(fallback: Fallback) -> str:
 
 def _guard(guard: Guard) -> str:
     lasting = f" for {format_duration(guard.for_s)}" if guard.for_s else ""
-    return f"{guard.name} over {format_duration(guard.window_s)}{lasting}: {guard.action}"
+    read = "by evidence and " if guard.is_sequential else ""
+    return f"{guard.name} {read}over {format_duration(guard.window_s)}{lasting}: {guard.action}"
 
 
 def _counted(count: int, noun: str) -> str:

@@ -10,20 +10,24 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from proxy.channel import size_of
 from proxy.core.balance import available_share
 from proxy.core.breaker import BreakerState
-from proxy.core.delta import DISABLED, Sequences
+from proxy.core.delta import DISABLED, Load, Sequences, readable
 from proxy.core.refusals import Refusals
+from proxy.core.series import SeriesTable
 from proxy.core.tally import Tally
 from proxy.dataplane.routes import Routes
+from proxy.errors import StartError, WireError
 from proxy.model import EndpointStatus, Path, RolloutState, State
 from proxy.orders import health_frame, override_frame, replace_frame, serve_frame, state_frame
+from proxy.telemetry.counters import Counters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from proxy.config.schema import Config
-    from proxy.core.delta import Delta, Load
+    from proxy.core.delta import Delta
     from proxy.model import Explanation, Users
     from proxy.orders import Frame, Overrides
     from proxy.ports import Census, Endpoints, Evidence, OverrideSink, RolloutSink, Router
@@ -48,6 +52,9 @@ class CrewView:
         self._sequences = Sequences()
         self._latest: dict[str, Delta] = {}
         self._refusals = Refusals()
+        self.measured = SeriesTable(config.telemetry.metrics.max_series)
+        self.telemetry = Counters()
+        self._cache: tuple[int, int] = (0, 0)
 
     # ... what workers report
 
@@ -57,6 +64,10 @@ class CrewView:
             return False
         self._latest[delta.source] = delta
         self._refusals.add(delta.refused)
+        self.measured.add(delta.series)
+        self.measured.see(delta.sightings)
+        self.telemetry.add(delta.telemetry)
+        self._cache = self._cache[0] + delta.cache[0], self._cache[1] + delta.cache[1]
         for rollout in delta.rollouts:
             state = self._states.get(rollout.name)
             late = state is not None and rollout.revision < state.revision
@@ -77,6 +88,11 @@ class CrewView:
         """How busy each worker is."""
         return [delta.load for delta in self._latest.values()]
 
+    def load(self, source: str) -> Load:
+        """How busy one is, by its name in reports; that of nobody is nothing."""
+        delta = self._latest.get(source)
+        return Load() if delta is None else delta.load
+
     @property
     def refused(self) -> Mapping[str, int]:
         """What all workers have turned away, by reason."""
@@ -87,6 +103,11 @@ class CrewView:
         """Open in all workers, as they last said, on v1 and v2."""
         latest = self._latest.values()
         return sum(delta.tunnels[0] for delta in latest), sum(delta.tunnels[1] for delta in latest)
+
+    def drain_cache(self) -> tuple[int, int]:
+        """Cache hits of v2 in all workers, and its answers that told, since the last call."""
+        drained, self._cache = self._cache, (0, 0)
+        return drained
 
     # ... a reload
 
@@ -99,6 +120,7 @@ class CrewView:
             for rollout in config.rollouts
         }
         self._late = {name: Tally() for name in self._tallies}
+        self.measured.follow(config.telemetry.metrics.max_series, self._tallies)
         self._config = config
         self._routes = Routes(config, self._routes)
         self._states = {state.name: state for state in self.states_under(config)}
@@ -137,6 +159,18 @@ class CrewView:
         """The first thing that one of so many workers is told."""
         states, overrides = self.states_under(config), self._overrides_under(config)
         return serve_frame(config, workers, states, overrides, self.unhealthy)
+
+    def check(self, config: Config, workers: int) -> int:
+        """How many bytes the first order is. Raises `StartError` if workers do not take it, or if we would
+        not take their reports."""
+        try:
+            readable(
+                [rollout.name for rollout in config.rollouts],
+                [(path, url) for path in Path for url in config.backends.of(path).endpoints],
+            )
+            return size_of(self.serve_frame(config, workers))
+        except WireError as error:
+            raise StartError(f"the configuration is too large for workers: {error}") from error
 
     def replace_frame(self, config: Config, workers: int) -> Frame:
         """What each of them is told of a new configuration."""
@@ -193,15 +227,17 @@ class CrewView:
 
     def statuses(self) -> Sequence[EndpointStatus]:
         """Every endpoint of both paths; requests and idle connections are those of all workers."""
-        return [self._status(path, url) for path in Path for url in self._config.backends.of(path).endpoints]
-
-    def _status(self, path: Path, url: str) -> EndpointStatus:
-        told = [
-            endpoint
-            for delta in self._latest.values()
-            for endpoint in delta.endpoints
-            if endpoint.path is path and endpoint.url == url
+        told: dict[tuple[Path, str], list[EndpointStatus]] = {}
+        for delta in self._latest.values():
+            for endpoint in delta.endpoints:
+                told.setdefault((endpoint.path, endpoint.url), []).append(endpoint)
+        return [
+            self._status(path, url, told.get((path, url), ()))
+            for path in Path
+            for url in self._config.backends.of(path).endpoints
         ]
+
+    def _status(self, path: Path, url: str, told: Sequence[EndpointStatus]) -> EndpointStatus:
         return EndpointStatus(
             path,
             url,
@@ -280,3 +316,21 @@ class SeenThroughView:
     def tunnels(self) -> tuple[int, int]:
         """Open in all workers, on v1 and v2."""
         return self._view.tunnels
+
+    @property
+    def measured(self) -> SeriesTable:
+        """How long requests and attempts took, in all workers."""
+        return self._view.measured
+
+    @property
+    def telemetry(self) -> Counters:
+        """What all workers' telemetry has sent and dropped."""
+        return self._view.telemetry
+
+    def exemplars(self, rollout: str) -> Sequence[str]:
+        """Of what the workers have reported."""
+        return self._view.measured.exemplars(rollout)
+
+    def drain_cache(self) -> tuple[int, int]:
+        """Of what the workers have reported."""
+        return self._view.drain_cache()

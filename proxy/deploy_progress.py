@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from proxy.config.units import parse_duration
+from proxy.config.texts import parse_duration
 from proxy.model import State
 from proxy.rendering import clean, duration, percent
 

@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 import typer
 
 from proxy.admin_client import AdminApi
-from proxy.config.fields import socket_path
 from proxy.config.loading import load
 from proxy.config.schema import Config, Rollout
+from proxy.config.texts import socket_path
 from proxy.config.units import format_duration
 from proxy.deploy_backup import DEFAULT_FOLDER, back_up, store_file
 from proxy.deploy_preflight import (
@@ -39,7 +39,7 @@ from proxy.errors import DualpathError
 from proxy.model import Verb
 from proxy.rendering import command_text
 from proxy.session import INTERRUPTED, OK, TIMED_OUT, Session, UsageError
-from proxy.verbs import Command, Reason, parse_within
+from proxy.verbs import Reason, parse_within
 
 _EVENTS = 1000
 """How many of the newest events a backup holds; the store's copy has them all."""
@@ -120,9 +120,6 @@ def deploy(  # its options are the parts of an order
     )
     screen = screen_for(as_json=as_json)
     return session.ask(lambda admin: _deployed(admin, order, screen))
-
-
-DEPLOYING: dict[str, Command] = {"deploy": deploy}
 
 
 async def _deployed(admin: AdminApi, order: Order, screen: Screen) -> int:

@@ -90,6 +90,20 @@ class UnknownOverride(ControlError):
     title = "unknown override"
 
 
+class UnknownSilence(ControlError):
+    """There is no silence of that name, or it is the configuration's."""
+
+    status = 404
+    title = "unknown silence"
+
+
+class UnknownSink(ControlError):
+    """No alerts go to a sink of that name."""
+
+    status = 404
+    title = "unknown sink"
+
+
 class IllegalMove(ControlError):
     """The state machine has no such move from here."""
 

@@ -45,6 +45,11 @@ class Hand:
         return f"<worker process {self._process.pid}>"
 
     @property
+    def pid(self) -> int:
+        """The process's number."""
+        return self._process.pid
+
+    @property
     def accepts(self) -> bool:
         """Whether clients that come to it are served, as far as we know."""
         return self.is_ready and not self.is_silent
@@ -93,7 +98,8 @@ class Hand:
     async def ended_within(self, grace_s: float) -> str:
         """Wait for its end, and make one after `grace_s`: how it ended, in words."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._process.wait(), grace_s)
+            async with asyncio.timeout(grace_s):
+                await self._process.wait()
         self.kill()
         return _in_words(await self._process.wait())
 
@@ -112,8 +118,9 @@ class Hand:
         await self._channel.close()
 
 
-async def hired(sockets: Sequence[socket.socket], address: Any) -> Hand:
-    """Start a worker that inherits the listening sockets. Raises OSError."""
+async def hired(sockets: Sequence[socket.socket], address: Any, speaks: bool = False) -> Hand:
+    """Start a worker that inherits the listening sockets; one that `speaks` has our standard output, too.
+    Raises OSError."""
     ours, theirs = socket.socketpair()
     with theirs, contextlib.ExitStack() as undone:
         undone.callback(ours.close)
@@ -123,7 +130,7 @@ async def hired(sockets: Sequence[socket.socket], address: Any) -> Hand:
             *(sys.executable, "-P", "-m", "proxy.worker"),
             *(str(theirs.fileno()), "serves {}:{}".format(*address[:2])),
             stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
+            stdout=None if speaks else asyncio.subprocess.DEVNULL,
             pass_fds=[theirs.fileno(), *(sock.fileno() for sock in sockets)],
             env=_environment(),
             start_new_session=True,

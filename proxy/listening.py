@@ -20,7 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from proxy.config.fields import socket_path, split_host_port
+from proxy.config.fields import split_host_port
+from proxy.config.texts import socket_path
 from proxy.errors import StartError
 from proxy.unix_socket import SocketFile
 

@@ -1,7 +1,6 @@
 """The words of dualpath as values: what layers hand to one another.
 
-Owns the vocabulary (paths, states, error classes, samples in summary, judgments, transitions). Everything
-here is frozen or an enumeration; nothing here knows a socket, a clock, a file or a library.
+Everything here is frozen or an enumeration; nothing here knows a socket, a clock, a file or a library.
 
 Units: weights are buckets out of `BUCKETS` (0.001 % each), latencies are seconds unless the name ends in
 `_ms`, instants named `at` or `since` are seconds since the Unix epoch.
@@ -122,6 +121,10 @@ class Metric(StrEnum):
     CPU = "cpu"
     MEMORY = "memory"
     CACHE_HIT_RATE = "cache_hit_rate"
+    HOST_CPU = "host_cpu"
+    HOST_MEMORY = "host_memory"
+    PROCESS_CPU = "process_cpu"
+    PROCESS_MEMORY = "process_memory"
 
 
 class Latencies(Protocol):
@@ -234,15 +237,12 @@ class GuardReading:
 
 @dataclass(frozen=True, slots=True)
 class EvidenceReading:
-    """How far one test has come: `value` has to reach `needed`. `text` says it in words.
-
-    `against` tells evidence that v2 is worse from evidence that v2 is good.
-    """
+    """How far one test has come: `value` has to reach `needed`. `text` says it in words."""
 
     name: str  # "errors", "latency_p99", "limit:error_rate"
     value: float
     needed: float
-    against: bool
+    against: bool  # evidence that v2 is worse, else that it is good
     text: str = ""
 
 

@@ -4,9 +4,10 @@ Owns the vocabulary; reports have their own format in `core.delta`. It must neve
 
 Down go `serve` (once, first: everything a worker needs), `state`, `health`, `adopt` and `release` (accept on
 a sibling's socket, or no more), `overrides` (of a rollout's keys: all that there are), `replace` (a new
-configuration), `confirm` (the supervisor decides from now on: outlive it), `alone` (close every socket that
-is not your own) and `drain`. Up come `ready`, `report`, `replaced` or `refused`, `alone`, and `leaving` (told
-to end by somebody else). Supervisor and workers are of one version: a new one starts workers of its own.
+configuration), `confirm` (the supervisor decides from now on: outlive it), `reopen` (the files of the log),
+`alone` (close every socket that is not your own) and `drain`. Up come `ready`, `report`, `replaced` or
+`refused`, `alone`, and `leaving` (told to end by somebody else). Supervisor and workers are of one version: a
+new one starts workers of its own.
 """
 
 from __future__ import annotations

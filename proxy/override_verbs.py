@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from proxy.config.units import parse_duration
+from proxy.config.texts import parse_duration
 from proxy.model import Path
 from proxy.rendering import clean, moment
 from proxy.session import Session, show, show_json
@@ -40,6 +40,9 @@ Lasting = Annotated[
         "--for", parser=_parse_lasting, metavar="DURATION", help='How long, such as "2h"; else for good.'
     ),
 ]
+
+
+_SUSPENDED = "suspended: the rollout was taken back, and overrides to v2 count again once it is started"
 
 
 def set_override(
@@ -91,9 +94,12 @@ OVERRIDING: dict[str, Command] = {"set": set_override, "list": list_overrides, "
 
 
 def override_text(override: dict[str, Any]) -> Text:
-    """One line: where a key goes now, and until when."""
+    """One line: where a key goes now, or will go, and until when."""
     until = f" until {moment(override['expires_at'])}" if override["expires_at"] else ""
-    line = Text(f"{_subject(override)} goes to {override['path']}{until}")
+    goes = "is to go" if override.get("suspended") else "goes"
+    line = Text(f"{_subject(override)} {goes} to {override['path']}{until}")
+    if override.get("suspended"):
+        line.append(f", {_SUSPENDED}", style="bold yellow")
     return line if override["stored"] else line.append(", not stored yet", style="bold yellow")
 
 
@@ -106,9 +112,10 @@ def overrides_text(overrides: list[dict[str, Any]]) -> RenderableType:
         table.add_column(Text(header), overflow="fold")
     for one in overrides:
         until = moment(one["expires_at"]) if one["expires_at"] else "-"
-        cells = (one["key"], one["path"], until, one["actor"], one["reason"] or "-")
+        path = f"{one['path']} (suspended)" if one.get("suspended") else one["path"]
+        cells = (one["key"], path, until, one["actor"], one["reason"] or "-")
         table.add_row(*(Text(clean(cell)) for cell in cells))
-    return Group(table)
+    return Group(table, Text(_SUSPENDED)) if any(one.get("suspended") for one in overrides) else Group(table)
 
 
 def _subject(override: dict[str, Any]) -> str:

@@ -10,8 +10,12 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from proxy.core.alert_book import AlertsReport, Silence, SinkTrial
     from proxy.core.audit import TrailPage
+    from proxy.core.gauges import SystemReport
     from proxy.core.minute import Minute
+    from proxy.core.notice import Notice
+    from proxy.core.observed import ObservedRequest
     from proxy.core.tally import Tally
     from proxy.model import (
         BackendReport,
@@ -118,6 +122,23 @@ class Recorder(Protocol):
         leaving."""
 
 
+class Meter(Protocol):
+    """Where the data plane writes down how long requests and attempts took, for metrics. `rollout` is the
+    rollout's index in the configuration, -1 outside any; `status` is 0 where no answer began.
+
+    Called on the hot path, as the recorder is. A request that was one attempt and took as long is told once.
+    """
+
+    def answered(self, rollout: int, path: Path, method: bytes, status: int, took_s: float) -> None:
+        """A request ended, and with it the one attempt that it was."""
+
+    def attempt_ended(self, rollout: int, path: Path, method: bytes, status: int, took_s: float) -> None:
+        """An attempt ended that was not all of its request."""
+
+    def request_ended(self, rollout: int, path: Path, method: bytes, status: int, took_s: float) -> None:
+        """A request ended, which routing had sent to `path`, and its attempts are told already."""
+
+
 class Evidence(Protocol):
     """What the recorder has gathered, drained by the control plane once a tick."""
 
@@ -166,6 +187,13 @@ class Vitals(Protocol):
         """What is known now. Asked at every tick: it waits for nobody."""
 
 
+class Machine(Protocol):
+    """How busy this machine is, and our own processes on it."""
+
+    def system(self) -> SystemReport:
+        """What is known now. Asked at every tick: it waits for nobody."""
+
+
 class Endpoints(Protocol):
     """The endpoints of both backends: probes write here, the admin and the health guard read."""
 
@@ -178,3 +206,51 @@ class Endpoints(Protocol):
 
     def breaker(self, rollout: str) -> str:
         """State of the rollout's breaker: `closed`, `open` or `half_open`."""
+
+
+class Observer(Protocol):
+    """Who writes down what was seen of requests: the access log, the traces."""
+
+    def request_ended(self, request: ObservedRequest) -> None:
+        """It is over. Called on the hot path, of few requests: waits for nothing, drops and counts what it
+        has no room for."""
+
+
+class Announcer(Protocol):
+    """Who listens to what the deciding process has to tell: alerts, decision traces, the log."""
+
+    def announce(self, notice: Notice) -> None:
+        """It has happened, and is in force. Called between decisions: waits for nothing, drops and counts
+        what it has no room for."""
+
+
+class Post(Protocol):
+    """POSTs JSON to a webhook, again while that may help."""
+
+    async def __call__(
+        self, url: str, body: bytes, timeout_s: float, headers: Mapping[str, str] | None = None
+    ) -> None:
+        """Returns once it was answered 2xx, within so many seconds. Raises `DualpathError` that says why
+        not, and holds nothing of the answer but its status."""
+
+
+class Alerting(Protocol):
+    """Alerts as people see them."""
+
+    def report(self) -> AlertsReport: ...
+
+    def silence(self, wanted: Silence) -> None:
+        """Send nothing that it covers until it ends. Raises `InvalidCommand` if there are too many."""
+
+    def unsilence(self, id: str, actor: str) -> Silence:
+        """End a silence that a person has made. Raises `UnknownSilence`."""
+
+    async def test(self, actor: str, severity: str, reason: str, sink: str | None) -> Sequence[SinkTrial]:
+        """Send a test notice to every sink, or one, past queues and silences. Raises `UnknownSink`."""
+
+
+class Exemplars(Protocol):
+    """Requests by which a rollout can be understood."""
+
+    def exemplars(self, rollout: str) -> Sequence[str]:
+        """Trace ids of a few that failed, fell back or were slow of late, the newest first."""

@@ -5,6 +5,7 @@ told in `reload` and `takeover`.
 
     SIGTERM, SIGINT   drain, then end; a second one ends at once
     SIGHUP            read the configuration again
+    SIGUSR1           open the files of the log anew: somebody has moved them
     SIGUSR2           start a successor and hand over to it, then drain and end
 """
 
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from proxy.app import Proxy
 from proxy.clock import SystemClock
-from proxy.config.fields import socket_path
+from proxy.config.texts import socket_path
 from proxy.config.tls_files import stamps
 from proxy.config.workers import resolved
 from proxy.dataplane.descriptors import raise_limit, room_for
@@ -30,7 +31,8 @@ from proxy.listening import inherited
 from proxy.reload import Reloader
 from proxy.systemd import notify
 from proxy.takeover import successor
-from proxy.telemetry.log_lines import log_to_stderr
+from proxy.telemetry.log_writer import Writers
+from proxy.telemetry.process_log import can_write, log_as
 from proxy.tls import overlook_impossible_names
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("dualpath")
 
 _RESTART = "SIGUSR2"
+_LAST_LINES_S = 2.0
 
 
 async def serve(file: ConfigSource) -> int:
@@ -59,11 +62,12 @@ class _Serving:
     """One process. What is wished for while it serves is carried out one after the other."""
 
     def __init__(self, file: ConfigSource, config: Config, seen: Mark | None) -> None:
-        log_to_stderr()
-        _log_as(config)
+        can_write(config.log)
+        self._writers = Writers()
+        log_as(config.log, self._writers)
         _tell_of_files(config)
         named = stamps(config)
-        self._proxy = Proxy(config)
+        self._proxy = Proxy(config, writers=self._writers)
         self._reloader = Reloader(
             file, config, self._apply, wall=SystemClock.wall, seen=seen, named=named, note=self._note
         )
@@ -85,6 +89,7 @@ class _Serving:
                 await _first_of(self._proxy.drain(), self._ended.wait())
         finally:
             await self._proxy.stop()
+            await asyncio.to_thread(self._writers.flush, _LAST_LINES_S)
         return 0
 
     async def _until_it_is_enough(self) -> None:
@@ -100,6 +105,7 @@ class _Serving:
         for signum in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signum, self._ended.set)
         loop.add_signal_handler(signal.SIGHUP, self._wishes.put_nowait, "SIGHUP")
+        loop.add_signal_handler(signal.SIGUSR1, self._reopen)
         loop.add_signal_handler(signal.SIGUSR2, self._wishes.put_nowait, _RESTART)
 
     def _tell_that_it_is_ready(self) -> None:
@@ -129,8 +135,14 @@ class _Serving:
         await self._proxy.controller.note(note.cause, note.reason)
 
     async def _apply(self, config: Config) -> None:
+        can_write(config.log)
         await self._proxy.steering.replace(config)
-        _log_as(config)
+        log_as(config.log, self._writers)
+
+    def _reopen(self) -> None:
+        self._writers.reopen()
+        self._proxy.traffic.reopen_logs()
+        log.info("SIGUSR1: the files of the log are opened anew")
 
 
 def _print(line: str) -> None:
@@ -152,10 +164,6 @@ def _tell_of_files(config: Config) -> None:
             each,
             room,
         )
-
-
-def _log_as(config: Config) -> None:
-    logging.getLogger().setLevel(config.log.level.upper())
 
 
 async def _first_of(*waits: Coroutine[object, object, object]) -> None:

@@ -8,19 +8,18 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
-import uvloop
 from rich.console import Console
 
 from proxy.admin_client import TlsFiles, open_admin, parse_admin_token, parse_admin_url
-from proxy.demo.run import DemoOptions, run_demo
 from proxy.errors import DualpathError
+from proxy.later import later
 from proxy.rendering import clean
-from proxy.serving import serve
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from proxy.admin_client import AdminApi
+    from proxy.demo.play import DemoOptions
     from proxy.reload import ConfigSource
 
 DEFAULT_ADMIN = "http://127.0.0.1:9900"
@@ -45,11 +45,15 @@ class UsageError(DualpathError):
 
 
 def _serve(file: ConfigSource) -> int:
-    return uvloop.run(serve(file))
+    # Until it is heeded: whoever moves log files must not end a process that has not opened any.
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    code: int = later("proxy.running:run_serve")(file)
+    return code
 
 
 def _demo(options: DemoOptions) -> int:
-    return uvloop.run(run_demo(options))
+    code: int = later("proxy.running:run_the_demo")(options)
+    return code
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ Owns the order in which these begin and end. Must never know a request, nor why 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -12,12 +13,18 @@ from typing import TYPE_CHECKING
 
 from proxy.admin.archive import Archive
 from proxy.admin.site import AdminSite
+from proxy.controlplane.announcing import Announcers
 from proxy.controlplane.controller import Controller
 from proxy.controlplane.health import Prober
+from proxy.controlplane.machine import MachineWatch
 from proxy.controlplane.minutes import MinuteKeeper
 from proxy.controlplane.reports import Reporter, VitalSigns, asks_machine
 from proxy.controlplane.ticker import Ticker
+from proxy.controlplane.webhook import Webhooks
 from proxy.stores.opening import storage_at
+from proxy.summing_up import SummingUp
+from proxy.telemetry.alerts.desk import AlertDesk
+from proxy.telemetry.decision_traces import decision_traces
 
 if TYPE_CHECKING:
     import socket
@@ -25,7 +32,10 @@ if TYPE_CHECKING:
 
     from proxy.admin.application import Surroundings
     from proxy.config.schema import Config
+    from proxy.controlplane.overrides import OverrideChange
+    from proxy.core.alert_book import Handed
     from proxy.model import RolloutState
+    from proxy.ports import Post
     from proxy.traffic import Traffic
 
 log = logging.getLogger("dualpath")
@@ -53,11 +63,20 @@ class Steering:
     `replace` takes another configuration, and `let_go` and `take_up` hand over to another process and back.
     """
 
-    def __init__(self, config: Config, traffic: Traffic, around: Surroundings) -> None:
+    def __init__(
+        self, config: Config, traffic: Traffic, around: Surroundings, announcers: Announcers | None = None
+    ) -> None:
         self.config = config
+        self.announcers = Announcers() if announcers is None else announcers
+        self._desk = AlertDesk(around.instance, around.clock, traffic.telemetry.count)
+        self._desk.follow(self._desk.prepare(config, _post(config)))
+        self._traces = decision_traces(config, traffic.telemetry.count, lambda: traffic.measured)
+        self._others = (*self.announcers.listeners, self._desk)
+        self._listen()
         self.relay = Relay()
         self._storage = storage_at(config.store.url)
-        self._vitals = VitalSigns(around.clock)
+        self._vitals = VitalSigns(around.clock, traffic.drain_cache)
+        self._machine = MachineWatch(around.clock)
         self.controller = Controller(
             config,
             store=self._storage.store,
@@ -70,27 +89,39 @@ class Steering:
             override_sinks=traffic.override_sinks,
             census=traffic.census,
             vitals=self._vitals,
+            announcers=[self.announcers],
+            machine=self._machine,
+            exemplars=traffic,
         )
         self.is_open = False
         self._has_let_go = False
         self._traffic = traffic
-        self._around = replace(around, archive=Archive(self._storage.trail, self._storage.minutes))
+        self._around = replace(
+            around, archive=Archive(self._storage.trail, self._storage.minutes), alerting=self._desk
+        )
         self._admin: AdminSite | None = None
         self._ticker: Ticker | None = None
         self._keeper: MinuteKeeper | None = None
         self._probing = AsyncExitStack()
+        self._summing_up = SummingUp(config, self.controller, traffic, around.clock)
 
     def __repr__(self) -> str:
         return f"<Steering {self.controller!r} {self._admin!r} {self._ticker!r}>"
+
+    def _listen(self) -> None:
+        """From now on these are told what is decided."""
+        self.announcers.listeners = (*self._others, *([] if self._traces is None else [self._traces]))
 
     async def open(self) -> None:
         """The stored weights are in force from here on; nothing is decided yet. Raises as the store does."""
         await self.controller.open()
         self.is_open = True
 
-    async def open_beside(self, handed: Iterable[RolloutState]) -> None:
+    async def open_beside(
+        self, handed: Iterable[RolloutState], overrides: Iterable[OverrideChange] = ()
+    ) -> None:
         """As `open`, by what is in force in the process that still decides, and nothing is written."""
-        await self.controller.open_beside(handed)
+        await self.controller.open_beside(handed, overrides)
         self.is_open = True
 
     async def receive(self, sock: socket.socket) -> None:
@@ -101,6 +132,7 @@ class Steering:
     async def begin(self) -> None:
         """Probe and judge."""
         await self._probe()
+        self._machine.follow(self.config)
         self._ticker = Ticker(self.controller, self.config)
         await self._ticker.__aenter__()
         self._keeper = MinuteKeeper(
@@ -111,8 +143,10 @@ class Steering:
             self.config.store.retention_s,
         )
         await self._keeper.__aenter__()
+        await self._summing_up.__aenter__()
 
     async def _keep_minutes_no_more(self) -> None:
+        await self._summing_up.__aexit__()
         keeper, self._keeper = self._keeper, None
         if keeper is not None:
             self.controller.look()
@@ -125,15 +159,27 @@ class Steering:
         await self._probing.enter_async_context(Reporter(self.config, self._vitals))
 
     async def replace(self, config: Config) -> None:
-        """Decide and answer by `config`. Raises as `Controller.replace` does, with nothing changed."""
+        """Decide and answer by `config`. Raises as `Controller.replace` does, or `ConfigError`, with nothing
+        changed."""
+        # In a thread: it imports a user's own code, which may take its time, and deciding goes on meanwhile.
+        sending = await asyncio.to_thread(self._desk.prepare, config, _post(config))
+        telemetry = self._traffic.telemetry
+        traces = decision_traces(config, telemetry.count, lambda: self._traffic.measured, self._traces)
         await self.controller.replace(config, self._traffic.replace)
         probed_otherwise = config.backends != self.config.backends
         probed_otherwise = probed_otherwise or asks_machine(config) is not asks_machine(self.config)
         self.config = config
+        self._desk.follow(sending)
+        if self._traces is not None and traces is not self._traces:
+            self._traces.export.leave()
+        self._traces = traces
+        self._listen()
         if self._admin is not None:
             self._admin.follow(config)
         if self._ticker is not None:
             self._ticker.follow(config)
+            self._machine.follow(config)
+        self._summing_up.follow(config)
         if self._keeper is not None:
             self._keeper.retention_s = config.store.retention_s
         if probed_otherwise:
@@ -147,11 +193,20 @@ class Steering:
         await self._quiet()
         return await self.controller.hand_over()
 
+    def alerts(self) -> Handed:
+        """What lasts, and people's silences, for the process that decides from now on."""
+        return self._desk.hand_over()
+
+    def adopt(self, handed: Handed) -> None:
+        """Go on with what was alerted by the process that decided before."""
+        self._desk.adopt(handed)
+
     async def take_up(self, sock: socket.socket) -> None:
         """Decide again after all, if that was let go."""
         if not self._has_let_go:
             return
         self._has_let_go = False
+        self._desk.take_back()
         await self.controller.take_back()
         await self.receive(sock)
         await self.begin()
@@ -165,6 +220,7 @@ class Steering:
             await ticker.__aexit__(None, None, None)
         await self._keep_minutes_no_more()
         await self._probing.aclose()
+        await self._machine.close()
 
     # ... the end
 
@@ -176,8 +232,17 @@ class Steering:
             await ticker.__aexit__(None, None, None)
         await self._keep_minutes_no_more()
         await self._probing.aclose()
+        await self._machine.close()
         if admin is not None:
             await admin.stop()
         if self.is_open:
             self.is_open = False
             await self.controller.close()
+        await self._desk.close()
+        if self._traces is not None:
+            await asyncio.to_thread(self._traces.export.close)
+
+
+def _post(config: Config) -> Post:
+    """How alerts are POSTed: with the care that every webhook takes."""
+    return Webhooks(config.webhooks.allow_networks).post

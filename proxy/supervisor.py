@@ -14,22 +14,24 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, Final
 
-from proxy.channel import size_of
-from proxy.core.delta import read, readable
+from proxy.config.logs import is_on_stdout
+from proxy.core.delta import read
+from proxy.core.notice import of_worker
 from proxy.core.restarts import PROVEN_S, Restarts
 from proxy.crew_view import CrewView, SeenThroughView
 from proxy.errors import StartError, WireError
 from proxy.hand import Hand, hired
-from proxy.model import Path
 from proxy.rendezvous import Rendezvous
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Coroutine, Sequence
+    from collections.abc import Coroutine, Mapping, Sequence
 
     from proxy.config.schema import Config
+    from proxy.core.delta import Load
+    from proxy.core.notice import Notice
     from proxy.orders import Frame
-    from proxy.ports import Clock, Random
+    from proxy.ports import Announcer, Clock, Random
 
 log = logging.getLogger("dualpath")
 
@@ -44,11 +46,15 @@ _SILENT_S: Final = 3.0  # a dozen reports
 class Crew(SeenThroughView):
     """`traffic.Traffic` by `workers` processes."""
 
-    def __init__(self, config: Config, *, clock: Clock, rng: Random, workers: int) -> None:
+    def __init__(
+        self, config: Config, *, clock: Clock, rng: Random, workers: int, announcer: Announcer | None = None
+    ) -> None:
         super().__init__(CrewView(config, self._tell))
         self._config = config
         self._clock = clock
         self._rng = rng
+        self._announcer = announcer
+        self._falling: set[int] = set()  # places whose workers do not stay up, as was announced
         self._present: list[Hand | None] = [None] * workers
         self._leaving: set[Hand] = set()
         self._stood_in: set[int] = set()  # places whose sockets the siblings accept on
@@ -71,6 +77,12 @@ class Crew(SeenThroughView):
         """How many workers accept."""
         return sum(hand is not None and hand.accepts for hand in self._present)
 
+    @property
+    def processes(self) -> Mapping[str, tuple[int, Load]]:
+        """The workers' process ids, and how busy each is. Those that leave are not among them."""
+        present = {f"worker-{place}": hand for place, hand in enumerate(self._present) if hand is not None}
+        return {name: (hand.pid, self._view.load(hand.source)) for name, hand in present.items()}
+
     def missing(self) -> list[str]:
         """The workers that do not accept."""
         return [
@@ -88,7 +100,7 @@ class Crew(SeenThroughView):
         """
         if len(sockets) < len(self._present):
             raise StartError(f"{len(self._present)} workers need as many sockets, not {len(sockets)}")
-        self._check(self._config)
+        self._view.check(self._config, len(self._present))
         self._sockets = list(sockets)
         self._rendezvous = Rendezvous(sockets[0].getsockname()[:2])
         await self._rendezvous.open()
@@ -138,6 +150,8 @@ class Crew(SeenThroughView):
                     continue
                 now = self._clock.monotonic()
                 wait_s = restarts.crashed(now, up_s, others_run=self._has_proven(now))
+                if wait_s != 0.0:
+                    self._announce_fall(place, end, wait_s)
                 if wait_s is None:
                     return self._give_up(f"worker {place} does not stay up; the last time it {end}")
                 log.error("worker %d %s; starting it again in %.1f s", place, end, wait_s)
@@ -146,6 +160,25 @@ class Crew(SeenThroughView):
             log.exception("worker %d", place)
             self._give_up(f"worker {place} cannot be kept")
 
+    def _announce_fall(self, place: int, end: str, wait_s: float | None) -> None:
+        """A worker falls again and again: one crash may be an accident, and is only logged."""
+        self._falling.add(place)
+        done = "it is given up" if wait_s is None else f"it is started again in {wait_s:.1f} s"
+        self._announce(
+            of_worker(f"worker {place}", f"worker {place} {end}, again; {done}", self._clock.wall())
+        )
+
+    def _announce_stand(self, place: int, hand: Hand) -> None:
+        """One that had fallen again and again has been up for long enough."""
+        if hand.accepts and self._clock.monotonic() - hand.ready_at >= PROVEN_S:
+            self._falling.discard(place)
+            worker, at = f"worker {place}", self._clock.wall()
+            self._announce(of_worker(worker, f"{worker} has been up for {PROVEN_S:g} s", at, resolved=True))
+
+    def _announce(self, notice: Notice) -> None:
+        if self._announcer is not None:
+            self._announcer.announce(notice)
+
     def _has_proven(self, now: float) -> bool:
         """Whether any worker runs well."""
         return any(hand and hand.accepts and now - hand.ready_at >= PROVEN_S for hand in self._present)
@@ -153,7 +186,8 @@ class Crew(SeenThroughView):
     async def _one_life(self, place: int) -> tuple[float, str | None]:
         """A worker from start to end: for how many seconds it accepted, and how it ended if not by order."""
         try:
-            hand = await hired(self._sockets, self._sockets[0].getsockname())
+            address, speaks = self._sockets[0].getsockname(), is_on_stdout(self._config.log)
+            hand = await hired(self._sockets, address, speaks)
         except OSError as error:
             return 0.0, f"could not be started: {error}"
         self._present[place] = hand
@@ -229,6 +263,8 @@ class Crew(SeenThroughView):
             hand.is_silent = silent
             log.warning("worker %d %s", place, "is silent" if silent else "reports again")
             self._stand_in(place, "adopt" if silent else "release")
+        if place in self._falling:
+            self._announce_stand(place, hand)
 
     def _owned(self, place: int) -> list[int]:
         return list(range(place, len(self._sockets), len(self._present)))
@@ -287,7 +323,7 @@ class Crew(SeenThroughView):
         Nobody waits for those that are silent, nor for those that only begin. Raises `StartError` for one
         that no worker can be told, and has then changed nothing.
         """
-        size = self._check(config)
+        size = self._view.check(config, len(self._present))
         self._config = config
         frame = self._view.replace_frame(config, len(self._present))
         within_s = _ANSWER_S + size / _BYTES_PER_S
@@ -305,18 +341,6 @@ class Crew(SeenThroughView):
         await asyncio.gather(*waiting)
         self._view.replace(config)
 
-    def _check(self, config: Config) -> int:
-        """How many bytes the first order is. Raises `StartError` if workers do not take it, or if we would
-        not take their reports."""
-        try:
-            readable(
-                [rollout.name for rollout in config.rollouts],
-                [(path, url) for path in Path for url in config.backends.of(path).endpoints],
-            )
-            return size_of(self._view.serve_frame(config, len(self._present)))
-        except WireError as error:
-            raise StartError(f"the configuration is too large for workers: {error}") from error
-
     def _ask_aside(self, asking: Coroutine[object, object, None]) -> None:
         task = asyncio.create_task(asking)
         self._asking.add(task)
@@ -327,6 +351,10 @@ class Crew(SeenThroughView):
         if answer is None or answer["kind"] == "refused":
             log.error("%s does not take the new configuration: it is ended", hand)
             hand.kill()
+
+    def reopen_logs(self) -> None:
+        """Have every worker open the files of the log anew."""
+        self._tell({"kind": "reopen"}, "reopen")
 
     async def drain(self) -> None:
         """Stop accepting and let running requests finish, within `listen.drain_timeout`."""

@@ -6,9 +6,12 @@ The successor inherits copies of all listening sockets, so that what connects fi
 They talk over a socket pair, one JSON document a line:
 
     older       {"state": …}      a state in force: all at first, then each that comes into force
+                {"override": …}   a change of an override that is in force and waits for the store
                 {"complete": […]} the first ones are all told; the endpoints that the probes found ill
     successor   {"ready": 1}      it serves requests by those states, and decides nothing yet
-    older       {"state": …}      lets go of deciding: the last states
+    older       {"state": …}      lets go of deciding: the last states, and what still waits of overrides
+                {"alert": …}      an alert that lasts
+                {"silence": …}    a silence that a person has made
                 {"yours": 1}
     successor   {"up": 1}         it decides, and answers people: the older may drain and leave
 
@@ -24,10 +27,14 @@ import os
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 import orjson
+from pydantic import TypeAdapter
 
+from proxy.controlplane.overrides import OverrideChange
+from proxy.core.alert_book import ActiveAlert, Handed, Silence
 from proxy.errors import StartError
 from proxy.model import Path
 from proxy.stores.records import decode_state
@@ -47,11 +54,17 @@ _ENDS_WITHIN_S: Final = 5.0
 
 Document = dict[str, object]
 
+_CHANGE = TypeAdapter(OverrideChange)
+_ALERT = TypeAdapter(ActiveAlert)
+_SILENCE = TypeAdapter(Silence)
+
 
 class Link:
     """One end of the conversation."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.overrides: list[OverrideChange] = []
+        self.alerts = Handed()
         self._reader = reader
         self._writer = writer
 
@@ -69,11 +82,17 @@ class Link:
         """Send a state."""
         self.say({"state": state})
 
+    def tell_override(self, change: OverrideChange) -> None:
+        """Send a change of an override."""
+        self.say({"override": change})
+
     async def hears(self, word: str, tell: Callable[[RolloutState], None], within_s: float) -> object:
-        """What comes with `word`, when it comes; `tell` gets the states before it.
+        """What comes with `word`, when it comes; `tell` gets the states before it, and `overrides` are the
+        changes of overrides before it, and `alerts` what came of these.
 
         Raises EOFError if the other has gone and TimeoutError if it is silent.
         """
+        self.overrides = []
         async with asyncio.timeout(within_s):
             while True:
                 line = await self._reader.readline()
@@ -84,6 +103,23 @@ class Link:
                     return document[word]
                 if "state" in document:
                     tell(decode_state(document["state"]))
+                elif "override" in document:
+                    self.overrides.append(_CHANGE.validate_json(orjson.dumps(document["override"])))
+                else:
+                    self._hear_alerts(document)
+
+    def _hear_alerts(self, document: Document) -> None:
+        """Another version of ours may tell more, or less: that is no reason not to take over."""
+        heard = self.alerts
+        try:
+            if "alert" in document:
+                alert = _ALERT.validate_json(orjson.dumps(document["alert"]))
+                self.alerts = replace(heard, active=(*heard.active, alert))
+            elif "silence" in document:
+                silence = _SILENCE.validate_json(orjson.dumps(document["silence"]))
+                self.alerts = replace(heard, silences=(*heard.silences, silence))
+        except ValueError:
+            log.warning("restart: an alert of the process before cannot be read")
 
     def close(self) -> None:
         """Hang up."""
@@ -94,10 +130,14 @@ class Link:
 
 
 class Predecessor:
-    """The process that this one takes over from; `unhealthy` are endpoints that its probes found ill."""
+    """The process that this one takes over from; `unhealthy` are endpoints that its probes found ill,
+    `overrides` the changes that could not be stored there when it was last heard, `alerts` what lasts of
+    its alerts."""
 
     def __init__(self, link: Link) -> None:
         self.unhealthy: list[tuple[Path, str]] = []
+        self.overrides: list[OverrideChange] = []
+        self.alerts = Handed()
         self._link = link
         self._last: dict[str, RolloutState] = {}
 
@@ -130,12 +170,14 @@ class Predecessor:
 
     async def _hears(self, word: str, tell: Callable[[RolloutState], None]) -> object:
         try:
-            return await self._link.hears(word, tell, UP_WITHIN_S)
+            answer = await self._link.hears(word, tell, UP_WITHIN_S)
         except TimeoutError:  # an OSError too, and the one that does not mean that it is dead
             raise StartError(f"the process before has not handed over within {UP_WITHIN_S:g} s") from None
         except (EOFError, OSError):
             log.warning("restart: the process before has gone without a word; this one goes on alone")
             return None
+        self.overrides, self.alerts = self._link.overrides, self._link.alerts
+        return answer
 
 
 # ... the older side
@@ -146,6 +188,12 @@ class Office(Protocol):
 
     def states(self) -> Sequence[RolloutState]:
         """What is in force."""
+
+    def overrides(self) -> Sequence[OverrideChange]:
+        """The changes of overrides that are in force and wait for the store."""
+
+    def alerts(self) -> Handed:
+        """What lasts of alerts, and people's silences, once deciding is let go."""
 
     def unhealthy(self) -> Sequence[tuple[Path, str]]:
         """The endpoints that the probes found ill."""
@@ -200,6 +248,8 @@ class _HandOver:
             await self._link.hears("ready", _ignore, READY_WITHIN_S)
             for state in await self._office.let_go():
                 self._link.tell(state)
+            self._tell_overrides()
+            self._tell_alerts()
             self._link.say({"yours": 1})
             await self._link.hears("up", _ignore, UP_WITHIN_S)
         except TimeoutError:
@@ -213,7 +263,19 @@ class _HandOver:
         self._office.relay(self._link.tell)
         for state in self._office.states():
             self._link.tell(state)
+        self._tell_overrides()
         self._link.say({"complete": self._office.unhealthy()})
+
+    def _tell_overrides(self) -> None:
+        for change in self._office.overrides():
+            self._link.tell_override(change)
+
+    def _tell_alerts(self) -> None:
+        handed = self._office.alerts()
+        for alert in handed.active:
+            self._link.say({"alert": alert})
+        for silence in handed.silences:
+            self._link.say({"silence": silence})
 
     async def end(self, process: subprocess.Popen[bytes]) -> None:
         """Unless the successor is up, end it, and only then hang up and decide again: as long as the line is

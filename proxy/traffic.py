@@ -7,11 +7,21 @@ a state means or why a configuration has changed.
 from __future__ import annotations
 
 import asyncio
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
+from proxy.core.delta import Load
+from proxy.core.series import SeriesTable
+from proxy.dataplane.observing import Watch
 from proxy.dataplane.plane import DataPlane
+from proxy.telemetry.access_log import access_log
+from proxy.telemetry.counters import Counters
+from proxy.telemetry.log_writer import Writers
+from proxy.telemetry.meters import Meters
+from proxy.telemetry.observing import Observers, wanted
 from proxy.telemetry.recorder import TallyRecorder
+from proxy.telemetry.tracing import tracing
 
 if TYPE_CHECKING:
     import socket
@@ -23,6 +33,8 @@ if TYPE_CHECKING:
     from proxy.ports import Census, Clock, Endpoints, Evidence, OverrideSink, Random, RolloutSink, Router
 
 
+HERE: Final = "main"
+"""The name of the process that decides."""
 _OLDER: Final = 8
 """How many earlier configurations are listened to: what outlasts as many reloads goes uncounted."""
 
@@ -66,6 +78,24 @@ class Seen(Protocol):
     def tunnels(self) -> tuple[int, int]:
         """How many tunnels are open, on v1 and v2."""
 
+    @property
+    def measured(self) -> SeriesTable:
+        """How long requests and attempts took since the start."""
+
+    @property
+    def processes(self) -> Mapping[str, tuple[int, Load]]:
+        """Those that serve requests, by name: their ids, and how busy each is."""
+
+    @property
+    def telemetry(self) -> Counters:
+        """What the telemetry of these processes has sent and dropped."""
+
+    def exemplars(self, rollout: str) -> Sequence[str]:
+        """As `ports.Exemplars`."""
+
+    def drain_cache(self) -> tuple[int, int]:
+        """Cache hits of v2, and its answers that told, since the last call."""
+
 
 class Trial(Protocol):
     """Serving beside a process that may go on after all."""
@@ -99,6 +129,9 @@ class Traffic(Seen, Trial, Protocol):
     async def stop(self) -> None:
         """End everything. May be called at any time, and more than once."""
 
+    def reopen_logs(self) -> None:
+        """Have the files of the log opened anew by whatever serves: somebody has moved them."""
+
     def missing(self) -> list[str]:
         """What readiness waits for; empty when every worker accepts."""
 
@@ -111,10 +144,25 @@ class LocalTraffic:
 
     workers_alive = 1
 
-    def __init__(self, config: Config, *, clock: Clock, rng: Random) -> None:
+    def __init__(self, config: Config, *, clock: Clock, rng: Random, writers: Writers | None = None) -> None:
         self.evidence = SuccessiveEvidence(config.rollouts)
-        self.plane = DataPlane(config, recorder=self.evidence.recorder, clock=clock, random=rng)
+        self.telemetry = Counters()
+        self.writers = Writers() if writers is None else writers
+        self.writers.count = self.telemetry.count
+        self.meters = Meters(_names(config))
+        self._measured = SeriesTable(config.telemetry.metrics.max_series)
+        self.plane = DataPlane(
+            config,
+            recorder=self.evidence.recorder,
+            clock=clock,
+            random=rng,
+            meter=self.meters.numbered,
+        )
         self.evidence.under_way = self.plane.under_way
+        self._clock = clock
+        self._tracing = tracing(config, self.telemetry.count)
+        self.observers = Observers()
+        self._observe(config)
 
     def __repr__(self) -> str:
         return f"<LocalTraffic {self.plane}>"
@@ -154,6 +202,30 @@ class LocalTraffic:
         """The data plane's."""
         return self.plane.tunnels()
 
+    @property
+    def measured(self) -> SeriesTable:
+        """What the meters have counted, by now."""
+        while drained := self.meters.drain():
+            self._measured.add(drained)
+        self._measured.see(self.meters.sightings())
+        return self._measured
+
+    def exemplars(self, rollout: str) -> Sequence[str]:
+        """Of what the meters have seen by now."""
+        return self.measured.exemplars(rollout)
+
+    def drain_cache(self) -> tuple[int, int]:
+        """What v2's answers have told, if a field of theirs is named."""
+        caches = self.plane.context.v2.caches
+        return (0, 0) if caches is None else caches.drain()
+
+    @property
+    def processes(self) -> Mapping[str, tuple[int, Load]]:
+        """This one."""
+        context = self.plane.context
+        load = Load(len(context.connections), len(context.active), self.plane.lag_s)
+        return {HERE: (os.getpid(), load)}
+
     async def start(self, sockets: Sequence[socket.socket]) -> None:
         """Accept on all of them: more than one are left over from a process with workers."""
         await self.plane.start(sockets[0])
@@ -180,21 +252,50 @@ class LocalTraffic:
 
     async def replace(self, config: Config) -> None:
         """New settings for new requests. Nothing is awaited: it happens between two callbacks."""
+        sending = tracing(config, self.telemetry.count, self._tracing)
         recorder = TallyRecorder(len(config.rollouts))
-        self.plane.replace(config, recorder)
+        self.plane.replace(config, recorder, self.meters.successor(_names(config)))
+        if self._tracing is not None and sending is not self._tracing:
+            self._tracing.export.leave()
+        self._tracing = sending
         self.evidence.succeed(config.rollouts, recorder)
+        self.meters.forget_all_but(_names(config))
+        self._measured.follow(config.telemetry.metrics.max_series, _names(config))
+        self._observe(config)
+
+    def _observe(self, config: Config) -> None:
+        """From now on requests are seen as this configuration says."""
+        log = access_log(config, self.writers)
+        who = (self.meters, self._tracing, log)
+        self.observers.observers = tuple([one for one in who if one is not None])
+        seen = wanted(config)
+        self.plane.be_watched(None if seen is None else Watch(seen, self.observers, self._clock))
 
     async def drain(self) -> None:
-        """Let what runs finish."""
+        """Let what runs finish, and send what was seen of it."""
         await self.plane.drain()
+        await self._send_the_last()
 
     async def stop(self) -> None:
         """Cut what is left."""
         await self.plane.stop()
+        await self._send_the_last()
+
+    async def _send_the_last(self) -> None:
+        if self._tracing is not None:
+            await asyncio.to_thread(self._tracing.export.close)
+
+    def reopen_logs(self) -> None:
+        """Here they are the process's own."""
+        self.writers.reopen()
 
     def missing(self) -> list[str]:
         """The listener, until it accepts."""
         return [] if self.plane.accepting else ["listener"]
+
+
+def _names(config: Config) -> list[str]:
+    return [rollout.name for rollout in config.rollouts]
 
 
 class SuccessiveEvidence:

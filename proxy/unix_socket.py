@@ -11,7 +11,7 @@ import os
 import socket
 import stat
 
-from proxy.config.fields import socket_path
+from proxy.config.texts import socket_path
 from proxy.errors import StartError
 
 _OURS_ALONE = 0o600

@@ -13,8 +13,7 @@ import typer
 
 from proxy import rendering
 from proxy.admin_client import AdminApi, JsonDocument
-from proxy.audit_verbs import history, why
-from proxy.config.units import parse_duration, parse_percentage
+from proxy.config.texts import parse_duration, parse_percentage
 from proxy.deploy_waiting import Patience, until_done
 from proxy.model import Path, Verb
 from proxy.session import FAILED, OK, Session, UsageError, complain, show, show_json
@@ -223,6 +222,8 @@ def emergency_stop(ctx: typer.Context, reason: Reason = "") -> None:
     """Take everything back from v2 now, in every rollout."""
     session: Session = ctx.obj
     document = session.ask(lambda admin: admin.emergency_stop(reason))
+    if dropped := document.get("reason_dropped"):
+        complain(f"the reason was dropped: {dropped}")
     for rollout in document["stopped"]:
         show(rendering.command_text(rollout))
     if not document["stopped"]:
@@ -238,14 +239,6 @@ ACTING: dict[str, Command] = {
     "set": set_percentage,
     "step-down": step_down,
     "abort": abort,
-}
-STOPPING: dict[str, Command] = {"emergency-stop": emergency_stop}
-LOOKING: dict[str, Command] = {
-    "status": status,
-    "history": history,
-    "why": why,
-    "health": health,
-    "explain": explain,
 }
 
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from proxy.admin_client import AdminApi, JsonDocument
 
 _PAGE = 500
+_NEEDED = {"name": str, "state": str, "weight": int, "revision": int}
+"""What a check reads of the state in which a record leaves its rollout."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +68,14 @@ async def verify(admin: AdminApi, noted: tuple[int, str] | None = None) -> Verif
     events, wrong = 0, None
     while True:
         page = await admin.records(after=verifier.seq, limit=_PAGE)
-        records = [Record(one["seq"], one["record"], one["hash"]) for one in page["records"]]
+        records = [
+            Record(one["seq"], one["record"], one["hash"], one.get("rollout")) for one in page["records"]
+        ]
         head = Head(page["head"]["seq"], page["head"]["hash"], page["head"]["adopted"])
         events += len(records)
         if verifier.take(records) is not None:
             break
-        _note_ends(ends, records)
-        wrong = wrong or _differs(records, noted)
+        wrong = wrong or _note_ends(ends, records) or _differs(records, noted)
         if len(records) < _PAGE:
             verifier.end(head)
             break
@@ -80,10 +83,31 @@ async def verify(admin: AdminApi, noted: tuple[int, str] | None = None) -> Verif
     return Verification(events, head, fault)
 
 
-def _note_ends(ends: dict[str, JsonDocument], records: Iterable[Record]) -> None:
+def _note_ends(ends: dict[str, JsonDocument], records: Iterable[Record]) -> Fault | None:
+    """Note how each record left its rollout. Gives the first that is filed under another rollout, or that is
+    chained and tells nothing: somebody added it before there was a chain, or has computed the chain anew."""
+    found: Fault | None = None
     for record in records:
-        after = orjson.loads(record.text)["after"]
-        ends[after["name"]] = after
+        after = _after(record.text)
+        if after is None:
+            text = f"event {record.seq} cannot be read: no dualpath has written it"
+            found = found or Fault(Tampering.FOREIGN, record.seq, text)
+            continue
+        name = after["name"]
+        ends[name] = after
+        if record.rollout not in (None, name):
+            text = f"event {record.seq} is of {name!r}, and was moved to {record.rollout!r}"
+            found = found or Fault(Tampering.EDIT, record.seq, text)
+    return found
+
+
+def _after(text: str) -> JsonDocument | None:
+    """The state in which a record leaves its rollout; None if it tells of none."""
+    try:
+        after = orjson.loads(text)["after"]
+        return after if all(isinstance(after[name], kind) for name, kind in _NEEDED.items()) else None
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return None
 
 
 def _differs(records: Iterable[Record], noted: tuple[int, str] | None) -> Fault | None:

@@ -25,12 +25,13 @@ import uvloop
 
 from proxy.channel import Channel
 from proxy.clock import SystemClock
-from proxy.config.schema import Config
+from proxy.config.schema import Config, Log
 from proxy.core.delta import Delta, Load, RolloutDelta, written
 from proxy.errors import ConfigError, DualpathError, StartError
 from proxy.orders import read_overrides, read_state, read_unhealthy
 from proxy.rendezvous import sent_home
-from proxy.telemetry.log_lines import log_to_stderr
+from proxy.telemetry.log_writer import Writers
+from proxy.telemetry.process_log import log_as
 from proxy.tls import overlook_impossible_names
 from proxy.traffic import LocalTraffic
 
@@ -46,6 +47,7 @@ log = logging.getLogger("dualpath.worker")
 _STATM: Final = Path("/proc/self/statm")
 _FAREWELL_S: Final = 5.0
 """How long the last report may take: a supervisor that is stopped does not read it."""
+_LAST_LINES_S: Final = 2.0
 _LOOK_S: Final = 0.5
 """About how often an orphan looks for a supervisor."""
 
@@ -53,10 +55,10 @@ _LOOK_S: Final = 0.5
 class Worker:
     """The process, from its first frame to its end."""
 
-    def __init__(self, channel: Channel, order: Frame) -> None:
+    def __init__(self, channel: Channel, order: Frame, writers: Writers | None = None) -> None:
         config = Config.read(order["config"])
         rng = random.Random()  # noqa: S311 - identifiers and endpoints need to be spread, not secret
-        self.traffic = LocalTraffic(config, clock=SystemClock(), rng=rng)
+        self.traffic = LocalTraffic(config, clock=SystemClock(), rng=rng, writers=writers)
         self.ending = asyncio.Event()
         self._channel = channel
         self._place: int = order["place"]
@@ -96,7 +98,8 @@ class Worker:
             await asyncio.gather(*tasks, return_exceptions=True)
             await self.traffic.stop()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._channel.close(), _FAREWELL_S)
+                async with asyncio.timeout(_FAREWELL_S):
+                    await self._channel.close()
 
     def leave(self) -> None:
         """Somebody has told this process to end: finish, and have a successor started meanwhile. Told twice,
@@ -133,6 +136,8 @@ class Worker:
                 await self._replace(frame)
             case "confirm":
                 self._is_on_trial = False
+            case "reopen":
+                self.traffic.reopen_logs()
             case "alone":
                 self._let_go()
                 self._channel.send({"kind": "alone"})
@@ -173,7 +178,7 @@ class Worker:
             self._channel.send({"kind": "refused", "why": str(error)})
             return
         self._every_s = frame["every_s"]
-        log_as(config.log.level)
+        log_as(config.log, self.traffic.writers)
         self._enforce(frame)
         self._channel.send({"kind": "replaced"})
 
@@ -226,6 +231,10 @@ class Worker:
             self._load(),
             self.traffic.plane.context.refusals.drain(),
             self.traffic.plane.tunnels(),
+            tuple(self.traffic.meters.drain()),
+            tuple(self.traffic.meters.sightings()),
+            self.traffic.telemetry.drain(),
+            self.traffic.drain_cache(),
         )
         self._channel.send({"kind": "report", "report": written(delta)})
 
@@ -264,11 +273,6 @@ def resident_bytes() -> int:
         return 0
 
 
-def log_as(level: str) -> None:
-    """The least severe messages that are written."""
-    logging.getLogger().setLevel(level.upper())
-
-
 def settle() -> None:
     """What is here now stays: the collector need not look at it again and again."""
     gc.collect()
@@ -281,16 +285,18 @@ async def work(fd: int) -> int:
     order = await channel.receive()
     if order is None:
         return 1  # the supervisor has ended before we began
-    log_to_stderr()
-    log_as(order["config"]["log"]["level"])
+    writers = Writers()
+    log_as(Log.read(order["config"]["log"]), writers)
     overlook_impossible_names()
-    worker = Worker(channel, order)
+    worker = Worker(channel, order, writers)
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, worker.leave)
-    for signum in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+    loop.add_signal_handler(signal.SIGUSR1, writers.reopen)  # it may have no supervisor any more
+    for signum in (signal.SIGHUP, signal.SIGUSR2):
         loop.add_signal_handler(signum, log.debug, "signal %d is the supervisor's affair", signum)
     await worker.run()
+    await asyncio.to_thread(writers.flush, _LAST_LINES_S)
     return 0
 
 

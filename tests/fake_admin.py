@@ -35,6 +35,17 @@ SUMMARY: Document = {
 }
 
 
+SILENCE: Document = {
+    "id": "5f3a",
+    "from": "2026-01-01T00:00:00.000Z",
+    "until": "2026-01-01T02:00:00.000Z",
+    "alerts": ["*"],
+    "rollouts": ["*"],
+    "actor": "tess",
+    "reason": "",
+}
+
+
 class FakeAdmin:
     """Rollouts of these names; commands to those in `failures` raise."""
 
@@ -44,10 +55,14 @@ class FakeAdmin:
         self.commands: list[tuple[str, str, Mapping[str, object]]] = []
         self.asked: list[object] = []
         self.stored = True
+        self.dropped: str | None = None
+        self.suspended = False
         self.overridden: list[Document] = []
         self.trail = TrailPage((), Head())
         self.waiting = 0
         self.configuration: Document = {"rollouts": []}
+        self.alerting: Document = {"active": [], "silences": [], "sinks": []}
+        self.trials: list[Document] = []
         self.stores: Document = {"writable": True, "waiting": 0, "detail": None}
 
     async def status(self) -> Document:
@@ -114,6 +129,7 @@ class FakeAdmin:
         return {
             "stopped": [{**one, "stored": self.stored, "error": None} for one in self.rollouts],
             "stored": self.stored,
+            "reason_dropped": self.dropped,
         }
 
     async def overrides(self, rollout: str) -> Document:
@@ -122,11 +138,27 @@ class FakeAdmin:
 
     async def override(self, rollout: str, body: Mapping[str, object]) -> Document:
         self.asked.append(("override", rollout, body))
-        return override(rollout, **body)
+        return {**override(rollout, **body), "suspended": self.suspended}
 
     async def take_override_back(self, rollout: str, key: str) -> Document:
         self.asked.append(("take_override_back", rollout, key))
         return override(rollout, key)
+
+    async def alerts(self) -> Document:
+        self.asked.append("alerts")
+        return self.alerting
+
+    async def test_alerts(self, body: Mapping[str, object]) -> Document:
+        self.asked.append(("test_alerts", body))
+        return {"sinks": self.trials}
+
+    async def silence(self, body: Mapping[str, object]) -> Document:
+        self.asked.append(("silence", body))
+        return {**SILENCE, **{key: body[key] for key in ("alerts", "rollouts") if key in body}}
+
+    async def unsilence(self, silence: str) -> Document:
+        self.asked.append(("unsilence", silence))
+        return {**SILENCE, "id": silence}
 
 
 class FakeOutside:
@@ -184,6 +216,7 @@ def override(rollout: str, key: object = "ada", path: object = "v2", **more: obj
         "at": "2026-01-01T00:00:00.000Z",
         "reason": more.get("reason", ""),
         "stored": True,
+        "suspended": more.get("suspended", False),
     }
 
 

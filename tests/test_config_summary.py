@@ -56,7 +56,8 @@ def test_a_rollout_with_everything() -> None:
         "breaker": {"enabled": False},
         "phases": [{"name": "canary", "percentage": 1}, {"name": "half", "percentage": 50}],
         "guards": [
-            {"metric": "error_rate", "above": 0.1},
+            {"metric": "error_rate", "above": 0.1, "for": "0s"},
+            {"metric": "error_rate", "above": 0.2, "mode": "window"},
             {"metric": "latency_p95", "above": "2s", "for": "90s", "action": "pause"},
         ],
     }
@@ -66,7 +67,8 @@ def test_a_rollout_with_everything() -> None:
         "  fallback  on connect; all methods, bodies up to 64KiB, at most 25% of requests",
         "  breaker   off",
         "  phases    canary 1%, half 50%",
-        "  guards    error_rate above 0.1 over 10s: rollback",
+        "  guards    error_rate above 0.1 by evidence and over 10s: rollback",
+        "            error_rate above 0.2 over 10s: rollback",
         "            latency_p95 above 2 over 10s for 90s: pause",
     ]
 

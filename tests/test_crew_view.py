@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from proxy.config import parse
+from proxy.config.loading import parse
 from proxy.core.delta import Delta, Load, RolloutDelta
 from proxy.core.histogram import Histogram
 from proxy.core.routing import Split
+from proxy.core.series import Exemplar, Increment, Labels, Sighting
 from proxy.core.tally import Tally
 from proxy.crew_view import CrewView
 from proxy.model import EndpointStatus, Path, RolloutState, State, Users
@@ -177,6 +178,15 @@ def test_open_tunnels_of_all_workers_add_up() -> None:
     assert crew.tunnels == (302, 4020)
 
 
+def test_cache_hits_of_all_workers_are_drained_once() -> None:
+    crew, _ = view()
+    crew.take(Delta("a", 1, cache=(1, 20)))
+    crew.take(Delta("b", 1, cache=(300, 4000)))
+    crew.take(Delta("a", 1, cache=(1, 20)))
+    assert crew.drain_cache() == (301, 4020)
+    assert crew.drain_cache() == (0, 0)
+
+
 def test_what_workers_have_turned_away_adds_up_and_outlives_them() -> None:
     crew, _ = view()
     assert set(crew.refused.values()) == {0}
@@ -306,3 +316,30 @@ def test_a_breaker_is_as_bad_as_the_worst(told: list[str], worst: str) -> None:
         crew.take(report(source=str(number), breaker=breaker))
     assert crew.breaker(SHOP) == worst
     assert crew.breaker(BLOG) == "disabled"
+
+
+# ... metrics
+
+
+def test_what_workers_have_measured_adds_up_each_report_once() -> None:
+    crew, _ = view()
+    labels = Labels(SHOP, "v2", "GET", "2xx")
+    grown = Increment("both", labels, ((3, 2),), 9_000)
+    seen = Sighting("client", labels, Exemplar("ab" * 16, "cd" * 8, 0.004, 1.0))
+    told = replace(report(), series=(grown,), sightings=(seen,), telemetry={"traces.dropped": 4})
+    for delta in (told, replace(told, number=2), replace(told, number=2), replace(told, source="b")):
+        crew.take(delta)
+    ((_, series),) = crew.measured.family("server")
+    assert (series.counts[3], series.total_us) == (6, 27_000)
+    assert crew.telemetry.counts == {"traces.dropped": 12}
+    assert crew.measured.exemplars(SHOP) == ["ab" * 16]
+    crew.gone("a")
+    assert sum(series.counts) == 6
+    crew.replace(parse(TWO.replace("shop", "other"), {}))
+    assert list(crew.measured.family("server")) == []
+
+
+def test_a_worker_that_has_not_reported_has_no_load() -> None:
+    crew, _ = view()
+    crew.take(report())
+    assert (crew.load("a"), crew.load("b")) == (Load(connections=1), Load())

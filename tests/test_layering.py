@@ -1,6 +1,8 @@
 """The layers hold: arrows point down, there is no circle, `core` is pure, and no import hides in a function.
 
-The checker reads source text and imports nothing. Imports for type checking are arrows between layers too.
+The checker reads source text and imports nothing. Imports for type checking are arrows between layers too,
+and so are places such as "proxy.verbs:status", by which `later` imports what is needed first; nobody else
+imports by name.
 Only in a circle they do not count, because two modules of one package may name each other's types. The second
 half shows the checker made-up violations.
 """
@@ -8,6 +10,7 @@ half shows the checker made-up violations.
 from __future__ import annotations
 
 import ast
+import re
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -32,13 +35,19 @@ LAYERS = {
     "proxy.telemetry": 2,
     "proxy.admin": 3,
 }
+BY_NAME = frozenset({"proxy.later", "proxy.telemetry.alerts.callback"})
+"""Who imports by name: places that the checker knows, and the code of others."""
 TOP = 4
 """Whatever has no line above composes the rest: the command line, the composition root, the demonstration."""
 
 ONLY_DOOR = {"proxy.admin": "proxy.controlplane.controller"}
 NAMED_UPWARDS = {
+    ("proxy.ports", "proxy.core.alert_book"),
     ("proxy.ports", "proxy.core.audit"),
+    ("proxy.ports", "proxy.core.gauges"),
     ("proxy.ports", "proxy.core.minute"),
+    ("proxy.ports", "proxy.core.notice"),
+    ("proxy.ports", "proxy.core.observed"),
     ("proxy.ports", "proxy.core.tally"),
 }
 """The seams between recorder, judge and store name the values that they hand over, for type checking
@@ -52,6 +61,10 @@ IMPURE = frozenset(
         "uvloop",
     }
 )
+
+
+_IMPORTERS = frozenset({"importlib", "importlib.import_module"})
+_PLACE = re.compile(r"proxy(\.\w+)+:\w+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +107,12 @@ def _imports(source: str, module: str, modules: Mapping[str, str]) -> Iterator[I
         for name in _names(node, package):
             known = next((part for part in _shortened(name) if part in modules), name)
             ours = known == "proxy" or known.startswith("proxy.")
-            yield Import(known if ours else name.partition(".")[0], node.lineno, in_function, for_types)
+            library = "importlib" if name in _IMPORTERS else name.partition(".")[0]
+            library = f"{library}." if name.startswith("importlib.resources") else library
+            yield Import(known if ours else library, node.lineno, in_function, for_types)
+    for place in _places(ast.parse(source)):
+        name = str(place.value).partition(":")[0]
+        yield Import(name, place.lineno, in_function=False, for_types=False)
 
 
 def _statements(
@@ -107,6 +125,13 @@ def _statements(
         within = in_function or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
         guarded = for_types or (isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test))
         yield from _statements(child, within, guarded)
+
+
+def _places(tree: ast.AST) -> Iterator[ast.Constant]:
+    """Text that says what is to be imported later."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and _PLACE.fullmatch(node.value):
+            yield node
 
 
 def _names(node: ast.Import | ast.ImportFrom, package: str) -> list[str]:
@@ -128,6 +153,8 @@ def _shortened(name: str) -> Iterator[str]:
 def _problems(module: str, arrow: Import) -> Iterator[str]:
     if arrow.in_function:
         yield f"imports {arrow.target} inside a function"
+    if arrow.target == "importlib" and module not in BY_NAME:
+        yield "imports by name"
     if not arrow.target.startswith("proxy"):
         if _group(module) == "proxy.core" and arrow.target in IMPURE:
             yield f"core imports {arrow.target}"
@@ -267,6 +294,21 @@ def test_an_import_in_a_function_is_caught(source: str) -> None:
     assert [found.split(" ", 1)[1] for found in check(proxy__app=source)] == [
         "imports json inside a function"
     ]
+
+
+def test_what_is_imported_later_is_an_arrow_as_well() -> None:
+    assert check(proxy__cli='VERB = "proxy.app:run"', proxy__app="") == []
+    assert check(proxy__config__x='f("proxy.core.judge:Judge")', proxy__core__judge="") == [
+        "proxy/config/x.py:1 layer 0 imports proxy.core.judge of layer 1"
+    ]
+    assert len(check(proxy__cli='A = "proxy.app:run"', proxy__app="import proxy.cli")) == 1
+
+
+def test_nobody_else_imports_by_name() -> None:
+    assert check(proxy__later="from importlib import import_module") == []
+    assert check(proxy__app="from importlib.resources import files") == []
+    for line in ("import importlib", "from importlib import import_module"):
+        assert check(proxy__app=line) == ["proxy/app.py:1 imports by name"]
 
 
 def test_a_circle_is_caught() -> None:

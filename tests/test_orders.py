@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.config import parse
+from proxy.config.loading import parse
 from proxy.config.schema import Config
 from proxy.errors import WireError
 from proxy.model import BUCKETS, Path, RolloutState, State

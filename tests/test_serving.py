@@ -49,7 +49,7 @@ async def test_when_it_is_in_vain_to_go_on_what_runs_is_finished_first(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     heard: list[str] = []
-    monkeypatch.setattr(serving, "Proxy", lambda config: FakeProxy(heard))
+    monkeypatch.setattr(serving, "Proxy", lambda config, writers: FakeProxy(heard))
     monkeypatch.setattr("gc.freeze", lambda: None)
     process = serving._Serving(ConfigSource("nowhere", {}), config(), None)
     with pytest.raises(StartError, match="does not stay up"):

@@ -1,14 +1,23 @@
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
 import pytest
 
-from proxy import session
+from proxy import running, session
 from proxy.admin_client import TlsFiles
 from proxy.cli import main
 from proxy.demo.play import DemoOptions
 from proxy.reload import ConfigSource
 from proxy.session import Outside, Session
 from tests.fake_admin import FakeOutside
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 DEFAULT = "http://127.0.0.1:9900"
 Captured = pytest.CaptureFixture[str]
@@ -90,6 +99,49 @@ def test_what_cannot_be_an_address_or_a_token_is_a_usage_error(
     assert outside.connected == []
 
 
+def test_a_question_does_not_wait_for_what_it_does_not_use() -> None:
+    """A pipeline asks often; all of it takes three times as long to import."""
+    asks = "from proxy.cli import main; main(['status', '--help'])"
+    asks += "; import sys; print(*sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", asks], capture_output=True, text=True, check=True)
+    assert "--json" in done.stdout
+    loaded = set(done.stderr.split())
+    parts = (
+        "dataplane",
+        "controlplane",
+        "admin",
+        "stores",
+        "simulation",
+        "demo",
+        "app",
+        "config.schema",
+        "tls",
+    )
+    unused = {"uvloop", "httptools", "aiosqlite", "cryptography", *(f"proxy.{name}" for name in parts)}
+    assert loaded & unused == set()
+    assert "proxy.verbs" in loaded
+
+
+@pytest.fixture
+def usual_signals() -> Iterator[None]:
+    before = signal.getsignal(signal.SIGUSR1)
+    yield
+    signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.mark.usefixtures("usual_signals")
+def test_a_signal_that_log_files_were_moved_ends_no_process_that_is_about_to_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def imported(place: str) -> Callable[[object], int]:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        return lambda _: len(place)
+
+    monkeypatch.setattr(session, "later", imported)
+    assert Outside().serve(ConfigSource("proxy.toml", {})) > 0
+
+
+@pytest.mark.usefixtures("usual_signals")
 @pytest.mark.parametrize("name", ["serve", "run_demo"])
 def test_what_runs_the_proxy_runs_on_an_event_loop(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[object] = []
@@ -98,7 +150,7 @@ def test_what_runs_the_proxy_runs_on_an_event_loop(name: str, monkeypatch: pytes
         given.append(what)
         return 7
 
-    monkeypatch.setattr(session, name, run)
+    monkeypatch.setattr(running, name, run)
     outside, options = Outside(), DemoOptions()
     file = ConfigSource("proxy.toml", {})
     assert (outside.serve(file) if name == "serve" else outside.demo(options)) == 7

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from proxy.config import parse
+from proxy.config.loading import parse
 from proxy.core.restarts import PROVEN_S
 from proxy.errors import StartError
 from proxy.hand import Hand
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from socket import socket
 
     from proxy.channel import Channel, Frame
+    from proxy.core.notice import Notice
 
 BEFORE = parse(ROLLOUT, {})
 AFTER = parse(ROLLOUT + "timeout = '9s'\n", {})
@@ -91,7 +92,8 @@ class Rig:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, places: int) -> None:
         self.clock = FakeClock()
-        self.crew = Crew(BEFORE, clock=self.clock, rng=FakeRandom(), workers=places)
+        self.announced: list[Notice] = []
+        self.crew = Crew(BEFORE, clock=self.clock, rng=FakeRandom(), workers=places, announcer=self)
         self.crew._sockets = [cast("socket", FakeSocket(number)) for number in range(places)]
         self.workers: list[FakeWorker] = []
         self.tasks: list[asyncio.Task[None]] = []
@@ -100,6 +102,9 @@ class Rig:
     async def _hired(self, *_: object) -> Hand:
         self.workers.append(FakeWorker())
         return self.workers[-1].hand
+
+    def announce(self, notice: Notice) -> None:
+        self.announced.append(notice)
 
     async def begin(self) -> None:
         """One worker after the other, each ready."""
@@ -196,7 +201,7 @@ async def test_what_workers_cannot_be_told_is_refused_and_nothing_has_changed(
 async def test_what_cannot_be_reported_is_refused_too(monkeypatch: pytest.MonkeyPatch) -> None:
     rig = Rig(monkeypatch, 1)
     await rig.begin()
-    monkeypatch.setattr("proxy.core.delta._LONGEST_TEXT", 10)
+    monkeypatch.setattr("proxy.core.wire_values._LONGEST_TEXT", 10)
     with pytest.raises(StartError, match=r"endpoints.0: must be text of 1 to 10 characters"):
         await rig.crew.replace(AFTER)
     await rig.crew.stop()
@@ -292,6 +297,35 @@ async def test_a_crash_loop_ends_all_unless_a_sibling_runs_well(
     await until(lambda: bool(told))
     assert told == [goes_on]
     assert rig.clock.monotonic() == now
+    await rig.crew.stop()
+
+
+@pytest.mark.parametrize("wait_s", [0.001, None])
+async def test_one_that_falls_again_and_again_is_announced_until_it_has_stood_for_a_while(
+    monkeypatch: pytest.MonkeyPatch, wait_s: float | None
+) -> None:
+    rig = Rig(monkeypatch, 1)
+    await rig.begin()
+    rig.workers[0].kill()
+    await until(lambda: len(rig.workers) == 2 and bool(rig.workers[1].heard))
+    assert rig.announced == []  # once may be an accident
+    monkeypatch.setattr("proxy.supervisor.Restarts.crashed", lambda *_, **__: wait_s)
+    rig.workers[1].kill()
+    await until(lambda: bool(rig.announced))
+    (fell,) = rig.announced
+    assert (fell.subject, fell.resolved) == ("worker 0", False)
+    assert ("given up" if wait_s is None else "SIGKILL") in fell.reason
+    if wait_s is not None:
+        await asyncio.sleep(0.01)
+        await until(lambda: len(rig.workers) == 3 and bool(rig.workers[2].heard))
+        rig.workers[2].say("ready")
+        await until(lambda: rig.workers[2].hand.is_ready)
+        rig.look()
+        rig.clock.advance(PROVEN_S)
+        rig.workers[2].hand.heard_at = rig.clock.monotonic()
+        rig.look()
+        rig.look()
+        assert [notice.resolved for notice in rig.announced] == [False, True]
     await rig.crew.stop()
 
 

@@ -12,9 +12,12 @@ import orjson
 import pytest
 
 from proxy import takeover
+from proxy.controlplane.overrides import OverrideChange
+from proxy.core.alert_book import ActiveAlert, Handed, Silence
+from proxy.core.notice import of_store
 from proxy.errors import StartError
 from proxy.listening import Listeners
-from proxy.model import Path, RolloutState, State
+from proxy.model import KeyOverride, Path, RolloutState, State
 from proxy.takeover import Link, Predecessor, again, successor
 
 if TYPE_CHECKING:
@@ -23,6 +26,16 @@ if TYPE_CHECKING:
 
 ONE = RolloutState("a", State.RUNNING, 30_000, "half", 4, 1.5, "why")
 TWO = RolloutState("a", State.ROLLED_BACK, 0, None, 5, 2.5, "too many")
+SENT = OverrideChange(
+    "a",
+    "ada",
+    KeyOverride("a", "ada", Path.V1, "tess", 1.5, 9.5, "ticket"),
+    "override:set",
+    "tess",
+    "ticket for 8 s",
+    1.5,
+)
+TAKEN = OverrideChange("a", "bob", None, "override:removed", "tess", "was v2", 2.5)
 
 
 class End:
@@ -94,15 +107,76 @@ async def test_a_predecessor_that_does_not_let_go_is_not_succeeded(monkeypatch: 
         await Predecessor(End().link).states()
 
 
+async def test_changes_of_overrides_that_wait_for_the_store_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage(monkeypatch)
+    stage.office.waiting = [SENT, TAKEN]
+    stage.end.hears({"ready": 1}, {"up": 1})
+    assert await stage.perform() == 4711
+    told = ["override", "override"]
+    assert stage.end.words() == ["state", *told, "complete", "state", *told, "yours"]
+    end = End()
+    end.hears(*stage.end.said[:4], {"override": TAKEN}, {"yours": 1})
+    before = Predecessor(end.link)
+    await before.states()
+    assert before.overrides == [SENT, TAKEN]
+    await before.relieve(lambda state: None)
+    assert before.overrides == [TAKEN]
+
+
+async def test_a_predecessor_that_dies_leaves_the_changes_that_it_has_told() -> None:
+    end = End()
+    end.hears({"override": SENT}, {"complete": []})
+    end.reader.feed_eof()
+    before = Predecessor(end.link)
+    await before.states()
+    await before.relieve(lambda state: None)
+    assert before.overrides == [SENT]
+
+
+async def test_alerts_that_last_and_silences_are_handed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage(monkeypatch)
+    lost = ActiveAlert(of_store("gone", 1.5), 1.5, 2.5)
+    stage.office.handed = Handed((lost,), (Silence("s1", 1.0, 9.0, ("store",), actor="tess"),))
+    stage.end.hears({"ready": 1}, {"up": 1})
+    assert await stage.perform() == 4711
+    end = End()
+    end.hears(*stage.end.said)
+    before = Predecessor(end.link)
+    await before.states()
+    await before.relieve(lambda state: None)
+    assert before.alerts == stage.office.handed
+
+
+async def test_an_alert_of_another_version_is_no_reason_not_to_take_over(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    end = End()
+    end.hears({"complete": []}, {"alert": {"notice": 1}}, {"silence": "x"}, {"news": 2}, {"yours": 1})
+    before = Predecessor(end.link)
+    await before.states()
+    await before.relieve(lambda state: None)
+    assert before.alerts == Handed()
+    assert caplog.text.count("cannot be read") == 2
+
+
 class FakeOffice:
     """What is handed over, with a transcript."""
 
     def __init__(self) -> None:
         self.heard: list[str] = []
+        self.waiting: list[OverrideChange] = []
+        self.handed = Handed()
         self.listener: Callable[[RolloutState], None] | None = None
 
     def states(self) -> Sequence[RolloutState]:
         return [ONE]
+
+    def overrides(self) -> Sequence[OverrideChange]:
+        return self.waiting
+
+    def alerts(self) -> Handed:
+        assert self.heard == ["let go"]
+        return self.handed
 
     def unhealthy(self) -> Sequence[tuple[Path, str]]:
         return [(Path.V2, "http://h:1")]

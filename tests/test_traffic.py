@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from typing import TYPE_CHECKING, Any
 
 from proxy.config.schema import Rollout
+from proxy.core.delta import Load
 from proxy.core.histogram import Histogram
 from proxy.model import Path
 from proxy.telemetry.recorder import TallyRecorder
@@ -89,3 +92,32 @@ async def test_everything_that_the_control_plane_holds_on_to_stays_the_same_over
     assert len(traffic.evidence.drain()) == 2
     assert traffic.router.explain(key="k", host="", path="/y", method="GET").rollout == "y"
     assert (traffic.workers_alive, traffic.missing(), traffic.tunnels) == (1, ["listener"], (0, 0))
+
+
+# ... what was measured
+
+
+def test_what_was_measured_survives_a_reload_under_its_name() -> None:
+    traffic = LocalTraffic(settings(), clock=FakeClock(), rng=SteadyRandom())
+    before = traffic.meters.numbered
+    before.answered(0, Path.V2, b"GET", 200, 0.02)
+    assert measured(traffic) == {("default", "v2"): 1}
+    added = settings(rollouts=[{"name": "new", "routes": [{"prefix": "/new"}]}, {"name": "default"}])
+    asyncio.run(traffic.replace(added))
+    before.answered(0, Path.V2, b"GET", 200, 0.02)
+    assert traffic.plane.context.meter is not None
+    traffic.plane.context.meter.answered(0, Path.V1, b"GET", 200, 0.02)
+    assert measured(traffic) == {("default", "v2"): 2, ("new", "v1"): 1}
+    asyncio.run(traffic.replace(settings(name="new")))
+    assert measured(traffic) == {("new", "v1"): 1}
+
+
+def measured(traffic: LocalTraffic) -> dict[tuple[str, str], int]:
+    series = traffic.measured.family("server")
+    return {(labels.rollout, labels.path): sum(one.counts) for labels, one in series}
+
+
+def test_this_process_is_the_one_that_serves() -> None:
+    traffic = LocalTraffic(settings(), clock=FakeClock(), rng=SteadyRandom())
+    assert traffic.processes == {"main": (os.getpid(), Load())}
+    assert traffic.exemplars("default") == []

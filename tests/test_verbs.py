@@ -250,6 +250,16 @@ def test_an_emergency_stop_says_what_it_stopped(capsys: Captured) -> None:
     assert all(line.endswith("not stored yet") for line in lines)
 
 
+def test_an_emergency_stop_whose_reason_was_dropped_is_done_and_says_so(
+    outside: FakeOutside, capsys: Captured
+) -> None:
+    outside.admin.dropped = "reason: String should have at most 500 characters"
+    assert run(outside, "emergency-stop", "--reason", "x" * 501) == 0
+    said = capsys.readouterr()
+    assert said.out.startswith("default: ")
+    assert said.err == "dualpath: the reason was dropped: reason: String should have at most 500 characters\n"
+
+
 def test_an_emergency_stop_of_nothing_says_so(outside: FakeOutside, capsys: Captured) -> None:
     outside.admin.rollouts = []
     assert run(outside, "emergency-stop") == 0
@@ -268,6 +278,23 @@ def test_a_key_is_sent_to_one_path(outside: FakeOutside, capsys: Captured) -> No
     assert run(outside, "override", "set", "ada", "v1") == 0
     assert outside.admin.asked[-1] == ("override", "default", {"key": "ada", "path": "v1"})
     assert capsys.readouterr().out == "default: key ada goes to v1\n"
+
+
+def test_a_key_that_is_sent_to_v2_while_the_rollout_is_taken_back_is_not_there_yet(
+    outside: FakeOutside, capsys: Captured
+) -> None:
+    outside.admin.suspended = True
+    assert run(outside, "override", "set", "ada", "v2") == 0
+    assert capsys.readouterr().out == (
+        "default: key ada is to go to v2, suspended: the rollout was taken back, "
+        "and overrides to v2 count again once it is started\n"
+    )
+    outside.admin.overridden = [override("default", suspended=True), override("default", "bob", "v1")]
+    assert run(outside, "override", "list") == 0
+    _, first, second, note = capsys.readouterr().out.splitlines()
+    assert first.split() == ["ada", "v2", "(suspended)", "-", "tess", "-"]
+    assert second.split() == ["bob", "v1", "-", "tess", "-"]
+    assert note.startswith("suspended: ")
 
 
 def test_overrides_are_listed(outside: FakeOutside, capsys: Captured) -> None:

@@ -94,6 +94,39 @@ def test_a_state_that_no_event_tells_of_is_named(capsys: pytest.CaptureFixture[s
     )
 
 
+def test_an_event_that_was_filed_under_another_rollout_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    """By that it is found, or not found: `history --name default` would no longer show it."""
+    whole = [replace(record, rollout="default") for record in records(REVISION)]
+    assert run(page(whole)) == 0
+    capsys.readouterr()
+    whole[1] = replace(whole[1], rollout="other")
+    assert run(page(whole)) == 1
+    assert (
+        capsys.readouterr().out == "NOT verified: event 2 is of 'default', and was moved to 'other' (edit)\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("not JSON", "17", "[]", "null", "{}", '{"after": 7}', '{"after": {"name": "default"}}'),
+        '{"after": {"name": [], "state": "idle", "weight": 0, "revision": 5}}',
+        '{"after": {"name": "default", "state": "idle", "weight": "0", "revision": 5}}',
+        '{"after": {"name": "default", "state": "idle", "weight": 0, "revision": null}}',
+    ],
+)
+def test_a_record_that_is_chained_and_tells_nothing_is_named(
+    capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    """A file of the first version may have held anything when its events were chained."""
+    whole = records(REVISION)
+    mark = link(whole[-1].hash, REVISION + 1, text)
+    assert run(page([*whole, Record(REVISION + 1, text, mark)], adopted=REVISION + 1)) == 1
+    assert capsys.readouterr().out == (
+        "NOT verified: event 5 cannot be read: no dualpath has written it (foreign)\n"
+    )
+
+
 def test_a_chain_that_was_computed_anew_differs_from_what_was_noted(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -17,7 +17,7 @@ from proxy.model import (
     Verdict,
 )
 from proxy.why_text import why_text
-from tests.admin.builders import EVENT, RUNNING
+from tests.admin.builders import EVENT, RUNNING, V2
 from tests.fake_admin import FakeOutside, through_json
 from tests.test_rendering import printed
 
@@ -36,12 +36,74 @@ WAITING = Judgment(
     eta_s=425.0,
 )
 
+RECENT = Snapshot(window_s=60.0, v2=replace(V2, requests=300))
 
-def told(judgment: Judgment, *events: Event) -> list[str]:
-    report = RolloutReport(RUNNING, judgment, total=Snapshot(), recent=Snapshot(window_s=60.0))
+
+def told(judgment: Judgment, *events: Event, everything: bool = True) -> list[str]:
+    report = RolloutReport(RUNNING, judgment, total=Snapshot(), recent=RECENT)
     rollout: dict[str, Any] = through_json(rollout_view(report))
     decisions = [through_json(event_view(event)) for event in events]
-    return printed(why_text({"why": [{"rollout": rollout, "decisions": decisions}]})).splitlines()
+    document = {"why": [{"rollout": rollout, "decisions": decisions}]}
+    return printed(why_text(document, everything=everything)).splitlines()
+
+
+def in_short(judgment: Judgment, *events: Event) -> list[str]:
+    return told(judgment, *events, everything=False)
+
+
+def test_in_short_it_is_where_it_stands_what_it_waits_for_what_decides_and_what_was_decided() -> None:
+    assert in_short(WAITING, EVENT) == [
+        "default: running at 30%, phase half, revision 4",
+        "  since     2026-01-01 00:00:00Z, because: why",
+        "  now       hold",
+        "  waits for 7m more in this phase",
+        "            412 more requests to v2",
+        "  takes     about 7m 5s more at the present rate",
+        "  figures   errors 20 % of 300 of v2, none seen of v1; p95 80 ms, - (last 60 s)",
+        "            against v2, nearest: errors 1.23 of 4.61 needed to act",
+        "            for v2, farthest: errors 2 of 3 needed to go on",
+        "  decided   #9 2026-01-01 00:01:01Z  30% half -> 0% rolled_back  by controller: too many",
+    ]
+
+
+def test_in_short_the_guards_that_are_crossed_are_told() -> None:
+    (crossed,) = EVENT.transition.judgment.readings if EVENT.transition.judgment else ()
+    fine = replace(crossed, guard="health", crossed=False, firing=False)
+    quiet = replace(crossed, guard="slow", firing=False, value=None)
+    lines = in_short(Judgment(Verdict.FAIL, ("too many",), readings=(crossed, fine, quiet)))
+    assert lines[2] == "  now       fail: too many"
+    assert lines[4:] == [
+        "            guard error_rate above 0.1 fires: 0.3, limit 0.1, 200 requests",
+        "            guard slow is crossed: -, limit 0.1, 200 requests",
+    ]
+
+
+def test_in_short_nothing_is_longer_than_a_glance() -> None:
+    many = Judgment(missing=tuple(f"{n} " + "word " * 100 for n in range(9)))
+    alert = Event(10, Transition(RUNNING, RUNNING, "alert:health", "slow " * 100, "controller", 0.0))
+    lines = in_short(many, EVENT, alert)
+    assert max(map(len, lines)) <= 12 + 160
+    assert lines[6] == "            and 6 more: dualpath why --all"
+    assert lines[-1].startswith(
+        "            #10 1970-01-01 00:00:00Z  stayed 30% half  by controller: slow slow"
+    )
+    assert lines[-1].endswith("s…")
+
+
+def test_in_short_words_of_others_cannot_steer_the_terminal() -> None:
+    lines = in_short(Judgment(reasons=("\x1b[2J",), missing=("\x07",)), EVENT)
+    assert not any("\x1b" in line or "\x07" in line for line in lines)
+
+
+def test_why_tells_all_if_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    outside = FakeOutside()
+    assert main(["why", "--all"], outside=outside.build()) == 0
+    full = capsys.readouterr().out
+    assert main(["why"], outside=outside.build()) == 0
+    short = capsys.readouterr().out
+    assert len(short.splitlines()) < len(full.splitlines())
+    assert "guard error_rate above 0.1: 0.3, limit 0.1" in full
+    assert "guard error_rate above 0.1: 0.3, limit 0.1" not in short
 
 
 def test_what_it_waits_for_stands_under_where_it_is() -> None:

@@ -6,21 +6,31 @@ does.
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from aiohttp import web
+
 from proxy.admin import command_inputs, inputs, views
-from proxy.admin.problems import problem_of
+from proxy.admin.problems import RefusedError, problem_of
 from proxy.admin.wire import IDENTITY, body_of, content_type_of, json_answer
+from proxy.core.routing import SUSPENDING
 from proxy.errors import ControlError, UnknownRollout
+from proxy.model import Path
 
 if TYPE_CHECKING:
-    from aiohttp import web
-
     from proxy.controlplane.controller import Controller
     from proxy.model import KeyOverride, RolloutState, Verb
     from proxy.ports import Clock
+
+
+log = logging.getLogger("dualpath.admin")
+
+_REASON_WITHIN_S = 0.3
+"""How long an emergency stop waits for its own reason."""
 
 
 class Acting:
@@ -62,13 +72,13 @@ class Acting:
         )
 
     async def emergency_stop(self, request: web.Request) -> web.Response:
-        """Take everything back from v2, everywhere."""
-        inputs.refuse_query(request.query.items())
-        reason = command_inputs.read_reason(await body_of(request), content_type_of(request))
+        """Take everything back from v2, everywhere, whatever else the request says, or fails to say."""
+        reason, dropped = await _reason_of(request)
         stopped = await self._controller.emergency_stop(request[IDENTITY].name, reason)
         moved = [self._moved(state.name, state) for state in stopped]
         names = [report.state.name for report in self._controller.reports()]
-        return json_answer({"stopped": moved, "stored": all(map(self._controller.is_stored, names))})
+        stored = all(map(self._controller.is_stored, names))
+        return json_answer({"stopped": moved, "stored": stored, "reason_dropped": dropped})
 
     # ... overrides
 
@@ -100,7 +110,9 @@ class Acting:
 
     def _override_view(self, override: KeyOverride) -> views.JsonObject:
         stored = self._controller.is_override_stored(override.rollout, override.key)
-        return {**views.override_view(override), "stored": stored}
+        state = self._controller.report(override.rollout).state.state
+        suspended = override.path is Path.V2 and state in SUSPENDING
+        return {**views.override_view(override), "stored": stored, "suspended": suspended}
 
     def _moved(self, name: str, found: RolloutState | ControlError) -> views.JsonObject:
         state = self._controller.report(name).state if isinstance(found, ControlError) else found
@@ -119,3 +131,21 @@ class Acting:
             "stored": self._controller.is_stored(name),
             "error": error,
         }
+
+
+async def _reason_of(request: web.Request) -> tuple[str, str | None]:
+    """The reason of an emergency stop, and why there is none although the request has something to say. What
+    is wrong with it, a wrong length or a body that does not end, must not keep v2 going."""
+    try:
+        inputs.refuse_query(request.query.items())
+        async with asyncio.timeout(_REASON_WITHIN_S):
+            raw = await body_of(request)
+        return command_inputs.read_reason(raw, content_type_of(request)), None
+    except TimeoutError:
+        dropped = f"the body did not arrive within {_REASON_WITHIN_S:g} s"
+    except (RefusedError, web.HTTPException) as error:
+        dropped = problem_of(error).detail
+    except Exception as error:  # a broken body has many errors, in libraries too
+        dropped = f"the body is broken: {error!r}"
+    log.warning("emergency stop: its reason was dropped: %s", dropped)
+    return "", dropped

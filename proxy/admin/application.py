@@ -17,6 +17,7 @@ from aiohttp import web
 from proxy import __version__
 from proxy.admin import inputs, views
 from proxy.admin.acting import Acting
+from proxy.admin.alerting import AlertHandlers
 from proxy.admin.archive import Archive
 from proxy.admin.auth import AddressBook, Doorkeeper, authorise
 from proxy.admin.edge import Caller, secure
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from proxy.admin.operations import Operation
     from proxy.config.schema import Config
     from proxy.controlplane.controller import Controller
-    from proxy.ports import Clock
+    from proxy.ports import Alerting, Clock
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -43,6 +44,7 @@ log = logging.getLogger("dualpath.admin")
 PROBES = frozenset(operation.path for operation in OPERATIONS if not operation.guarded)
 """Paths that load balancers and container runtimes ask, under any name and without a token."""
 
+METRICS = "/metrics"
 _ROUTES = {"get": web.get, "post": web.post, "delete": web.delete}
 _DOCUMENT = orjson.dumps(document(), option=orjson.OPT_APPEND_NEWLINE)
 
@@ -73,11 +75,13 @@ class Surroundings:
     tunnels: Callable[[], tuple[int, int]] = lambda: (0, 0)
     loaded: Callable[[], Loaded] = Loaded
     archive: Archive = field(default_factory=Archive)
+    alerting: Alerting | None = None
+    metrics: Callable[[str], Awaitable[tuple[bytes, str]]] | None = None  # text and type, for this Accept
 
 
 def build_admin(config: Config, controller: Controller, around: Surroundings) -> web.Application:
     """The application, to be served by an aiohttp runner on `config.admin.address`; see `follow`."""
-    guard = _Guard(AddressBook(config.admin), Doorkeeper(config.admin.tokens), around.clock)
+    guard = _Guard(config, around.clock)
     api = _Api(config, controller, around, started_s=around.clock.monotonic())
     app = web.Application(middlewares=[_problems, guard.check], client_max_size=inputs.MAX_BODY_BYTES)
     app.on_response_prepare.append(secure)
@@ -110,6 +114,7 @@ class _Api:
         self._config = config
         self._controller = controller
         self._acting = Acting(controller, around.clock)
+        self._alerts = AlertHandlers(around.alerting, around.clock)
         self._around = around
         self._started_s = started_s
 
@@ -124,7 +129,8 @@ class _Api:
         ]
 
     def _handler(self, operation: Operation) -> Handler:
-        owner = self._acting if hasattr(self._acting, operation.handler) else self
+        others = (self._acting, self._alerts)
+        owner = next((one for one in others if hasattr(one, operation.handler)), self)
         handler = getattr(owner, operation.handler)
         bound: Handler = handler if operation.verb is None else partial(handler, verb=operation.verb)
         return bound
@@ -218,6 +224,14 @@ class _Api:
         inputs.refuse_query(request.query.items())
         return web.Response(body=_DOCUMENT, content_type="application/json")
 
+    async def metrics(self, request: web.Request) -> web.Response:
+        """Everything that is counted, for a scraper."""
+        inputs.refuse_query(request.query.items())
+        if self._around.metrics is None:
+            raise RefusedError(404, "there are no metrics here")
+        body, media_type = await self._around.metrics(",".join(request.headers.getall("Accept", [])))
+        return web.Response(body=body, headers={"Content-Type": media_type})
+
     def _rollouts(self) -> list[views.JsonObject]:
         return [views.rollout_view(report) for report in self._controller.reports()]
 
@@ -225,20 +239,22 @@ class _Api:
 class _Guard:
     """The middleware that lets a request through to its route."""
 
-    def __init__(self, addresses: AddressBook, doorkeeper: Doorkeeper, clock: Clock) -> None:
-        self._addresses = addresses
-        self._doorkeeper = doorkeeper
+    def __init__(self, config: Config, clock: Clock) -> None:
+        self._addresses = AddressBook(config.admin)
+        self._doorkeeper = Doorkeeper(config.admin.tokens)
         self._clock = clock
+        self._open = _open_to_all(config)
 
     def follow(self, config: Config) -> None:
         """Let in whom `config` names; who failed too often stays known."""
         self._addresses = AddressBook(config.admin)
         self._doorkeeper.follow(config.admin.tokens)
+        self._open = _open_to_all(config)
 
     @web.middleware
     async def check(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Address, origin, identity, role, in this order; then the route."""
-        known = request.path not in PROBES
+        known = request.path not in self._open
         if known:
             self._admit(request)
         if isinstance(request.protocol, Caller):
@@ -254,6 +270,10 @@ class _Guard:
         identity = self._doorkeeper.identify(authorization, peer, self._clock.monotonic())
         authorise(identity, request.method)
         request[IDENTITY] = identity
+
+
+def _open_to_all(config: Config) -> frozenset[str]:
+    return PROBES | {METRICS} if config.telemetry.metrics.open else PROBES
 
 
 @web.middleware

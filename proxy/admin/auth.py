@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 
 from proxy.admin.failures import FailureLog, Welcome, literal
 from proxy.admin.problems import RefusedError
-from proxy.config.fields import socket_path, split_host_port
+from proxy.config.fields import split_host_port
+from proxy.config.texts import socket_path
 from proxy.core.addresses import neighbourhood
 
 if TYPE_CHECKING:

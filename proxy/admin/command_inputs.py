@@ -81,7 +81,7 @@ def read_bulk(raw: bytes, content_type: str, *, verb: Verb, actor: str) -> tuple
 
 
 def read_reason(raw: bytes, content_type: str) -> str:
-    """The reason of an emergency stop. Raises as `read_bulk`."""
+    """The reason of an emergency stop. Raises as `read_bulk`; who stops goes on without a reason then."""
     return _read(_Stop, raw, content_type).reason
 
 

@@ -50,9 +50,9 @@ def _described(operation: Operation) -> dict[str, Any]:
         "summary": operation.meaning,
         # Without admin.tokens nobody needs one.
         "security": [{"token": []}, {}] if operation.guarded else [],
-        "responses": {"200": _answer("application/json", operation.answer, "Done.")}
+        "responses": {"200": _answer(operation.media_types, operation.answer, "Done.")}
         | {
-            str(status): _answer(MEDIA_TYPE, "Problem", HTTPStatus(status).phrase)
+            str(status): _answer((MEDIA_TYPE,), "Problem", HTTPStatus(status).phrase)
             for status in sorted({*_ALWAYS, *(_GUARDED if operation.guarded else ()), *operation.refusals})
         },
     }
@@ -74,5 +74,5 @@ def _described(operation: Operation) -> dict[str, Any]:
     return described
 
 
-def _answer(media_type: str, schema: str, meaning: str) -> dict[str, Any]:
-    return {"description": meaning, "content": {media_type: {"schema": ref(schema)}}}
+def _answer(media_types: tuple[str, ...], schema: str, meaning: str) -> dict[str, Any]:
+    return {"description": meaning, "content": {one: {"schema": ref(schema)} for one in media_types}}

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from proxy.admin.alerting import SILENCE_SCHEMA, TEST_SCHEMA
 from proxy.admin.command_inputs import OVERRIDE_SCHEMA, STOP_SCHEMA, bulk_schema
 from proxy.admin.inputs import MAX_EVENTS, MAX_MINUTES, body_schema
 from proxy.admin.schemas import TEXT
@@ -49,6 +50,7 @@ class Operation:
     query: tuple[Query, ...] = ()
     refusals: tuple[int, ...] = ()
     guarded: bool = True
+    media_types: tuple[str, ...] = ("application/json",)
 
     @property
     def name(self) -> str:
@@ -117,6 +119,13 @@ _MEANINGS = {
 OPERATIONS: tuple[Operation, ...] = (
     Operation("/healthz", "healthz", "Alive", "Whether the process answers.", guarded=False),
     Operation("/readyz", "readyz", "Ready", "Whether traffic can be served.", refusals=(503,), guarded=False),
+    Operation(
+        "/metrics",
+        "metrics",
+        "Metrics",
+        "Everything that is counted, as Prometheus reads it, or in OpenMetrics if that is accepted.",
+        media_types=("text/plain", "application/openmetrics-text"),
+    ),
     Operation("/api/v1/status", "status", "Status", "The instance and all of its rollouts."),
     Operation("/api/v1/rollouts", "rollouts", "Rollouts", "All rollouts."),
     Operation("/api/v1/rollouts/{name}", "rollout", "Rollout", "One rollout.", refusals=(404,)),
@@ -149,10 +158,9 @@ OPERATIONS: tuple[Operation, ...] = (
         "/api/v1/emergency_stop",
         "emergency_stop",
         "Stopped",
-        "Take everything back from v2, in every rollout, before any store is asked.",
+        "Take everything back from v2, in every rollout, before any store is asked; whatever the body is.",
         method="post",
         takes=STOP_SCHEMA,
-        refusals=(408, 413, 415, 422),
     ),
     Operation(
         "/api/v1/rollouts/{name}/overrides",
@@ -177,6 +185,33 @@ OPERATIONS: tuple[Operation, ...] = (
         "Split the key like all others again.",
         method="delete",
         refusals=(404, 409, 503),
+    ),
+    Operation("/api/v1/alerts", "alerts", "Alerts", "What is active, silences, how the sinks fare."),
+    Operation(
+        "/api/v1/alerts/test",
+        "test_alerts",
+        "Trials",
+        "Send a test to every sink, or one, and wait for what becomes of it.",
+        method="post",
+        takes=TEST_SCHEMA,
+        refusals=(404, 408, 413, 415, 422),
+    ),
+    Operation(
+        "/api/v1/silences",
+        "silence",
+        "Silence",
+        "Keep alerts from being sent for a while.",
+        method="post",
+        takes=SILENCE_SCHEMA,
+        refusals=(408, 413, 415, 422),
+    ),
+    Operation(
+        "/api/v1/silences/{id}",
+        "unsilence",
+        "Silence",
+        "End a silence that a person has made.",
+        method="delete",
+        refusals=(404,),
     ),
     Operation("/api/v1/store", "store", "Stored", "Whether the store can be written: it is tried."),
     Operation("/api/v1/events", "events", "Events", "A page of the audit, oldest first.", query=_EVENTS),

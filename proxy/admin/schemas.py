@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from proxy.core.notice import NoticeKind, Severity
 from proxy.core.refusals import REASONS
 from proxy.model import Action, ErrorClass, FallbackReason, Metric, Path, Stage, State, Verdict
 
@@ -128,6 +129,15 @@ _ROLLOUT: dict[str, Schema] = {
     "users": closed(seen=COUNT, v2=COUNT),
 }
 _REFUSAL = closed(type=TEXT, title=TEXT, status={"type": "integer"}, detail=TEXT)
+_OVERRIDE: dict[str, Schema] = {
+    "rollout": TEXT,
+    "key": TEXT,
+    "path": PATH,
+    "expires_at": nullable(INSTANT),
+    "actor": TEXT,
+    "at": INSTANT,
+    "reason": TEXT,
+}
 _ENDPOINTS = closed(endpoints=COUNT, healthy=COUNT)
 _BACKENDS = closed(v1=_ENDPOINTS, v2=_ENDPOINTS)
 
@@ -152,18 +162,9 @@ SCHEMAS: dict[str, Schema] = {
     "Rollout": closed(**_ROLLOUT),
     "Moved": closed(**_ROLLOUT, stored=FLAG),
     "Bulk": closed(rollouts=listed(ref("Outcome"))),
-    "Stopped": closed(stopped=listed(ref("Outcome")), stored=FLAG),
+    "Stopped": closed(stopped=listed(ref("Outcome")), stored=FLAG, reason_dropped=nullable(TEXT)),
     "Outcome": closed(**_STATE, name=TEXT, stored=FLAG, error=nullable(_REFUSAL)),
-    "Override": closed(
-        rollout=TEXT,
-        key=TEXT,
-        path=PATH,
-        expires_at=nullable(INSTANT),
-        actor=TEXT,
-        at=INSTANT,
-        reason=TEXT,
-        stored=FLAG,
-    ),
+    "Override": closed(**_OVERRIDE, stored=FLAG, suspended=FLAG),
     "Overrides": closed(overrides=listed(ref("Override"))),
     "Rollouts": closed(rollouts=listed(ref("Rollout"))),
     "Status": closed(
@@ -201,7 +202,7 @@ SCHEMAS: dict[str, Schema] = {
     ),
     "Events": closed(events=listed(ref("Event")), last=nullable(COUNT)),
     "Records": closed(
-        records=listed(closed(seq=COUNT, hash=TEXT, record=TEXT)),
+        records=listed(closed(seq=COUNT, hash=TEXT, rollout=nullable(TEXT), record=TEXT)),
         head=closed(seq=COUNT, hash=TEXT, adopted=COUNT),
     ),
     "Minutes": closed(rollout=TEXT, minutes=listed(ref("Minute")), next=nullable(INSTANT)),
@@ -222,10 +223,54 @@ SCHEMAS: dict[str, Schema] = {
         key=nullable(TEXT),
         bucket=nullable(COUNT),
         weight=COUNT,
-        override=nullable(ref("Override")),
+        override=nullable(closed(**_OVERRIDE)),
+    ),
+    "Alerts": closed(
+        active=listed(
+            closed(
+                key=TEXT,
+                kind=words(NoticeKind),
+                severity=words(Severity),
+                rollout=nullable(TEXT),
+                subject=TEXT,
+                reason=TEXT,
+                since=INSTANT,
+                sent_at=nullable(INSTANT),
+                silence=nullable(TEXT),
+                metric=nullable(TEXT),
+                value=nullable(NUMBER),
+                limit=nullable(NUMBER),
+                sample=nullable(COUNT),
+            )
+        ),
+        silences=listed(ref("Silence")),
+        sinks=listed(
+            closed(
+                name=TEXT,
+                kind=TEXT,
+                sent=COUNT,
+                failed=COUNT,
+                dropped=COUNT,
+                waiting=COUNT,
+                trouble=nullable(TEXT),
+            )
+        ),
+    ),
+    "Silence": closed(
+        id=TEXT,
+        until=INSTANT,
+        alerts=listed(TEXT),
+        rollouts=listed(TEXT),
+        actor=TEXT,
+        reason=TEXT,
+        **{"from": INSTANT},
+    ),
+    "Trials": closed(
+        sinks=listed(closed(name=TEXT, kind=TEXT, taken=FLAG, trouble=nullable(TEXT), seconds=NUMBER))
     ),
     "Configuration": {"type": "object", "description": "proxy.toml as it is in force; secrets are ***"},
     "Document": {"type": "object", "description": "this document"},
+    "Metrics": {"type": "string", "description": "docs/metrics.md tells what stands in it"},
     "Problem": {
         "type": "object",
         "description": "RFC 9457; some have further members",

@@ -115,7 +115,10 @@ def trail_view(page: TrailPage) -> JsonObject:
     """Records as they were written, to be verified by whoever reads them."""
     head = page.head
     return {
-        "records": [{"seq": one.seq, "hash": one.hash, "record": one.text} for one in page.records],
+        "records": [
+            {"seq": one.seq, "hash": one.hash, "rollout": one.rollout, "record": one.text}
+            for one in page.records
+        ],
         "head": {"seq": head.seq, "hash": head.hash, "adopted": head.adopted},
     }
 

@@ -10,7 +10,7 @@ import ipaddress
 import re
 from contextlib import suppress
 from pathlib import PurePath
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, cast
 
 from pydantic import (
     AfterValidator,
@@ -23,6 +23,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from proxy.config.texts import socket_path
 from proxy.config.units import DURATION_PATTERN, format_duration, parse_duration, shown
 from proxy.model import Metric
 
@@ -40,7 +41,6 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 _DNS_PORT = 53
 _NO_TUNNELS = ("h2", "http", "tls")
 _HIDDEN = "***"
-_UNIX = "unix:"
 _LONGEST_NAME = 100
 _LONGEST_SOCKET_PATH = 107  # sun_path of unix(7), with its final NUL
 
@@ -73,11 +73,6 @@ def parse_admin_address(value: str) -> str:
     if len(path.encode()) > _LONGEST_SOCKET_PATH:
         raise ValueError(f"must hold a path of at most {_LONGEST_SOCKET_PATH} bytes, not {shown(value)}")
     return value
-
-
-def socket_path(address: str) -> str | None:
-    """The path of a UNIX socket's address, None for any other address."""
-    return address.removeprefix(_UNIX) if address.startswith(_UNIX) else None
 
 
 def split_host_port(value: str) -> tuple[str, int]:
@@ -226,6 +221,22 @@ def parse_actor_name(value: str) -> str:
     return value
 
 
+def parse_json_part(value: object) -> dict[str, Any]:
+    """A table of text, numbers, true or false, or of such tables; at most ten deep."""
+    if not _is_json_part(value, 10):
+        raise ValueError(f'must be a table such as {{ database = "connected" }}, not {shown(value)}')
+    return cast("dict[str, Any]", value)
+
+
+def _is_json_part(value: object, depth: int) -> bool:
+    if not isinstance(value, dict) or not value or not depth:
+        return False
+    return all(
+        isinstance(key, str) and (isinstance(one, str | bool | int | float) or _is_json_part(one, depth - 1))
+        for key, one in value.items()
+    )
+
+
 def takes_duration(metric: Metric) -> bool:
     """Whether the metric's limit is a duration; the others take numbers."""
     return metric.startswith("latency_") and metric is not Metric.LATENCY_RATIO_P95
@@ -233,7 +244,11 @@ def takes_duration(metric: Metric) -> bool:
 
 def takes_rate(metric: Metric) -> bool:
     """Whether the metric is a share 0..1."""
-    return metric.endswith("_rate") or metric in {Metric.HEALTH, Metric.CPU, Metric.MEMORY}
+    return metric.endswith(("_rate", "_cpu", "_memory")) or metric in {
+        Metric.HEALTH,
+        Metric.CPU,
+        Metric.MEMORY,
+    }
 
 
 def parse_limit(value: object, info: ValidationInfo) -> float:
@@ -286,6 +301,12 @@ def _hidden_each(fields: dict[str, str], info: SerializationInfo) -> dict[str, s
 
 
 HostPort = Annotated[str, AfterValidator(parse_host_port)]
+Status = Annotated[int, Field(strict=True, ge=100, le=599)]
+JsonPart = Annotated[
+    dict[str, Any],
+    PlainValidator(parse_json_part),
+    WithJsonSchema({"type": "object", "minProperties": 1}),
+]
 AdminAddress = Annotated[str, AfterValidator(parse_admin_address)]
 ActorName = Annotated[str, AfterValidator(parse_actor_name)]
 Token = Annotated[str, AfterValidator(parse_token)]

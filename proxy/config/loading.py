@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from proxy.config.alert_checks import problems_of_secret_files
 from proxy.config.environment import Override, apply_overrides, attributed, restore_text
 from proxy.config.faults import NOT_A_CHOICE, NOT_TEXT, Problem, faults_of, without
+from proxy.config.logs import problems_of_log_files
 from proxy.config.pinning import pin_keys
 from proxy.config.plans import attributed as attributed_to_plans
 from proxy.config.plans import expand
@@ -55,7 +57,15 @@ def load(path: str | os.PathLike[str], environ: Mapping[str, str]) -> Config:
     except ValueError:
         raise ConfigError([("", "cannot be read: its name holds a NUL")], source=str(path)) from None
     found = _Text(text, environ, str(path), Path(path).absolute().parent)
-    return _parsed(found, lambda config: [*problems_of(config), *problems_of_files(config)])
+    return _parsed(
+        found,
+        lambda config: [
+            *problems_of(config),
+            *problems_of_files(config),
+            *problems_of_log_files(config),
+            *problems_of_secret_files(config),
+        ],
+    )
 
 
 def parse(text: str, environ: Mapping[str, str], *, source: str = "") -> Config:

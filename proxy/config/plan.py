@@ -153,7 +153,7 @@ class Guard(Table):
     window_s: PositiveDuration = 10.0
     """What the value is read over, at most "1h"."""
     for_s: Duration = 0.0
-    """How long the limit must be crossed without a break; makes it a guard over a window."""
+    """How long the limit must be crossed without a break; above "0s" it makes it a guard over a window."""
     min_requests: Count | None = None
     """Requests before the metric counts: in the window, 20 unless given; none in sequential mode."""
     action: Action = Action.ROLLBACK

@@ -12,9 +12,11 @@ import ipaddress
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
-from proxy.config.fields import socket_path, split_host_port, takes_rate
+from proxy.config.alert_checks import alerts_agree
+from proxy.config.fields import split_host_port, takes_rate
 from proxy.config.plan import SEQUENTIAL
 from proxy.config.table import FaultyAttributeError
+from proxy.config.texts import socket_path
 from proxy.config.tls import tls_agrees
 from proxy.config.units import format_duration, shown
 from proxy.model import Action, Metric, Mode
@@ -358,6 +360,7 @@ _CONFIG_RULES = (
     _tokens_differ,
     _tokens_are_people,
     tls_agrees,
+    alerts_agree,
     _health_can_fall,
     _names_differ,
     _routes_differ,

@@ -13,21 +13,26 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from proxy.config.alerts import AlertRule, Alerts, Hook, Silence, Sink
 from proxy.config.fields import (
     ActorName,
     AdminAddress,
     Endpoint,
     HostPattern,
     HostPort,
+    JsonPart,
     NameServer,
     Network,
     RequestTarget,
     RoutePrefix,
     Sha256,
+    Status,
     StoreUrl,
     Token,
     Workers,
 )
+from proxy.config.logs import Access, Log
+from proxy.config.metrics import Metrics
 from proxy.config.plan import (
     Baseline,
     Criteria,
@@ -41,6 +46,7 @@ from proxy.config.plan import (
 )
 from proxy.config.rollout import BreakerTable, Fallback, Override, Pins, Rollout, Route, Smoke, Tunnels
 from proxy.config.table import Table
+from proxy.config.telemetry import Telemetry, Traces
 from proxy.config.tls import Certificate, ClientTls, ServerTls
 from proxy.config.units import (
     Count,
@@ -55,8 +61,11 @@ from proxy.config.units import (
 from proxy.model import Path
 
 __all__ = [
+    "Access",
     "Admin",
     "AdminToken",
+    "AlertRule",
+    "Alerts",
     "Backend",
     "Backends",
     "Baseline",
@@ -69,9 +78,11 @@ __all__ = [
     "Fallback",
     "Freeze",
     "Guard",
+    "Hook",
     "JudgeTable",
     "Listen",
     "Log",
+    "Metrics",
     "Override",
     "Phase",
     "Pins",
@@ -79,11 +90,15 @@ __all__ = [
     "Rollout",
     "Route",
     "ServerTls",
+    "Silence",
+    "Sink",
     "Smoke",
     "Steps",
     "Store",
     "Table",
+    "Telemetry",
     "Tolerable",
+    "Traces",
     "Tunnels",
     "Unacceptable",
 ]
@@ -167,13 +182,6 @@ class Store(Table):
     """How long minutes are kept: what was counted of each rollout; "0s" keeps none. The audit stays."""
 
 
-class Log(Table):
-    """`[log]`: what the process says of itself on standard error."""
-
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    """The least severe messages that are written."""
-
-
 class Webhooks(Table):
     """`[webhooks]`: what holds for every webhook."""
 
@@ -185,7 +193,11 @@ class Probe(Table):
     """`backends.*.health`: the active probe of each endpoint. Without the table there is none."""
 
     path: RoutePrefix
-    """What is asked for; 2xx and 3xx are healthy."""
+    """What is asked for."""
+    expect_status: tuple[Status, ...] = ()
+    """Statuses that are healthy; 2xx and 3xx unless given."""
+    expect_json: JsonPart | None = None
+    """What its JSON must hold, as { database = "connected" }; "checks.cache" is cache in checks."""
     interval_s: PositiveDuration = 5.0
     """Time between two probes of one endpoint."""
     timeout_s: PositiveDuration = 2.0
@@ -238,6 +250,8 @@ class Backend(Table):
     """Active probe of each endpoint."""
     report: RequestTarget | None = None
     """Where v2's endpoints report their cpu, memory and cache_hit_rate; asked as often as `health`."""
+    cache_header: Token | None = None
+    """Field of v2's answers that tells its cache hits, such as "X-Cache" or "Cache-Status"."""
     ejection: Ejection = Ejection()
     """Passive ejection of failing endpoints."""
     tls: ClientTls | None = None
@@ -266,10 +280,16 @@ class Config(Table):
     """The control plane's own listener."""
     store: Store = Store()
     """Where state and audit are kept."""
+    telemetry: Telemetry = Telemetry()
+    """What is sent to an OpenTelemetry collector."""
     log: Log = Log()
     """What the process says of itself."""
     webhooks: Webhooks = Webhooks()
     """What holds for every webhook."""
+    alerts: Alerts = Alerts()
+    """Who is told what."""
+    hooks: tuple[Hook, ...] = ()
+    """Webhooks that a rollout's life calls."""
     backends: Backends
     """The two versions of the service."""
     rollouts: Annotated[tuple[Rollout, ...], Field(min_length=1)] = (Rollout(name="default"),)

@@ -14,7 +14,9 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeGuard
 
+from proxy.controlplane.announcing import Announcing
 from proxy.controlplane.gatekeeper import Gatekeeper
+from proxy.controlplane.hooks import Hooks
 from proxy.controlplane.ledger import HELD, tightens
 from proxy.controlplane.overriding import Overriding
 from proxy.controlplane.webhook import Webhooks
@@ -27,15 +29,18 @@ if TYPE_CHECKING:
 
     from proxy.config.schema import Config
     from proxy.controlplane.watch import RolloutWatch
-    from proxy.controlplane.webhook import Post
-    from proxy.model import Event, Explanation, RolloutState
+    from proxy.model import EndpointStatus, Event, Explanation, RolloutState
     from proxy.ports import (
+        Announcer,
         Census,
         Clock,
         Endpoints,
         Evidence,
+        Exemplars,
+        Machine,
         OverrideSink,
         OverrideStore,
+        Post,
         RolloutSink,
         Router,
         Store,
@@ -74,6 +79,9 @@ class Controller(Overriding):
         vitals: Vitals | None = None,
         census: Census | None = None,
         post: Post | None = None,
+        announcers: Sequence[Announcer] = (),
+        exemplars: Exemplars | None = None,
+        machine: Machine | None = None,
     ) -> None:
         super().__init__(
             config,
@@ -86,17 +94,22 @@ class Controller(Overriding):
             overrides=overrides,
             override_sinks=override_sinks,
             vitals=vitals,
+            announcing=Announcing(clock, announcers, exemplars),
+            machine=machine,
         )
         self._census = census
         self._router = router
         self._own_post = post
         self._gatekeeper = Gatekeeper(self._post_under(config), clock)
+        self._hooks = Hooks(config.hooks, self._post_under(config), clock)
         self._stopping: set[asyncio.Task[None]] = set()
 
     async def replace(self, config: Config, swap: Callable[[Config], Awaitable[None]]) -> None:
         """As `Succession.replace`; webhooks are asked as `config` allows."""
         await super().replace(config, swap)
-        self._gatekeeper.ask_by(self._post_under(config))
+        post = self._post_under(config)
+        self._gatekeeper.ask_by(post)
+        self._hooks.follow(config.hooks, post)
 
     def _post_under(self, config: Config) -> Post:
         return self._own_post or Webhooks(config.webhooks.allow_networks).post
@@ -116,7 +129,7 @@ class Controller(Overriding):
             self._tighten(transition)
             await self._write()
         else:
-            await self._loosen(command, transition.before)
+            await self._loosen(command, transition.before, await self._hooked(transition))
         return self._view.state(command.rollout)
 
     async def command_all(self, commands: Sequence[Command]) -> list[RolloutState | ControlError]:
@@ -127,6 +140,7 @@ class Controller(Overriding):
         if tightening:
             self._tighten(*tightening)
             await self._write()
+        past = await self._hooked_all(found)
         dead: StoreUnavailable | None = None
         for place, (command, one) in enumerate(zip(commands, found, strict=True)):
             if one is None or isinstance(one, ControlError) or _is_tightening(one):
@@ -134,7 +148,7 @@ class Controller(Overriding):
             try:
                 if dead is not None:
                     raise dead  # it has just not answered: the others need not wait for that
-                await self._loosen(command, one.before)
+                await self._loosen(command, one.before, past[place])
             except StoreUnavailable as error:
                 found[place] = dead = error
             except ControlError as error:
@@ -177,12 +191,23 @@ class Controller(Overriding):
         pinned = bool(plan.allow.v2 or plan.deny.v1) or self._overrides.sends_to_v2(plan.name)
         state = self._view.state(command.rollout)
         transition = command_transition(state, command, plan, self._clock.wall(), pinned=pinned)
-        if transition is None or not (passed := self._gatekeeper.passed_over(transition, plan)):
-            return transition
-        reason = f"{transition.reason} (past: {'; '.join(passed)})"
-        return replace(transition, reason=reason, after=replace(transition.after, reason=reason))
+        if transition is None:
+            return None
+        return _past(transition, self._gatekeeper.passed_over(transition, plan))
 
-    async def _loosen(self, command: Command, asked_of: RolloutState) -> None:
+    async def _hooked(self, transition: Transition) -> list[str]:
+        """Ask the hooks before a person's move: they are waited for, and what they say stops no person."""
+        return await self._hooks.asked(transition, self._watch(transition.after.name).plan)
+
+    async def _hooked_all(self, found: Sequence[Transition | ControlError | None]) -> list[list[str]]:
+        async def asked(one: Transition | ControlError | None) -> list[str]:
+            if not isinstance(one, Transition) or tightens(one.before, one.after):
+                return []
+            return await self._hooked(one)
+
+        return await asyncio.gather(*map(asked, found)) if self._hooks else [[] for _ in found]
+
+    async def _loosen(self, command: Command, asked_of: RolloutState, past: Sequence[str]) -> None:
         async with self._writing:
             await self._flush()
             present = self._view.state(command.rollout)
@@ -197,7 +222,7 @@ class Controller(Overriding):
                 self._tighten(transition)
                 await self._ledger.flush()
             else:
-                await self._write_first(transition)
+                await self._write_first(_past(transition, past))
 
     # ... the tick
 
@@ -206,6 +231,7 @@ class Controller(Overriding):
         self._gather()
         decided = [(watch, self._decide(watch)) for watch in self._watches.values()]
         self._overrides.expire()
+        self._rules.look(self._clock.monotonic())
         await self._write([(watch, promotion) for watch, promotion in decided if promotion is not None])
 
     def _decide(self, watch: RolloutWatch) -> Transition | None:
@@ -219,9 +245,10 @@ class Controller(Overriding):
 
     def _judged(self, watch: RolloutWatch, state: RolloutState, at: float) -> Transition | None:
         transition = step(state, watch.decide(state, self._clock.monotonic()), watch.plan, at)
-        for event in watch.alerts(state, at):
+        for event, reading in watch.alerts(state, at):
             log.warning("%s: %s", state.name, event.reason)
             self._ledger.defer(event)
+            self._announcing.guard(event, reading)
         if transition is None:
             transition = retry(state, watch.plan, at)
         if transition is None:
@@ -230,7 +257,8 @@ class Controller(Overriding):
         if tightens(transition.before, transition.after):
             self._tighten(transition)
             return None
-        if closed := self._gatekeeper.closed(transition, watch.plan):
+        closed = self._gatekeeper.closed(transition, watch.plan)
+        if closed := closed or self._hooks.closed(transition, watch.plan):
             watch.judgment = replace(
                 watch.judgment, verdict=Verdict.HOLD, reasons=tuple(closed), missing=tuple(closed), eta_s=None
             )
@@ -247,6 +275,10 @@ class Controller(Overriding):
 
     def report(self, name: str) -> RolloutReport:
         """One rollout as it stands. Raises `UnknownRollout`."""
+        return self.report_with(name, tuple(self._endpoints.statuses()))
+
+    def report_with(self, name: str, endpoints: tuple[EndpointStatus, ...]) -> RolloutReport:
+        """The same by somebody who knows the endpoints. Raises `UnknownRollout`."""
         watch, now = self._watch(name), self._clock.monotonic()
         return RolloutReport(
             state=self._view.state(name),
@@ -255,13 +287,14 @@ class Controller(Overriding):
             recent=watch.recent(now),
             stage=stage(self._view.state(name), watch.plan),
             breaker=self._endpoints.breaker(name),
-            endpoints=tuple(self._endpoints.statuses()),
+            endpoints=endpoints,
             users=Users() if self._census is None else self._census.users(name),
         )
 
     def reports(self) -> list[RolloutReport]:
         """All rollouts, in the configuration's order."""
-        return [self.report(name) for name in self._watches]
+        endpoints = tuple(self._endpoints.statuses())
+        return [self.report_with(name, endpoints) for name in self._watches]
 
     @property
     def waiting(self) -> int:
@@ -295,11 +328,20 @@ class Controller(Overriding):
         """Ask no webhook any more, write what waits, once more, and close the store. Never raises for the
         store's sake."""
         await self._gatekeeper.close()
+        await self._hooks.close()
         await asyncio.gather(*self._stopping, return_exceptions=True)
         await super().close()
 
     def __repr__(self) -> str:
         return f"Controller({self._view!r}, {self._ledger!r})"
+
+
+def _past(transition: Transition, passed: Sequence[str]) -> Transition:
+    """The same, telling the audit what a person has gone past."""
+    if not passed:
+        return transition
+    reason = f"{transition.reason} (past: {'; '.join(passed)})"
+    return replace(transition, reason=reason, after=replace(transition.after, reason=reason))
 
 
 def _was_taken_back(before: RolloutState, now: RolloutState) -> bool:

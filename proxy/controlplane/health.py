@@ -16,6 +16,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver
 
 from proxy.config.tls import ClientTls
+from proxy.core.expectation import unexpected
 from proxy.model import Path
 from proxy.tls import client_context
 
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
     from proxy.config.schema import Backend, Backends, Probe
     from proxy.ports import Endpoints, Random
 
-    Ask = Callable[[str, float], Awaitable[int]]
-    """Status of the answer to a GET of a URL within so many seconds; raises if there is none."""
+    Ask = Callable[[str, float], Awaitable[tuple[int, bytes]]]
+    """Status and body of the answer to a GET of a URL within so many seconds; raises if there is none."""
 
 log = logging.getLogger("dualpath.health")
 
@@ -67,7 +68,7 @@ class HealthCount:
 
 class Prober:
     """Probes every endpoint of a backend with a `health` table while it is entered, with the name servers and
-    the TLS of its traffic. A 2xx or 3xx is well."""
+    the TLS of its traffic. What is well, `core.expectation` says."""
 
     def __init__(
         self,
@@ -93,7 +94,7 @@ class Prober:
             if backend.health is not None:
                 if self._ask is None:
                     self._line[path] = Line(backend, f"backends.{path}.tls")
-                ask = self._line[path].ask if self._ask is None else self._ask
+                ask = self._ask_of(path, backend.health)
                 for url in backend.endpoints:
                     count = HealthCount(backend.health, healthy=known.get((path, url), True))
                     watching = self._watch(path, url, backend.health, count, ask)
@@ -109,10 +110,16 @@ class Prober:
             await line.close()
         self._line.clear()
 
+    def _ask_of(self, path: Path, probe: Probe) -> Ask:
+        if self._ask is not None:
+            return self._ask
+        line = self._line[path]
+        return line.ask if probe.expect_json is None else line.ask_for_body
+
     async def _watch(self, path: Path, url: str, probe: Probe, count: HealthCount, ask: Ask) -> None:
         await self._pause(self._rng.random() * min(probe.interval_s, _FIRST_WITHIN_S))
         while True:
-            problem = await _problem(ask, url + probe.path, probe.timeout_s)
+            problem = await _problem(ask, url, probe)
             if count.count(well=not problem):
                 log.warning("%s %s is %s", path, url, "healthy" if count.healthy else f"unhealthy: {problem}")
                 self._endpoints.set_health(path, url, healthy=count.healthy)
@@ -122,15 +129,14 @@ class Prober:
         return f"Prober({len(self._running)} endpoints)"
 
 
-async def _problem(ask: Ask, url: str, timeout_s: float) -> str:
+async def _problem(ask: Ask, url: str, probe: Probe) -> str:
     """What is wrong, in words; empty if the endpoint is well."""
     try:
-        status = await ask(url, timeout_s)
+        return unexpected(probe, *await ask(url + probe.path, probe.timeout_s))
     except TimeoutError:
-        return f"no answer within {timeout_s:g} s"
+        return f"no answer within {probe.timeout_s:g} s"
     except Exception as error:  # whatever it is, there was no good answer, and probing goes on
         return str(error) or repr(error)
-    return "" if 200 <= status < 400 else f"status {status}"
 
 
 class Line:
@@ -153,10 +159,15 @@ class Line:
             connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
         )
 
-    async def ask(self, url: str, timeout_s: float) -> int:
-        """Status of the answer to a GET."""
+    async def ask(self, url: str, timeout_s: float) -> tuple[int, bytes]:
+        """Status of the answer to a GET; its body is left alone."""
         async with self._get(url, timeout_s) as answer:
-            return answer.status
+            return answer.status, b""
+
+    async def ask_for_body(self, url: str, timeout_s: float) -> tuple[int, bytes]:
+        """Status and body of the answer to a GET. Raises ValueError unless it is a short one."""
+        async with self._get(url, timeout_s) as answer:
+            return answer.status, await _short(answer)
 
     def _get(self, url: str, timeout_s: float) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         return self._session.get(
@@ -172,17 +183,21 @@ class Line:
         async with self._get(url, timeout_s) as answer:
             if answer.status != 200:
                 raise ValueError(f"status {answer.status}")
-            body = bytearray()
-            async for piece in answer.content.iter_any():
-                body += piece
-                if len(body) > _MOST_BYTES:
-                    raise ValueError(f"an answer of over {_MOST_BYTES} bytes")
-            return bytes(body)
+            return await _short(answer)
 
     async def close(self) -> None:
         """Ends what is under way."""
         await self._session.close()
         await self._names.close()
+
+
+async def _short(answer: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for piece in answer.content.iter_any():
+        body += piece
+        if len(body) > _MOST_BYTES:
+            raise ValueError(f"an answer of over {_MOST_BYTES} bytes")
+    return bytes(body)
 
 
 class Names(AbstractResolver):

@@ -12,12 +12,14 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from proxy.config.export import digest
+from proxy.controlplane.announcing import Announcing
 from proxy.controlplane.ledger import Ledger
 from proxy.controlplane.minute_book import MinuteBook
 from proxy.controlplane.overrides import Overrides
 from proxy.controlplane.rollout_view import RolloutView
+from proxy.controlplane.rule_watch import PROCESS, RuleWatch
 from proxy.controlplane.watch import RolloutWatch
-from proxy.core.gauges import Surroundings
+from proxy.core.gauges import UNKNOWN, Surroundings
 from proxy.errors import ControlError, UnknownRollout
 from proxy.model import BackendReport, Path
 
@@ -25,11 +27,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from proxy.config.schema import Config
+    from proxy.core.alert_rules import RuleReading
     from proxy.model import RolloutState, Transition
     from proxy.ports import (
         Clock,
         Endpoints,
         Evidence,
+        Machine,
         OverrideSink,
         OverrideStore,
         RolloutSink,
@@ -58,17 +62,23 @@ class InForce:
         overrides: OverrideStore | None,
         override_sinks: Sequence[OverrideSink],
         vitals: Vitals | None,
+        announcing: Announcing | None = None,
+        machine: Machine | None = None,
     ) -> None:
         self._store = store
         self._evidence = evidence
         self._endpoints = endpoints
         self._vitals = vitals
+        self._machine = machine
         self._clock = clock
         self._store_timeout_s = store_timeout_s
         self._view = RolloutView(sinks)
         self._watches = {plan.name: RolloutWatch(plan, clock.monotonic()) for plan in config.rollouts}
         self._ledger = Ledger(store, self._put_in_force, clock, store_timeout_s)
         self._ledger.config = digest(config)
+        self._announcing = Announcing(clock) if announcing is None else announcing
+        self._rules = RuleWatch(config, self._announce_rule)
+        self._ledger.on_trouble = self._announcing.store
         self._overrides = Overrides(overrides, override_sinks, self._view.state, clock, self._ledger)
         self.minutes = MinuteBook(clock)
         self._writing = asyncio.Lock()
@@ -109,7 +119,9 @@ class InForce:
         self._put_in_force(*(transition.after for transition in transitions))
         for transition in transitions:
             self._ledger.defer(transition)
-            log.warning("%s", _line(transition))
+            log.warning("%s", _line(transition), extra={"transition": _fields(transition)})
+        for transition in transitions:
+            self._announcing.moved(transition)
 
     def _put_in_force(self, *states: RolloutState) -> None:
         """Publish, and let evidence begin anew if it belonged to another weight or phase."""
@@ -131,22 +143,35 @@ class InForce:
         now, endpoints = self._clock.monotonic(), self._endpoints
         said = _NOTHING_SAID if self._vitals is None else self._vitals.latest()
         around = Surroundings(
-            endpoints.health(Path.V1), endpoints.health(Path.V2), said.cpu, said.memory, said.cache_hit_rate
+            endpoints.health(Path.V1),
+            endpoints.health(Path.V2),
+            said.cpu,
+            said.memory,
+            said.cache_hit_rate,
+            UNKNOWN if self._machine is None else self._machine.system(),
         )
+        self._rules.surround(around)
         for watch, tally in zip(self._watches.values(), self._evidence.drain(), strict=True):
             try:
                 watch.observe(now, tally, around)
+                self._rules.observe(watch.plan.name, now, tally)
             except Exception:
                 log.exception("%s: what was seen of it is lost", watch.plan.name)
         for watch, tally in zip(self._watches.values(), self._evidence.late(), strict=False):
             watch.observe_late(now, tally)
+            self._rules.observe(watch.plan.name, now, tally)
+
+    def _announce_rule(self, rollout: str, reading: RuleReading) -> None:
+        state = None if rollout == PROCESS else self._view.state(rollout)
+        self._announcing.rule(reading, state)
 
     # ... writing
 
     async def _write_first(self, transition: Transition) -> None:
         """Write, then put in force. Raises as `Ledger.write_first`."""
         await self._ledger.write_first(transition)
-        log.info("%s", _line(transition))
+        log.info("%s", _line(transition), extra={"transition": _fields(transition)})
+        self._announcing.moved(transition)
 
     async def _write(self, promotions: Sequence[tuple[RolloutWatch, Transition]] = ()) -> None:
         """Write all that waits, then the promotions whose state still stands. While a reload is carried out
@@ -175,6 +200,21 @@ class InForce:
             await self._write_first(transition)
         except ControlError as error:  # the next tick tries again; the ledger logs when trouble begins, ends
             log.debug("%s: not promoted: %s", transition.after.name, error)
+
+
+def _fields(transition: Transition) -> dict[str, object]:
+    """The same for a log in JSON."""
+    before, after = transition.before, transition.after
+    return {
+        "rollout": after.name,
+        "state": after.state,
+        "phase": after.phase,
+        "percentage_before": before.percentage,
+        "percentage": after.percentage,
+        "cause": transition.cause,
+        "actor": transition.actor,
+        "revision": after.revision,
+    }
 
 
 def _line(transition: Transition) -> str:

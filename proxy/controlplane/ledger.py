@@ -60,6 +60,7 @@ class Ledger:
         self, store: Store, publish: Callable[[RolloutState], None], clock: Clock, timeout_s: float
     ) -> None:
         self.config = ""  # hash of the configuration by which is decided now; it goes into every record
+        self.on_trouble: Callable[[str], None] = _unheard  # told when trouble begins or changes, and its end
         self.failures = 0  # how often the store has failed, so that those who waited can tell
         self._store = store
         self._publish = publish
@@ -209,7 +210,13 @@ class Ledger:
             log.error("store: %s; %d changes wait, nothing can be raised", trouble, len(self._waiting))
         elif self._trouble and not trouble:
             log.warning("store: works again, nothing waits")
-        self._trouble = trouble
+        before, self._trouble = self._trouble, trouble
+        if trouble != before:
+            self.on_trouble(trouble)
+
+
+def _unheard(trouble: str) -> None:
+    """Nobody listens."""
 
 
 def _onto(base: RolloutState, transition: Transition) -> Transition | None:

@@ -114,6 +114,27 @@ class Overrides:
         for rollout in rollouts:
             self._publish(rollout)
 
+    # ... to another process
+
+    def unwritten(self) -> list[OverrideChange]:
+        """What is in force and may not be stored, in order; of what may be stored and is not in force, what
+        is in force instead."""
+        doubted = [] if self._doubt is None else [self._instead(self._doubt.change)]
+        return [*doubted, *self._waiting]
+
+    def follow(self, changes: Iterable[OverrideChange]) -> None:
+        """Put in force what another process could not write; it may still do so, and here it is not written.
+        The next `publish` tells."""
+        for change in changes:
+            self._take(change)
+
+    def take_over(self, changes: Iterable[OverrideChange]) -> None:
+        """As `follow`, after a `load`, of a process that writes no more: the next `flush` writes them."""
+        for change in changes:
+            if self.find(change.rollout, change.key) != change.after:
+                self._take(change)
+                self._waiting.append(change)
+
     # ... changes
 
     def tighten(self, change: OverrideChange) -> None:
@@ -211,13 +232,16 @@ class Overrides:
         """Whoever asked for it has been told that it failed: if it is stored, it is taken back."""
         late = self._doubt
         if late is not None and await self._ledger.has_happened(late.event):
-            rollout, key = late.change.rollout, late.change.key
-            present = self.find(rollout, key)
-            cause = "override:removed" if present is None else "override:set"
-            reason = "the store confirmed a change too late; it is taken back"
-            back = OverrideChange(rollout, key, present, cause, CONTROLLER, reason, self._clock.wall())
-            self._waiting.appendleft(back)
+            self._waiting.appendleft(self._instead(late.change))
         self._doubt = None
+
+    def _instead(self, late: OverrideChange) -> OverrideChange:
+        """What is in force for its key is to be stored again."""
+        present = self.find(late.rollout, late.key)
+        cause = "override:removed" if present is None else "override:set"
+        reason = "the store confirmed a change too late; it is taken back"
+        now = self._clock.wall()
+        return OverrideChange(late.rollout, late.key, present, cause, CONTROLLER, reason, now)
 
     async def _write(self, asked: _Written) -> None:
         change, event = asked

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import orjson
@@ -37,6 +38,8 @@ _JITTER: Final = 0.2  # of the interval, as with probes
 _FIRST_WITHIN_S: Final = 1.0
 _MACHINE_S: Final = 2.0
 _GOOD_FOR: Final = 3  # intervals
+_CACHE_S: Final = 60.0
+_LEAST_ANSWERS: Final = 20
 _FIGURES: Final = ("cpu", "memory", "cache_hit_rate")
 _OF_MACHINE: Final = frozenset({Metric.CPU, Metric.MEMORY})
 
@@ -44,8 +47,10 @@ _OF_MACHINE: Final = frozenset({Metric.CPU, Metric.MEMORY})
 class VitalSigns:
     """`ports.Vitals`: what was reported of late. The same object over every reload."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, drain_cache: Callable[[], tuple[int, int]] = lambda: (0, 0)) -> None:
         self._clock = clock
+        self._drain_cache = drain_cache
+        self._answers: deque[tuple[float, int, int]] = deque()  # when they were drained, hits, all that told
         self._good_for_s = 0.0
         self._told: dict[str, tuple[float, BackendReport]] = {}  # by who told it, with when
 
@@ -59,15 +64,28 @@ class VitalSigns:
         self._told[source] = (self._clock.monotonic(), report)
 
     def latest(self) -> BackendReport:
-        """The busiest endpoint's load, because it fails first; cache hits of all, on average."""
+        """The busiest endpoint's load, because it fails first; cache hits of v2's answers over the last
+        minute where these tell, else of all reports, on average."""
         since = self._clock.monotonic() - self._good_for_s
         reports = [report for at, report in self._told.values() if at > since]
         hits = [one.cache_hit_rate for one in reports if one.cache_hit_rate is not None]
+        told = self._answered_hits()
         return BackendReport(
             cpu=max((one.cpu for one in reports if one.cpu is not None), default=None),
             memory=max((one.memory for one in reports if one.memory is not None), default=None),
-            cache_hit_rate=sum(hits) / len(hits) if hits else None,
+            cache_hit_rate=sum(hits) / len(hits) if told is None and hits else told,
         )
+
+    def _answered_hits(self) -> float | None:
+        """Share of hits among the answers of the last minute; None if too few have told."""
+        now = self._clock.monotonic()
+        hits, answers = self._drain_cache()
+        if answers:
+            self._answers.append((now, hits, answers))
+        while self._answers and now - self._answers[0][0] >= _CACHE_S:
+            self._answers.popleft()
+        total = sum(answers for _, _, answers in self._answers)
+        return sum(hits for _, hits, _ in self._answers) / total if total >= _LEAST_ANSWERS else None
 
     def __repr__(self) -> str:
         return f"VitalSigns({self.latest()})"
@@ -154,12 +172,14 @@ class Reporter:
 
 
 def asks_machine(config: Config) -> bool:
-    """Whether anything is to be known of this machine: where v2 does not report, and a guard reads it."""
+    """Whether anything is to be known of this machine: where v2 does not report, and a guard or an alert rule
+    reads it."""
     if config.backends.v2.report is not None:
         return False
     guards = [guard for rollout in config.rollouts for guard in rollout.guards]
     guards += [guard for rollout in config.rollouts for phase in rollout.phases for guard in phase.abort_if]
-    return any(guard.metric in _OF_MACHINE for guard in guards)
+    metrics = [guard.metric for guard in guards] + [rule.metric for rule in config.alerts.rules]
+    return any(metric in _OF_MACHINE for metric in metrics)
 
 
 def believed(body: bytes) -> BackendReport:

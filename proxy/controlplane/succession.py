@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 
     from proxy.config.schema import Config, Rollout
+    from proxy.controlplane.overrides import OverrideChange
+    from proxy.controlplane.watch import RolloutWatch
     from proxy.model import RolloutState
 
 log = logging.getLogger("dualpath.control")
@@ -46,15 +48,18 @@ class Succession(InForce):
         async with self._opening():
             await self.catch_up()
 
-    async def open_beside(self, handed: Iterable[RolloutState]) -> None:
+    async def open_beside(
+        self, handed: Iterable[RolloutState], overrides: Iterable[OverrideChange] = ()
+    ) -> None:
         """Open the store and put in force what was `handed` by a process that still decides; a rollout that
-        it does not know begins as `open` has it. Nothing is written before `catch_up`: that process may go
-        on after all. Raises as `open` does.
+        it does not know begins as `open` has it. `overrides` are those of its changes that wait for the
+        store. Nothing is written before `catch_up`: that process may go on after all. Raises as `open` does.
         """
         told = {state.name: state for state in handed}
         plans = [watch.plan for watch in self._watches.values()]
         async with self._opening():
             await self._overrides.load()
+            self._overrides.follow(overrides)
             self._overrides.publish(self._watches)
             for state in await foreseen(self._store, plans, self._clock.wall()):
                 self._enter(told.get(state.name, state))
@@ -68,17 +73,20 @@ class Succession(InForce):
             await self._store.close()
             raise
 
-    async def catch_up(self, handed: Iterable[RolloutState] = ()) -> None:
+    async def catch_up(
+        self, handed: Iterable[RolloutState] = (), overrides: Iterable[OverrideChange] = ()
+    ) -> None:
         """Put in force what the store holds by now, as `open` does.
 
         `handed` are the states that were in force in a process that has just stopped deciding. They count
-        where the store has none, or one that gives v2 more: it may not have been reachable at a rollback.
-        Raises as `open` does.
+        where the store has none, or one that gives v2 more: it may not have been reachable at a rollback. So
+        it is with `overrides`, the changes that waited there. Raises as `open` does.
         """
         plans = [watch.plan for watch in self._watches.values()]
         told = {state.name: state for state in handed}
         by = self._ledger.config
         await self._overrides.load()
+        self._overrides.take_over(overrides)
         for state in await reconciled(self._store, plans, self._clock.wall(), told, config=by):
             self._enter(state)
             last = told.get(state.name)
@@ -93,6 +101,10 @@ class Succession(InForce):
         await self._write()
         self._handed_over = True
         return self.states()
+
+    def unwritten_overrides(self) -> list[OverrideChange]:
+        """Changes of overrides that are in force and wait for the store."""
+        return self._overrides.unwritten()
 
     async def take_back(self) -> None:
         """Decide again; what the other process has stored meanwhile comes into force."""
@@ -142,6 +154,7 @@ class Succession(InForce):
         before, now = self._watches, self._clock.monotonic()
         self._ledger.config = digest(config)
         self._watches = {plan.name: succeeding(before.get(plan.name), plan, now) for plan in config.rollouts}
+        self._dismiss(watch for name, watch in before.items() if self._watches.get(name) is not watch)
         kept = [self._view.state(plan.name) for plan in config.rollouts if plan.name in before]
         # A rollout that comes back may have left with a rollback that the store has not taken yet.
         for state in [*map(self._ledger.on_top_of, stored), *kept]:
@@ -150,7 +163,17 @@ class Succession(InForce):
             if transition.changes_state:
                 self._put_in_force(transition.after)
             self._ledger.defer(transition)
+            self._announcing.moved(transition)
         self._overrides.publish(self._watches)
+        self._rules.follow(config)
+
+    def _dismiss(self, watches: Iterable[RolloutWatch]) -> None:
+        """Nobody would ever say that what these alert is over."""
+        at = self._clock.wall()
+        for watch in watches:
+            for event, reading in watch.dismissed(self._view.state(watch.plan.name), at):
+                self._ledger.defer(event)
+                self._announcing.guard(event, reading)
 
     async def _known_last(self, plans: Sequence[Rollout], by: str) -> list[RolloutState]:
         """What the store knows of them once it has been asked to take what waits, and what it may have taken
@@ -178,8 +201,8 @@ class Succession(InForce):
         """Write what waits, once more, and close the store. Never raises for the store's sake."""
         if not self._handed_over:
             await self._write()
-        if self._ledger.waiting and not self._handed_over:
-            log.critical("%d changes could not be stored and are lost", self._ledger.waiting)
+        if (lost := self._ledger.waiting + self._overrides.waiting) and not self._handed_over:
+            log.critical("%d changes could not be stored and are lost", lost)
         try:
             async with asyncio.timeout(self._store_timeout_s):
                 await self._store.close()

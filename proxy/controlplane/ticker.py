@@ -24,7 +24,8 @@ _LEAST_PAUSE = 0.1  # share of the interval: a tick that takes long leaves time 
 async def wait_or_end(ending: asyncio.Event, delay_s: float) -> None:
     """Wait for `delay_s`, or until the end."""
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(ending.wait(), delay_s)
+        async with asyncio.timeout(delay_s):
+            await ending.wait()
 
 
 class Ticker:

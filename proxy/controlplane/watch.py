@@ -5,6 +5,7 @@ Owns the judge, the readings for people and which alerts are on. Must never know
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from proxy.core.gauges import CALM
@@ -83,8 +84,9 @@ class RolloutWatch:
         """The latest verdict, without its words."""
         return Verdict.HOLD if self._judgment is None else self._judgment.verdict
 
-    def alerts(self, state: RolloutState, at: float) -> Iterator[Transition]:
-        """Events for alerts that have begun or ended with the latest judgment, at wall time `at`."""
+    def alerts(self, state: RolloutState, at: float) -> Iterator[tuple[Transition, GuardReading]]:
+        """Events for alerts that have begun or ended with the latest judgment, at wall time `at`, each with
+        what its guard reads now, or read last."""
         if not self._alerts and not self._judge.alarming:
             return
         firing = {reading.guard: reading for reading in self.judgment.alerts}
@@ -93,10 +95,22 @@ class RolloutWatch:
         self._alerts = firing
         for reading in began:
             reason = f"{self._judge.words(reading)}, alert"
-            yield self._event(state, f"alert:{reading.metric}", reason, at)
+            yield self._event(state, f"alert:{reading.metric}", reason, at), reading
         for reading in ended:
-            reason = f"guard {reading.guard}: no longer, alert resolved"
-            yield self._event(state, f"alert-resolved:{reading.metric}", reason, at)
+            yield self._resolved(state, reading, "no longer", at)
+
+    def dismissed(self, state: RolloutState, at: float) -> Iterator[tuple[Transition, GuardReading]]:
+        """The same for all that has begun: a reload puts another watch in the place of this one, or none."""
+        for reading in self._alerts.values():
+            yield self._resolved(state, reading, "the configuration has changed", at)
+        self._alerts = {}
+
+    def _resolved(
+        self, state: RolloutState, reading: GuardReading, why: str, at: float
+    ) -> tuple[Transition, GuardReading]:
+        reason = f"guard {reading.guard}: {why}, alert resolved"
+        event = self._event(state, f"alert-resolved:{reading.metric}", reason, at)
+        return event, replace(reading, firing=False)
 
     def _event(self, state: RolloutState, cause: str, reason: str, at: float) -> Transition:
         return Transition(state, state, cause, reason, CONTROLLER, at, self.judgment)

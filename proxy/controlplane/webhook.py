@@ -22,7 +22,7 @@ from proxy.core.addresses import is_within, parse_address
 from proxy.errors import DualpathError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from aiohttp.abc import AbstractResolver
 
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     """POST a body to a URL within so many seconds. Returns once answered 2xx, else raises `WebhookError`."""
 
 MOST_ANSWER_BYTES: Final = 64 << 10
+
+_FIELDS: Final = {"Content-Type": "application/json", "User-Agent": f"dualpath/{__version__}"}
 
 _FORBIDDEN: Final = tuple(
     ipaddress.ip_network(text)
@@ -68,9 +70,11 @@ class Webhooks:
         self._allowed = tuple(allowed)
         self._resolver = resolver
 
-    async def post(self, url: str, body: bytes, timeout_s: float) -> None:
-        """POST `body`, again while there is no answer or one that says "later" (429, 5xx), `timeout_s` in
-        all. Raises `WebhookError` unless it is answered 2xx."""
+    async def post(
+        self, url: str, body: bytes, timeout_s: float, headers: Mapping[str, str] | None = None
+    ) -> None:
+        """POST `body` with these header fields besides, again while there is no answer or one that says
+        "later" (429, 5xx), `timeout_s` in all. Raises `WebhookError` unless it is answered 2xx."""
         if urlsplit(url).scheme not in {"http", "https"}:
             raise WebhookError("is neither http:// nor https://")
         trouble = f"did not answer within {timeout_s:g} s"
@@ -82,14 +86,14 @@ class Webhooks:
                 ):
                     with attempt:
                         try:
-                            await self._post_once(url, body)
+                            await self._post_once(url, body, headers or {})
                         except _PassingError as error:
                             trouble = str(error)
                             raise
         except TimeoutError:
             raise WebhookError(trouble) from None
 
-    async def _post_once(self, url: str, body: bytes) -> None:
+    async def _post_once(self, url: str, body: bytes, headers: Mapping[str, str]) -> None:
         resolver = self._resolver()
         connector = aiohttp.TCPConnector(force_close=True, resolver=resolver, socket_factory=self._socket)
         try:
@@ -100,7 +104,7 @@ class Webhooks:
                 session.post(
                     url,
                     data=body,
-                    headers={"Content-Type": "application/json", "User-Agent": f"dualpath/{__version__}"},
+                    headers={**_FIELDS, **headers},
                     allow_redirects=False,
                     timeout=aiohttp.ClientTimeout(total=None),
                 ) as answer,

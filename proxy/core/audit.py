@@ -37,11 +37,13 @@ def link(previous: str, seq: int, text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One event as it is stored."""
+    """One event as it is stored. `rollout` is the name that it is filed under, by which it is found again;
+    the hash does not cover that. None where it is not known."""
 
     seq: int
     text: str
     hash: str
+    rollout: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

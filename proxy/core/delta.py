@@ -13,38 +13,44 @@ never know how it travels, nor what the figures mean to a judge.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
+from proxy.core import series_wire
 from proxy.core.breaker import BreakerState
 from proxy.core.histogram import BUCKET_COUNT, MAX_US, Histogram
 from proxy.core.tally import ERROR_CLASSES, FALLBACK_REASONS, PathTally, Tally
 from proxy.core.users import LONGEST, PLACES
+from proxy.core.wire_values import (
+    Document,
+    count_of,
+    counts_of,
+    each_of,
+    list_of,
+    row_of,
+    seconds_of,
+    table_of,
+    text_of,
+)
 from proxy.errors import WireError
 from proxy.model import EndpointStatus, Path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
+
+    from proxy.core.series import Increment, Sighting
 
 VERSION: Final = 1
 """Grows when an older reader would misread a report. Readers ignore keys that they do not know."""
 
-MOST: Final = 1 << 40
-"""No process counts further than this between two reports; its lag and latencies end far below, too."""
-
 DISABLED: Final = "disabled"
 _BREAKERS: Final = frozenset({DISABLED, *BreakerState})
 _PATHS: Final = ("v1", "v2")
-_LONGEST_TEXT: Final = 2048
 _MOST_REASONS: Final = 64
-_MOST_ENTRIES: Final = 10_000
 _COUNTERS: Final = (
     *("assigned_v1", "assigned_v2", "overridden", "fallback_errors"),
     *("client_requests", "client_errors", "client_aborts"),
 )
 _GAUGES: Final = ("in_flight_v1", "in_flight_v2")
-
-_T = TypeVar("_T")
-Document = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +85,10 @@ class Delta:
     load: Load = field(default_factory=Load)
     refused: Mapping[str, int] = field(default_factory=dict)  # by reason, see `core.refusals`
     tunnels: tuple[int, int] = (0, 0)  # open now, on v1 and v2
+    series: tuple[Increment, ...] = ()  # of the histograms that metrics show
+    sightings: tuple[Sighting, ...] = ()  # exemplars of these
+    telemetry: Mapping[str, int] = field(default_factory=dict)  # by signal and outcome: "traces.dropped"
+    cache: tuple[int, int] = (0, 0)  # hits, and answers of v2 that told whether they were
 
 
 class Sequences:
@@ -125,6 +135,10 @@ def written(delta: Delta) -> Document:
         "load": [load.connections, load.requests, load.lag_s, load.rss_bytes],
         "refused": dict(delta.refused),
         "tunnels": list(delta.tunnels),
+        "cache": list(delta.cache),
+        "series": [series_wire.row(one) for one in delta.series],
+        "sightings": [series_wire.sighting(one) for one in delta.sightings],
+        "telemetry": dict(delta.telemetry),
     }
 
 
@@ -169,56 +183,60 @@ def readable(names: Iterable[str], endpoints: Iterable[tuple[Path, str]]) -> Non
 
 def read(document: object) -> Delta:
     """The report of a JSON document. Raises `WireError` with the place and what was expected there."""
-    table = _table(document, "report")
+    table = table_of(document, "report")
     version = table.get("version")
     if version != VERSION or isinstance(version, bool):
         raise WireError(f"report: version {version!r}"[:80] + f", not {VERSION}")
-    connections, requests, lag_s, rss_bytes = _row(table.get("load"), 4, "load")
+    connections, requests, lag_s, rss_bytes = row_of(table.get("load"), 4, "load")
     return Delta(
-        source=_text(table.get("source"), "source"),
-        number=_count(table.get("number"), "number", least=1),
-        rollouts=tuple(_all(table.get("rollouts"), "rollouts", _read_rollout)),
-        endpoints=tuple(_all(table.get("endpoints"), "endpoints", _read_endpoint)),
+        source=text_of(table.get("source"), "source"),
+        number=count_of(table.get("number"), "number", least=1),
+        rollouts=tuple(each_of(table.get("rollouts"), "rollouts", _read_rollout)),
+        endpoints=tuple(each_of(table.get("endpoints"), "endpoints", _read_endpoint)),
         load=Load(
-            _count(connections, "load"),
-            _count(requests, "load"),
-            _seconds(lag_s, "load"),
-            _count(rss_bytes, "load"),
+            count_of(connections, "load"),
+            count_of(requests, "load"),
+            seconds_of(lag_s, "load"),
+            count_of(rss_bytes, "load"),
         ),
-        refused=_read_refused(table.get("refused", {})),
-        tunnels=_read_tunnels(table.get("tunnels", [0, 0])),
+        refused=_read_names(table.get("refused", {}), "refused"),
+        tunnels=_read_pair(table.get("tunnels", [0, 0]), "tunnels"),
+        cache=_read_pair(table.get("cache", [0, 0]), "cache"),
+        series=tuple(each_of(table.get("series", []), "series", series_wire.read_row)),
+        sightings=tuple(each_of(table.get("sightings", []), "sightings", series_wire.read_sighting)),
+        telemetry=_read_names(table.get("telemetry", {}), "telemetry"),
     )
 
 
-def _read_refused(document: object) -> dict[str, int]:
-    """By reason; one that this version does not know is nobody's affair here."""
-    table = _table(document, "refused")
+def _read_names(document: object, at: str) -> dict[str, int]:
+    """By reason, or whatever; one that this version does not know is nobody's affair here."""
+    table = table_of(document, at)
     if len(table) > _MOST_REASONS:
-        raise WireError(f"refused: must have at most {_MOST_REASONS} reasons")
-    return {_text(reason, "refused"): _count(count, "refused") for reason, count in table.items()}
+        raise WireError(f"{at}: must have at most {_MOST_REASONS} reasons")
+    return {text_of(reason, at): count_of(count, at) for reason, count in table.items()}
 
 
-def _read_tunnels(value: object) -> tuple[int, int]:
-    on_v1, on_v2 = _row(value, 2, "tunnels")
-    return _count(on_v1, "tunnels"), _count(on_v2, "tunnels")
+def _read_pair(value: object, at: str) -> tuple[int, int]:
+    first, second = row_of(value, 2, at)
+    return count_of(first, at), count_of(second, at)
 
 
 def _read_rollout(document: object, at: str) -> RolloutDelta:
-    table = _table(document, at)
-    breaker = _text(table.get("breaker"), f"{at}.breaker")
+    table = table_of(document, at)
+    breaker = text_of(table.get("breaker"), f"{at}.breaker")
     if breaker not in _BREAKERS:
         raise WireError(f"{at}.breaker: no such state")
-    counters: Document = {name: _count(table.get(name, 0), f"{at}.{name}") for name in _COUNTERS}
+    counters: Document = {name: count_of(table.get(name, 0), f"{at}.{name}") for name in _COUNTERS}
     ages: Document = {name: _read_ages(table[name], f"{at}.{name}") for name in _GAUGES if name in table}
     return RolloutDelta(
-        name=_text(table.get("name"), f"{at}.name"),
-        revision=_count(table.get("revision"), f"{at}.revision"),
+        name=text_of(table.get("name"), f"{at}.name"),
+        revision=count_of(table.get("revision"), f"{at}.revision"),
         breaker=breaker,
         tally=Tally(
             _read_path(table.get("v1"), f"{at}.v1"),
             _read_path(table.get("v2"), f"{at}.v2"),
-            fallbacks=_counts(table.get("fallbacks"), len(FALLBACK_REASONS), f"{at}.fallbacks"),
-            over_budget=_counts(table.get("over_budget"), len(FALLBACK_REASONS), f"{at}.over_budget"),
+            fallbacks=counts_of(table.get("fallbacks"), len(FALLBACK_REASONS), f"{at}.fallbacks"),
+            over_budget=counts_of(table.get("over_budget"), len(FALLBACK_REASONS), f"{at}.over_budget"),
             **counters,
             **ages,
         ),
@@ -230,16 +248,16 @@ def _read_users(value: object, at: str) -> tuple[int, ...]:
     if not isinstance(value, list) or len(value) % 3 or len(value) > 3 * PLACES:
         raise WireError(f"{at}: must be at most {PLACES} times a place and two runs")
     most = (PLACES - 1, LONGEST, LONGEST)
-    return tuple([_count(number, at, most=most[index % 3]) for index, number in enumerate(value)])
+    return tuple([count_of(number, at, most=most[index % 3]) for index, number in enumerate(value)])
 
 
 def _read_path(document: object, at: str) -> PathTally:
     if document is None:
         return PathTally()
-    table = _table(document, at)
-    requests = _count(table.get("requests"), f"{at}.requests")
-    errors = _counts(table.get("errors"), len(ERROR_CLASSES), f"{at}.errors")
-    total_us = _count(table.get("total_us"), f"{at}.total_us", most=requests * MAX_US)
+    table = table_of(document, at)
+    requests = count_of(table.get("requests"), f"{at}.requests")
+    errors = counts_of(table.get("errors"), len(ERROR_CLASSES), f"{at}.errors")
+    total_us = count_of(table.get("total_us"), f"{at}.total_us", most=requests * MAX_US)
     latency = _read_histogram(table.get("latency"), f"{at}.latency", total_us)
     # Each attempt is one request and one latency; a sum that is off would make every quantile wrong for good.
     if latency.count != requests or sum(errors) > requests:
@@ -248,8 +266,8 @@ def _read_path(document: object, at: str) -> PathTally:
 
 
 def _read_ages(document: object, at: str) -> Histogram:
-    table = _table(document, at)
-    total_us = _count(table.get("total_us"), f"{at}.total_us")
+    table = table_of(document, at)
+    total_us = count_of(table.get("total_us"), f"{at}.total_us")
     ages = _read_histogram(table.get("latency"), at, total_us)
     if total_us > ages.count * MAX_US:
         raise WireError(f"{at}: its counts contradict each other")
@@ -257,70 +275,20 @@ def _read_ages(document: object, at: str) -> Histogram:
 
 
 def _read_histogram(value: object, at: str, total_us: int) -> Histogram:
-    entries = _list(value, at)
+    entries = list_of(value, at)
     if len(entries) % 2 or len(entries) > 2 * BUCKET_COUNT:
         raise WireError(f"{at}: must be pairs of bucket and count")
     pairs = zip(entries[::2], entries[1::2], strict=True)
-    buckets = [(_count(index, at, most=BUCKET_COUNT - 1), _count(count, at)) for index, count in pairs]
+    buckets = [(count_of(index, at, most=BUCKET_COUNT - 1), count_of(count, at)) for index, count in pairs]
     return Histogram.of(buckets, total_us)
 
 
 def _read_endpoint(document: object, at: str) -> EndpointStatus:
-    path, url, healthy, ejected, outstanding, idle = _row(document, 6, at)
+    path, url, healthy, ejected, outstanding, idle = row_of(document, 6, at)
     if path not in _PATHS:
         raise WireError(f"{at}: must be of v1 or v2")
     if not isinstance(healthy, bool) or not isinstance(ejected, bool):
         raise WireError(f"{at}: must say true or false to healthy and ejected")
     return EndpointStatus(
-        Path(path), _text(url, at), healthy, ejected, _count(outstanding, at), _count(idle, at)
+        Path(path), text_of(url, at), healthy, ejected, count_of(outstanding, at), count_of(idle, at)
     )
-
-
-# ... single values
-
-
-def _table(value: object, at: str) -> Document:
-    if not isinstance(value, dict):
-        raise WireError(f"{at}: must be an object")
-    return value
-
-
-def _list(value: object, at: str) -> list[Any]:
-    if not isinstance(value, list) or len(value) > _MOST_ENTRIES:
-        raise WireError(f"{at}: must be a list of at most {_MOST_ENTRIES} entries")
-    return value
-
-
-def _row(value: object, length: int, at: str) -> list[Any]:
-    row = _list(value, at)
-    if len(row) != length:
-        raise WireError(f"{at}: must be {length} values")
-    return row
-
-
-def _all(value: object, at: str, entry: Callable[[object, str], _T]) -> Iterator[_T]:
-    return (entry(item, f"{at}.{index}") for index, item in enumerate(_list(value, at)))
-
-
-def _text(value: object, at: str) -> str:
-    if not isinstance(value, str) or not 0 < len(value) <= _LONGEST_TEXT:
-        raise WireError(f"{at}: must be text of 1 to {_LONGEST_TEXT} characters")
-    return value
-
-
-def _count(value: object, at: str, *, least: int = 0, most: int = MOST) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-        raise WireError(f"{at}: must be a whole number from {least} to {most}")
-    return value
-
-
-def _counts(value: object, length: int, at: str) -> list[int]:
-    if value is None:
-        return [0] * length
-    return [_count(count, at) for count in _row(value, length, at)]
-
-
-def _seconds(value: object, at: str) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= MOST:
-        raise WireError(f"{at}: must be seconds from 0")
-    return float(value)

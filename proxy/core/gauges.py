@@ -28,10 +28,25 @@ _UNAVAILABLE: Final = FALLBACK_INDEX[FallbackReason.UNAVAILABLE]
 
 
 @dataclass(frozen=True, slots=True)
+class SystemReport:
+    """How busy this machine is, and our own processes on it. Shares 0..1 of what may be used here; None where
+    the system does not tell."""
+
+    host_cpu: float | None = None
+    host_memory: float | None = None
+    process_cpu: float | None = None
+    process_memory: float | None = None
+
+
+UNKNOWN: Final = SystemReport()
+"""Nobody has looked."""
+
+
+@dataclass(frozen=True, slots=True)
 class Surroundings:
     """What is known at one tick beside the traffic. All are shares 0..1; None where nobody knows.
 
-    `cpu`, `memory` and `cache_hit_rate` are v2's, as its backend reports them.
+    `cpu`, `memory` and `cache_hit_rate` are v2's, as its backend reports them; `system` is this machine's.
     """
 
     health_v1: float = 1.0
@@ -39,6 +54,7 @@ class Surroundings:
     cpu: float | None = None
     memory: float | None = None
     cache_hit_rate: float | None = None
+    system: SystemReport = UNKNOWN
 
 
 CALM: Final = Surroundings()
@@ -63,6 +79,11 @@ def takes_latency(metric: Metric) -> bool:
 def takes_traffic(metric: Metric) -> bool:
     """Whether the metric is read from requests over a window, and not from the surroundings of one tick."""
     return metric not in _OF_SURROUNDINGS
+
+
+def is_of_process(metric: Metric) -> bool:
+    """Whether the metric says the same of every rollout: it is this machine's, or the process's own."""
+    return metric in OF_SYSTEM
 
 
 def not_asked(t: Tally) -> int:
@@ -141,6 +162,22 @@ def _cache_hit_rate(t: Tally, around: Surroundings) -> float | None:
     return around.cache_hit_rate
 
 
+def _host_cpu(t: Tally, around: Surroundings) -> float | None:
+    return around.system.host_cpu
+
+
+def _host_memory(t: Tally, around: Surroundings) -> float | None:
+    return around.system.host_memory
+
+
+def _process_cpu(t: Tally, around: Surroundings) -> float | None:
+    return around.system.process_cpu
+
+
+def _process_memory(t: Tally, around: Surroundings) -> float | None:
+    return around.system.process_memory
+
+
 # ... samples
 
 
@@ -196,6 +233,14 @@ def _words_report(t: Tally) -> str:
     return "as reported"
 
 
+def _words_host(t: Tally) -> str:
+    return "of this machine"
+
+
+def _words_process(t: Tally) -> str:
+    return "of the proxy's own processes"
+
+
 GAUGES: Final[dict[Metric, Gauge]] = {
     Metric.ERROR_RATE: Gauge(_error_rate, answered_or_failed, _words_errors),
     Metric.FALLBACK_RATE: Gauge(_fallback_rate, _sample_assigned, _words_fallbacks),
@@ -209,7 +254,14 @@ GAUGES: Final[dict[Metric, Gauge]] = {
     Metric.CPU: Gauge(_cpu, _sample_none, _words_report),
     Metric.MEMORY: Gauge(_memory, _sample_none, _words_report),
     Metric.CACHE_HIT_RATE: Gauge(_cache_hit_rate, _sample_none, _words_report),
+    Metric.HOST_CPU: Gauge(_host_cpu, _sample_none, _words_host),
+    Metric.HOST_MEMORY: Gauge(_host_memory, _sample_none, _words_host),
+    Metric.PROCESS_CPU: Gauge(_process_cpu, _sample_none, _words_process),
+    Metric.PROCESS_MEMORY: Gauge(_process_memory, _sample_none, _words_process),
 }
 """How every metric is read; docs/life-of-a-decision.md has it as a table for users."""
 
-_OF_SURROUNDINGS: Final = frozenset({Metric.HEALTH, Metric.CPU, Metric.MEMORY, Metric.CACHE_HIT_RATE})
+OF_SYSTEM: Final = frozenset({Metric.HOST_CPU, Metric.HOST_MEMORY, Metric.PROCESS_CPU, Metric.PROCESS_MEMORY})
+"""The metrics of this machine and of the processes on it."""
+
+_OF_SURROUNDINGS: Final = OF_SYSTEM | {Metric.HEALTH, Metric.CPU, Metric.MEMORY, Metric.CACHE_HIT_RATE}

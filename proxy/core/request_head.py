@@ -110,6 +110,20 @@ _MAX_ROUNDS: Final = 5
 """How often a request may have passed a proxy of our name: a few may stand in a row, a circle has no end."""
 _MAX_STARTS: Final = 4096
 
+TRACE_ID: Final = -6
+SPAN_ID: Final = -4
+PATH_LINE: Final = -2
+REQUEST_ID: Final = -12
+"""Where these stand in `upstream_parts`, which ends in them. Those of the trace hold only where it is
+continued, or where the client sent none."""
+
+PASSED_ON: Final = -1
+UNSAMPLED: Final = 0
+SAMPLED: Final = 1
+"""What an upstream is told of the trace: what the client said; or that the caller is a span of ours, which
+is kept or, as far as is known yet, not."""
+_RANDOM: Final = b"2367abef"  # flags with the bit that says so of the trace's id
+
 
 class RequestHead:
     """A request's head after `check`.
@@ -131,7 +145,7 @@ class RequestHead:
     max_forwards = -1
     upgrade = b""
     request_id: bytes | None = None
-    traceparent: bytes | None = None
+    traceparent: bytes | None = None  # empty if it is of no use
     tracestate: bytes | None = None
     via: bytes | None = None
     forwarding: Sequence[FieldLine] = ()
@@ -213,7 +227,10 @@ class RequestHead:
         elif kind == _REQUEST_ID:
             self.request_id = value if _REQUEST_ID_FORM.fullmatch(value) else None
         elif kind == _TRACEPARENT:
-            self.traceparent = value if _TRACEPARENT_FORM.fullmatch(value) else None
+            # Of two nobody can tell which is meant: none is.
+            self.traceparent = (
+                value if self.traceparent is None and _TRACEPARENT_FORM.fullmatch(value) else b""
+            )
         elif kind == _TRACESTATE:
             self.tracestate = value if self.tracestate is None else self.tracestate + b", " + value
         elif kind == _VIA:
@@ -272,9 +289,11 @@ class RequestHead:
             raise BadRequest(400, "TRACE has no content")
         self.lines = without_options(self.lines, _SECRETS)
 
-    def upstream_parts(self, forwarded: bytes, ids: bytes, pseudonym: bytes) -> list[bytes]:
+    def upstream_parts(
+        self, forwarded: bytes, ids: bytes, pseudonym: bytes, sampled: int = PASSED_ON
+    ) -> list[bytes]:
         """The head for an upstream, to be joined. The last two parts are the path's own line, which is left
-        empty, and the empty line.
+        empty, and the empty line; `SPAN_ID` is another one for every attempt if the trace is continued.
 
         `forwarded` are the ready forwarding lines for this client (`core.forwarding`), `ids` 32 fresh random
         hex digits for what the client did not send, `pseudonym` ours in Via. Raises `BadRequest` (508) for a
@@ -289,18 +308,25 @@ class RequestHead:
             parts.append(b"Expect: 100-continue\r\n")
         if self.upgrade:
             parts.append(b"Connection: upgrade\r\nUpgrade: %b\r\n" % (self._protocol or self.upgrade))
-        if self.traceparent is None:
-            # The parent's id need not be another random number than the trace's.
-            parts += (b"traceparent: 00-", ids, b"-", ids[:16], b"-00\r\nX-Request-Id: ")
-        elif self.tracestate is None:
-            parts += (b"traceparent: ", self.traceparent, b"\r\nX-Request-Id: ")
+        request_id = self.request_id or ids
+        via = b"\r\nVia: " if self.via is None else self._via_before(pseudonym)
+        parts += (b"X-Request-Id: ", request_id, via, pseudonym, b"\r\n", forwarded)
+        if self.traceparent:
+            parts += self._trace_parts(self.traceparent, ids[:16], sampled)
         else:
-            parts += (b"traceparent: ", self.traceparent, b"\r\ntracestate: ", self.tracestate)
-            parts.append(b"\r\nX-Request-Id: ")
-        parts.append(self.request_id or ids)
-        parts.append(b"\r\nVia: " if self.via is None else self._via_before(pseudonym))
-        parts += (pseudonym, b"\r\n", forwarded, b"", b"\r\n")
+            # The parent's id need not be another random number than the trace's.
+            flags = b"-01\r\n" if sampled == SAMPLED else b"-00\r\n"
+            parts += (b"traceparent: 00-", ids, b"-", ids[:16], flags)
+        parts += (b"", b"\r\n")
         return parts
+
+    def _trace_parts(self, traceparent: bytes, span_id: bytes, sampled: int) -> tuple[bytes, ...]:
+        """The client's trace, as it came or with a span of ours in it."""
+        state = b"\r\n" if self.tracestate is None else b"\r\ntracestate: %b\r\n" % self.tracestate
+        if sampled == PASSED_ON:
+            return b"traceparent: ", traceparent, b"", b"", state
+        flags = (2 if traceparent[54] in _RANDOM else 0) + sampled
+        return b"traceparent: 00-", traceparent[3:35], b"-", span_id, b"-0%d%b" % (flags, state)
 
 
 def _asks_to_stay(fields: list[FieldLine]) -> bool:

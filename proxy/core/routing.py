@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _V1: Final = Path.V1
 _V2: Final = Path.V2
 _hash: Final = xxh3_64_intdigest
-_SUSPENDING = frozenset({State.ROLLED_BACK, State.ABORTED})
+SUSPENDING = frozenset({State.ROLLED_BACK, State.ABORTED})
 
 
 def bucket_of(salt: bytes, key: bytes) -> int:
@@ -202,7 +202,7 @@ class Split:
     def apply(self, state: RolloutState) -> None:
         """Take over a published state: the next decision follows it. Until the rollout is completed, 100 %
         leaves v1 what `judge.holdback` keeps for it."""
-        self.suspended = state.state in _SUSPENDING
+        self.suspended = state.state in SUSPENDING
         held_back = 0 if state.state is State.COMPLETED else self._held_back
         self.weight = min(state.weight, BUCKETS - held_back)
 
@@ -246,11 +246,15 @@ class Split:
             path = self.pins.get(key)
         return None if self.suspended and path is _V2 else path
 
+    def bucket(self, key: bytes) -> int:
+        """The bucket of `key`."""
+        return (_hash(self.salt + key) * BUCKETS) >> 64
+
     def explain(self, key: bytes | None) -> Explanation:
         """The same decision with its rule, bucket and weight, for people."""
         if key is None:
             return Explanation(self.name, self.decide(None), "no key", weight=self.weight)
-        bucket = (xxh3_64_intdigest(self.salt + key) * BUCKETS) >> 64
+        bucket = self.bucket(key)
         overridden = self.overrides.get(key)
         if overridden is not None and not (self.suspended and overridden is _V2):
             rule = f"override {overridden.value}"

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from proxy.core.forwarding import forwarded_lines
-from proxy.core.keys import client_address
 from proxy.dataplane.exchange import Exchange
 from proxy.dataplane.routes import UNROUTED_TUNNELS, overridden_path
 from proxy.errors import BadRequest
@@ -49,8 +48,16 @@ def admit(
     rollout = routes.only or routes.match(head.host, head.target, head.method)
     if head.upgrade and not (UNROUTED_TUNNELS if rollout is None else rollout.tunnels).allows(head.upgrade):
         head.upgrade = b""  # ignored, as RFC 9110 section 7.8 lets us
-    parts = head.upstream_parts(forwarded, context.identifiers.next(), context.via)
-    exchange = Exchange(context, downstream, head, parts, rollout)
+    ids = context.identifiers.next()
+    watch = context.watch
+    if watch is None:
+        parts = head.upstream_parts(forwarded, ids, context.via)
+        exchange = Exchange(context, downstream, head, parts, rollout)
+    else:
+        wanted = watch.choose(head, ids)
+        parts = head.upstream_parts(forwarded, ids, context.via, watch.sampled_flag(wanted))
+        exchange = Exchange(context, downstream, head, parts, rollout)
+        exchange.wanted = wanted
     exchange.keep_alive = head.keep_alive
     if rollout is not None:
         _assign(exchange, rollout, downstream, head, fields)
@@ -69,7 +76,7 @@ def _assign(
     if rollout.override is not None:
         values = [field.value for field in fields if field.name == rollout.override_header]
         if values:
-            client = _client_ip(context, downstream, head)
+            client = context.client_ip(downstream, head)
             path = overridden_path(rollout.override, rollout.name, values, client, context.wall())
             if path is not None:
                 exchange.assigned = path
@@ -77,27 +84,18 @@ def _assign(
                 exchange.by_header = True
                 return
     keys = rollout.keys
-    key = keys.read(fields, _client_ip(context, downstream, head) if keys.needs_client_ip else "")
+    key = keys.read(fields, context.client_ip(downstream, head) if keys.needs_client_ip else "")
     if key is None and rollout.issue_cookie is not None:
         key = b"%032x" % context.random.getrandbits(128)
         exchange.extra_lines = b"Set-Cookie: %b=%b; Path=/; Max-Age=31536000; HttpOnly; SameSite=Lax\r\n" % (
             rollout.issue_cookie.encode(),
             key,
         )
-    if head.upgrade:
-        exchange.key = key
+    exchange.key = key
     split = rollout.split
     exchange.assigned = split.assign(key)
     if split.pinning:
         exchange.overridden = split.is_pinned(key)
-
-
-def _client_ip(context: Context, downstream: Downstream, head: RequestHead) -> str:
-    if not downstream.trusted:
-        return downstream.peer
-    lines = [field.value for field in head.forwarding if field.name == b"x-forwarded-for"]
-    forwarded = [field.value for field in head.forwarding if field.name == b"forwarded"]
-    return client_address(downstream.peer, lines, context.listen.trusted_proxies, forwarded)
 
 
 def _head_size(target: bytes, fields: list[FieldLine]) -> int:

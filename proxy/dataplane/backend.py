@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING
 
 from proxy.config.tls import ClientTls
 from proxy.core.balance import Ejector, available_share, choose
+from proxy.core.cache_hits import CacheCount
 from proxy.dataplane.endpoint import Endpoint
 from proxy.dataplane.resolver import Resolver
 from proxy.dataplane.waiting import Waiting
-from proxy.model import EndpointStatus
+from proxy.model import EndpointStatus, Path
 from proxy.tls import client_context
 
 if TYPE_CHECKING:
     import ssl
 
     from proxy.config.schema import Backend
-    from proxy.model import Path
     from proxy.ports import Random
 
 
@@ -37,6 +37,7 @@ class BackendPool:
         "_random",
         "_ready",
         "_ready_until",
+        "caches",
         "connect_timeout_s",
         "endpoints",
         "idle_timeout_s",
@@ -59,6 +60,8 @@ class BackendPool:
             Endpoint(index, url, settings, self.resolver, tls) for index, url in enumerate(settings.endpoints)
         ]
         self.waiting = Waiting(settings, self.endpoints) if settings.max_requests else None
+        named = settings.cache_header
+        self.caches = None if named is None or path is Path.V1 else CacheCount(named)
         self._ejector = Ejector(settings.ejection, len(self.endpoints))
         self._random = random
         self._lone = self.endpoints[0] if len(self.endpoints) == 1 else None

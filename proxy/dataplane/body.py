@@ -22,13 +22,14 @@ class RequestBody:
     `complete`: the client has sent all of it. `replayable`: all that it has sent is still here.
     """
 
-    __slots__ = ("_chunked", "_limit", "_pieces", "complete", "held_bytes", "replayable")
+    __slots__ = ("_chunked", "_limit", "_pieces", "complete", "held_bytes", "received_bytes", "replayable")
 
     def __init__(self, length: int, limit: int) -> None:
         self.complete = length == 0
         # A declared length over the limit will not fit: there is no point in keeping its beginning.
         self.replayable = length <= limit
         self.held_bytes = 0
+        self.received_bytes = 0
         self._chunked = length == CHUNKED
         self._limit = limit
         self._pieces: list[bytes] = []
@@ -38,6 +39,7 @@ class RequestBody:
 
     def push(self, piece: bytes, write: Callable[[bytes], None] | None) -> None:
         """Takes the next piece, and passes it on at once if there is a connection to `write` to."""
+        self.received_bytes += len(piece)
         if write is not None:
             write(self._framed(piece))
             if not self.replayable:

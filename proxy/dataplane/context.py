@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from proxy.core.addresses import is_within, neighbourhood, parse_address
 from proxy.core.forwarding import Identifiers
+from proxy.core.keys import client_address
 from proxy.core.refusals import CONNECTION_LIMIT, Refusals
 from proxy.core.request_head import RequestLines
 from proxy.dataplane.backend import BackendPool
@@ -26,12 +27,14 @@ if TYPE_CHECKING:
 
     from proxy.config.fields import IPNetwork
     from proxy.config.schema import Backend, Config, Listen
+    from proxy.core.request_head import RequestHead
     from proxy.dataplane.arrival import Arrival
     from proxy.dataplane.downstream import Downstream
     from proxy.dataplane.exchange import Exchange
+    from proxy.dataplane.observing import Watch
     from proxy.dataplane.routes import Routes
     from proxy.dataplane.tunnel import Tunnel
-    from proxy.ports import Clock, Random, Recorder
+    from proxy.ports import Clock, Meter, Random, Recorder
 
 _UNLIMITED: Final = 1 << 62
 
@@ -82,6 +85,7 @@ class Context:
         "identifiers",
         "lines",
         "listen",
+        "meter",
         "monotonic",
         "now",
         "random",
@@ -94,6 +98,7 @@ class Context:
         "v2",
         "via",
         "wall",
+        "watch",
     )
 
     def __init__(
@@ -103,6 +108,7 @@ class Context:
         self.listen = Limits.of(config.listen)
         self.routes = routes
         self.recorder = recorder
+        self.meter: Meter | None = None
         self.random = random
         self.monotonic = clock.monotonic
         self.wall = clock.wall
@@ -127,6 +133,7 @@ class Context:
         self.via = b"1.1 " + config.listen.server_name.encode()
         self.now = 0.0
         self.date_line = b""
+        self.watch: Watch | None = None  # over requests, if anybody wants to see any
         self.tell_time()
 
     def __repr__(self) -> str:
@@ -241,6 +248,14 @@ class Context:
     def _is_trusted(self, peer: str) -> bool:
         address = parse_address(peer)
         return address is not None and is_within(address, self.listen.trusted_proxies)
+
+    def client_ip(self, connection: Downstream, head: RequestHead) -> str:
+        """The address of the client of a request, as our own proxies tell it or as it connects."""
+        if not connection.trusted:
+            return connection.peer
+        lines = [field.value for field in head.forwarding if field.name == b"x-forwarded-for"]
+        forwarded = [field.value for field in head.forwarding if field.name == b"forwarded"]
+        return client_address(connection.peer, lines, self.listen.trusted_proxies, forwarded)
 
     def tell_time(self) -> None:
         """Brings the coarse clock and the Date line up to date (RFC 9110 section 6.6.1)."""

@@ -217,6 +217,8 @@ class Downstream:
     def refuse(self, status: int, detail: str) -> None:
         """Answer the request that is being received, which has had no answer yet, and close."""
         self._context.refused(reason_of(status))
+        if self._current is None and self._context.watch is not None:
+            self._context.watch.request_refused(self._context, self, status)
         self._current = None
         self._reader.stop()
         self.write(problem(status, detail, date=self._context.date_line, extra=CLOSE))
@@ -334,6 +336,8 @@ class Downstream:
     def _shed(self, exchange: Exchange) -> None:
         """The loop is late: what is there has to be done first. No path is asked, and none is to blame."""
         self._context.refused(OVERLOADED)
+        if exchange.context.watch is not None:
+            exchange.context.watch.request_shed(exchange)
         stays = exchange.keep_alive and exchange.body.complete and exchange.head.minor_version == 1
         bodiless = exchange.head.method == b"HEAD"
         self.write(overloaded("requests", date=self._context.date_line, stays=stays, bodiless=bodiless))

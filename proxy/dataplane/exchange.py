@@ -14,6 +14,7 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from proxy.core.fallback import FallbackPolicy, may_repeat
+from proxy.core.request_head import PATH_LINE
 from proxy.dataplane import deadlines, flow, ledger, recovery, relay, tunnel
 from proxy.dataplane.answers import RETRY_SOON, interim
 from proxy.dataplane.body import NO_BODY, RequestBody
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from proxy.dataplane.context import Context
     from proxy.dataplane.downstream import Downstream
     from proxy.dataplane.endpoint import Endpoint
+    from proxy.dataplane.observing import Note
     from proxy.dataplane.routes import LiveRollout
     from proxy.dataplane.upstream import Upstream
 
@@ -55,8 +57,9 @@ class Exchange:
     overridden = False
     keep_alive = False
     extra_lines = b""  # for the answer: the issued cookie
-    key: bytes | None = None  # of a request that may become a tunnel
-    by_header = False  # whether it is one that an override header sent to its path
+    key: bytes | None = None
+    by_header = False  # whether an override header sent it to its path
+    wanted = 0  # by those who see requests: bits of `observing`
     # ... the present attempt ...
     path: Path = _V1
     pool: BackendPool
@@ -68,7 +71,16 @@ class Exchange:
     upstream: Upstream | None = None
     _dialing: asyncio.Task[None] | None = None
     sent = False
+    detail = ""  # of its failure, in words
+    noted = False  # whether it is over, and stands in `notes`
     # ... what has happened ...
+    sent_bytes = 0  # of the answer's content
+    answered_here = False  # whether the answer is one of ours
+    restored = False  # whether it is v2's that v1 could not better
+    notes: list[Note] | None = None  # the attempts that are over
+    started_at = 0.0
+    status = 0  # of the present answer; 0 while there is none
+    told_in_s = -1.0  # how long its one attempt took, if that is all that is to be told
     deadline = math.inf
     chunked = False  # the answer's framing towards the client
     fallback: FallbackReason | None = None
@@ -96,9 +108,7 @@ class Exchange:
         self.downstream = downstream
         self.head = head
         self.rollout = rollout
-        self._head_parts = (
-            head_parts  # to be joined, the path's own line and the empty one being the last two
-        )
+        self.head_parts = head_parts  # to be joined, `request_head.PATH_LINE` being each path's own
         policy = self.policy = _UNROUTED if rollout is None else rollout.policy
         self.body = NO_BODY if head.length == 0 else RequestBody(head.length, policy.max_body_bytes)
         self.repeatable = may_repeat(head.method, keyed=head.keyed, sent=True, policy=policy)
@@ -117,7 +127,7 @@ class Exchange:
     def start(self) -> None:
         """Its turn has come: send it to the assigned path."""
         context = self.context
-        now = context.monotonic()
+        now = self.started_at = context.monotonic()
         context.active.add(self)
         rollout = self.rollout
         if self.body.complete:
@@ -128,7 +138,7 @@ class Exchange:
                 rollout.budget.request(now)
         if self.head.max_forwards == 0:
             relay.recipient_answer(self)
-            self._end(failed=False)
+            self._end(now, failed=False)
         elif rollout is None or self.assigned is _V1:
             recovery.ask_v1(self, now)
         else:
@@ -151,6 +161,8 @@ class Exchange:
         pool = self.context.v1 if path is _V1 else self.context.v2
         if endpoint is None:
             endpoint = pool.choose(now) or pool.choose_any()
+        if self.noted and (watch := self.context.watch) is not None:
+            watch.begin_another(self)
         self.path = path
         self.pool = pool
         self.endpoint = endpoint
@@ -188,8 +200,8 @@ class Exchange:
         else:
             self.stage = UPLOADING
             self.extend_upload(now)
-        self._head_parts[-2] = self.pool.path_line
-        opening = body.opening(b"".join(self._head_parts))
+        self.head_parts[PATH_LINE] = self.pool.path_line
+        opening = body.opening(b"".join(self.head_parts))
         upstream.begin(self, opening, bodiless=self.head.method == b"HEAD")
         if body is not NO_BODY:
             stalled = upstream.write_paused and not body.complete
@@ -272,6 +284,7 @@ class Exchange:
         """What one read brought: the final head once, pieces of its body, and whether the answer is whole."""
         first = b""
         if head is not None:
+            self.status = head.status
             if head.status >= 500 and recovery.replaces(self, head, pieces, complete=complete):
                 return
             self.stage = STREAMING
@@ -291,15 +304,13 @@ class Exchange:
         ledger.attempt_ended(self, now, self.error)
         upstream = self.upstream
         if upstream is not None:
-            if (
-                self.stalled_at
-            ):  # the last piece filled the client's buffer: the pool wants no paused connection
+            if self.stalled_at:  # by the last piece: the pool wants no paused connection
                 upstream.transport.resume_reading()
             self.upstream = None
             # A backend that answered early may still have to read the rest of this request.
             taken = not self._answered_early and flow.is_request_taken(self, upstream)
             upstream.detach(now, request_complete=taken)
-        self._end(failed=self.error is not None)
+        self._end(now, failed=self.error is not None)
 
     # ... failure: recovery decides, these carry it out ...
 
@@ -309,10 +320,11 @@ class Exchange:
         if upstream is not None:
             upstream.close()
         now = self.context.monotonic()
+        self.detail = detail
         if self.stage == STREAMING:
             ledger.attempt_ended(self, now, kind if kind is ErrorClass.TIMEOUT else ErrorClass.TRUNCATED)
             self.stage = FINISHED
-            ledger.request_ended(self, failed=True)
+            ledger.request_ended(self, now, failed=True)
             self.downstream.abort()
         elif (
             kind is ErrorClass.RESET and upstream is not None and recovery.replaces_stale(self, upstream, now)
@@ -331,6 +343,7 @@ class Exchange:
     def drop_answer(self, now: float) -> None:
         """The present answer is an error that another one replaces; its connection may still be of use."""
         ledger.attempt_ended(self, now, ErrorClass.STATUS)
+        self.status = 0
         upstream, self.upstream = self.upstream, None
         if upstream is not None:
             upstream.discard(now, request_complete=flow.is_request_taken(self, upstream))
@@ -340,18 +353,14 @@ class Exchange:
         if self.original is None:
             relay.own_answer(self, status, detail)
         else:
-            head, pieces = self.original
-            if pieces or head.length == 0:
-                relay.write(self, relay.opening(self, head), pieces, complete=True)
-            else:
-                relay.own_answer(self, head.status, "both backends failed")
-        self._end(failed=True)
+            relay.kept_answer(self, *self.original)
+        self._end(self.context.monotonic(), failed=True)
 
     def turn_away(self) -> None:
         """There is no room anywhere: the client may come again."""
         self.stage = FINISHED
         relay.own_answer(self, 503, "too many requests at present", RETRY_SOON)
-        ledger.request_refused(self)
+        ledger.request_refused(self, self.context.monotonic())
         self.downstream.exchange_done(self)
 
     # ... the end ...
@@ -370,13 +379,13 @@ class Exchange:
         if stage == STREAMING and self.head_at:
             # So event streams end: the backend has served it, and the client has had what it wanted.
             ledger.attempt_ended(self, self.context.now, self.error)
-            ledger.request_ended(self, failed=self.error is not None)
+            ledger.request_ended(self, self.context.now, failed=self.error is not None)
         elif QUEUED < stage < FINISHED:
             if stage == PENDING:
                 recovery.stop_waiting(self)
             else:
                 ledger.attempt_dropped(self, self.context.now)
-            ledger.request_ended(self, failed=False, aborted=True)
+            ledger.request_ended(self, self.context.now, failed=False, aborted=True)
 
     def cancel_dial(self) -> None:
         """Gives up a connection that is being made."""
@@ -384,7 +393,7 @@ class Exchange:
             self._dialing.cancel()
             self._dialing = None
 
-    def _end(self, *, failed: bool) -> None:
+    def _end(self, now: float, *, failed: bool) -> None:
         self.stage = FINISHED
-        ledger.request_ended(self, failed=failed)
+        ledger.request_ended(self, now, failed=failed)
         self.downstream.exchange_done(self)

@@ -38,20 +38,43 @@ def attempt_told(exchange: Exchange, now: float, error: ErrorClass | None) -> No
         exchange.pool.succeeded(endpoint, now)
     else:
         exchange.pool.failed(endpoint, now)
+        attempt_over(exchange, now, error, exchange.detail)
     rollout = exchange.rollout
     path = exchange.path
+    took_s = (exchange.head_at or now) - exchange.attempt_at - exchange.stalled_s
+    if error is None and took_s == now - exchange.started_at and path is exchange.assigned:
+        exchange.told_in_s = took_s
+    else:
+        _measure_attempt(exchange, took_s)
     # A fallback's attempt on v1 is no first choice, and an overridden request says nothing about the split.
     if rollout is None or exchange.overridden or path is not exchange.assigned:
         return
-    ends_at = exchange.head_at or now
-    exchange.context.recorder.attempt(
-        rollout.index, path, ends_at - exchange.attempt_at - exchange.stalled_s, error
-    )
+    exchange.context.recorder.attempt(rollout.index, path, took_s, error)
     if path is _V2:
         if error is not None:
             rollout.breaker.failure(now, exchange.breaker_epoch)
         elif not exchange.head_at:
             rollout.breaker.success(now, exchange.breaker_epoch)
+
+
+def attempt_repeated(exchange: Exchange, now: float) -> None:
+    """A try came to nothing, and the same path is asked again: it yields no sample, and took time."""
+    _measure_attempt(exchange, now - exchange.attempt_at)
+
+
+def _measure_attempt(exchange: Exchange, took_s: float) -> None:
+    context, rollout = exchange.context, exchange.rollout
+    if context.meter is not None:
+        number = -1 if rollout is None else rollout.index
+        context.meter.attempt_ended(number, exchange.path, exchange.head.method, exchange.status, took_s)
+
+
+def attempt_over(exchange: Exchange, now: float, error: ErrorClass | None, detail: str) -> None:
+    """An attempt has come to nothing, whoever's fault it is: those who see requests will want to know."""
+    watch = exchange.context.watch
+    if watch is not None:
+        watch.attempt_over(exchange, now, error, detail)
+    exchange.detail = ""
 
 
 def stream_begun(exchange: Exchange, now: float) -> None:
@@ -83,22 +106,43 @@ def _leave_endpoint(exchange: Exchange) -> None:
         waiting.freed()
 
 
-def request_ended(exchange: Exchange, *, failed: bool, aborted: bool = False) -> None:
+def request_ended(exchange: Exchange, now: float, *, failed: bool, aborted: bool = False) -> None:
     """The client has its answer, a broken one, or has left."""
-    exchange.context.active.discard(exchange)
+    context = exchange.context
+    context.active.discard(exchange)
     rollout = exchange.rollout
+    _measure_request(exchange, now, -1 if rollout is None else rollout.index)
+    if context.watch is not None:
+        context.watch.request_ended(exchange, now, failed=failed, aborted=aborted)
     if rollout is None:
         return
-    recorder = exchange.context.recorder
+    recorder = context.recorder
     if exchange.fallback is not None and not exchange.overridden:
         recorder.fallback(rollout.index, exchange.fallback, failed=failed)
     recorder.outcome(rollout.index, failed=failed, aborted=aborted)
 
 
-def request_refused(exchange: Exchange) -> None:
+def _measure_request(exchange: Exchange, now: float, number: int) -> None:
+    context = exchange.context
+    meter = context.meter
+    if meter is None:
+        return
+    took_s = exchange.told_in_s
+    if took_s >= 0.0:
+        meter.answered(number, exchange.assigned, exchange.head.method, exchange.status, took_s)
+    else:
+        took_s = now - exchange.started_at
+        meter.request_ended(number, exchange.assigned, exchange.head.method, exchange.status, took_s)
+
+
+def request_refused(exchange: Exchange, now: float) -> None:
     """There was no room for the request: that says nothing about either version."""
-    exchange.context.active.discard(exchange)
-    exchange.context.refused(OVERLOADED)
+    context = exchange.context
+    context.active.discard(exchange)
+    _measure_request(exchange, now, -1 if exchange.rollout is None else exchange.rollout.index)
+    context.refused(OVERLOADED)
+    if context.watch is not None:
+        context.watch.request_ended(exchange, now, failed=True, aborted=False)
 
 
 def fallback_refused(exchange: Exchange, reason: FallbackReason) -> None:

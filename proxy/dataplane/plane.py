@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from proxy.config.schema import Config
     from proxy.dataplane.backend import BackendPool
     from proxy.dataplane.ledger import Ages
+    from proxy.dataplane.observing import Watch
     from proxy.model import EndpointStatus, Explanation, RolloutState, Users
-    from proxy.ports import Clock, Random, Recorder
+    from proxy.ports import Clock, Meter, Random, Recorder
 
 _SWEEP_S: Final = 0.025
 _LATE_S: Final = 0.1
@@ -43,8 +44,11 @@ class DataPlane:
     """Listener, exchanges and pools of one process. Implements `ports.Endpoints`, `RolloutSink`,
     `OverrideSink`, `Census` and `Router`: the same object over every reload."""
 
-    def __init__(self, config: Config, *, recorder: Recorder, clock: Clock, random: Random) -> None:
+    def __init__(
+        self, config: Config, *, recorder: Recorder, clock: Clock, random: Random, meter: Meter | None = None
+    ) -> None:
         self.context = Context(config, Routes(config), recorder, clock, random)
+        self.context.meter = meter
         self._clock = clock
         self._random = random
         self._acceptor = Acceptor(self.context)
@@ -52,6 +56,8 @@ class DataPlane:
         self._timer: asyncio.TimerHandle | None = None
         self._sweeps = 0
         self._sweep_due = math.inf
+        self._latest_s = 0.0  # how late the latest of the sweeps between two slow ones was
+        self.lag_s = 0.0  # the same, of the last half second that is over
 
     def __repr__(self) -> str:
         return f"<DataPlane {self.context}>"
@@ -81,14 +87,19 @@ class DataPlane:
         """Whether new connections are taken."""
         return self._acceptor.listens and not self.context.draining
 
+    def be_watched(self, watch: Watch | None) -> None:
+        """From now on the requests of the present configuration are seen by it, or by nobody."""
+        self.context.watch = watch
+
     # ... a reload ...
 
-    def replace(self, config: Config, recorder: Recorder) -> None:
+    def replace(self, config: Config, recorder: Recorder, meter: Meter | None = None) -> None:
         """New settings for every request from now on, also on connections that are there; what is running
-        or queued ends under the old ones, and writes to the old recorder. Raises `ConfigError` if a file
-        cannot be used, and has then changed nothing."""
+        or queued ends under the old ones, and writes to the old recorder and meter. Raises `ConfigError` if a
+        file cannot be used, and has then changed nothing."""
         before = self.context
         context = Context(config, Routes(config, before.routes), recorder, self._clock, self._random)
+        context.meter = meter
         tls = self._acceptor.prepared(config)
         context.succeed(before)
         self.context = context
@@ -112,6 +123,8 @@ class DataPlane:
         now = self.context.monotonic()
         loop = asyncio.get_running_loop()
         late_s = now - self._sweep_due
+        if late_s > self._latest_s:
+            self._latest_s = late_s
         if late_s > _LATE_S:
             # What has arrived meanwhile, and nobody has read yet, is in time: hear it first.
             self._sweep_due = math.inf
@@ -135,6 +148,7 @@ class DataPlane:
         self.context.shedding = late_s > self.context.listen.max_loop_lag_s
 
     def _slow_sweep(self, now: float) -> None:
+        self.lag_s, self._latest_s = self._latest_s, 0.0
         for context in (self.context, *self._retiring):
             context.tell_time()
             for pool in context.pools:
@@ -197,7 +211,7 @@ class DataPlane:
 
     def publish(self, state: RolloutState) -> None:
         """Puts a rollout's weight in force."""
-        self.routes.publish(state)
+        self.routes.publish(state, self.context.monotonic())
         self._reconsider_tunnels()
 
     def publish_overrides(self, rollout: str, keys: Mapping[str, Path]) -> None:

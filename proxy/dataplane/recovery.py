@@ -80,6 +80,7 @@ def find_no_room(exchange: Exchange, now: float) -> None:
 def lack_means(exchange: Exchange, now: float) -> None:
     """No connection can be made because this machine has no file descriptor or port left: no version's fault.
     A connection of v1's may be free all the same."""
+    ledger.attempt_over(exchange, now, None, "no file descriptor or port left to connect with")
     ledger.attempt_dropped(exchange, now)
     find_no_room(exchange, now)
 
@@ -148,6 +149,8 @@ def replaces_stale(exchange: Exchange, upstream: Upstream, now: float) -> bool:
     if not was_dead or exchange.retried or not exchange.repeatable or not exchange.body.replayable:
         return False
     exchange.retried = True
+    ledger.attempt_repeated(exchange, now)
+    ledger.attempt_over(exchange, now, ErrorClass.RESET, "the pooled connection was dead already")
     exchange.endpoint.outstanding -= 1
     exchange.attempt(exchange.path, now, exchange.endpoint, fresh=True)
     return True
@@ -159,6 +162,8 @@ def goes_elsewhere(exchange: Exchange, now: float) -> bool:
     if exchange.rerouted or len(exchange.pool.endpoints) == 1:
         return False
     exchange.rerouted = True
+    ledger.attempt_repeated(exchange, now)
+    ledger.attempt_over(exchange, now, ErrorClass.CONNECT, exchange.detail)
     exchange.endpoint.outstanding -= 1
     exchange.pool.failed(exchange.endpoint, now)
     exchange.attempt(exchange.path, now, exchange.pool.choose(now, other_than=exchange.endpoint))

@@ -23,6 +23,8 @@ _FALLBACK_LINE: Final = b"X-Dualpath-Path: v1-fallback\r\n"
 def opening(exchange: Exchange, head: ResponseHead) -> bytes:
     """The head for the client. Settles whether the body is chunked and whether the connection stays."""
     request = exchange.head
+    if exchange.pool.caches is not None:
+        exchange.pool.caches.saw(head.lines)
     if (
         head.sized
         and request.minor_version == 1
@@ -98,11 +100,13 @@ def write(exchange: Exchange, first: bytes, pieces: list[bytes], *, complete: bo
     """Passes on what one read brought: the opening or nothing, then body. `complete`: the upstream
     ended it."""
     if len(pieces) == 1 and not exchange.chunked and len(pieces[0]) <= _JOIN_BYTES:
+        exchange.sent_bytes += len(pieces[0])
         exchange.downstream.write(first + pieces[0] if first else pieces[0])
         return
     size = 0
     for piece in pieces:
         size += len(piece)
+    exchange.sent_bytes += size
     if exchange.chunked:
         if size:
             pieces = [b"%x\r\n" % size, *pieces, b"\r\n"]
@@ -136,10 +140,25 @@ def _connection_line(exchange: Exchange) -> bytes:
 
 def own_answer(exchange: Exchange, status: int, detail: str, more: bytes = b"") -> None:
     """A problem document of ours, with `more` whole lines in its head."""
+    exchange.status = status
+    exchange.answered_here = True
     extra = exchange.extra_lines + more + _connection_line(exchange)
     bodiless = exchange.head.method == b"HEAD"
     date = exchange.context.date_line
-    exchange.downstream.write(problem(status, detail, date=date, extra=extra, bodiless=bodiless))
+    answer = problem(status, detail, date=date, extra=extra, bodiless=bodiless)
+    exchange.sent_bytes = len(answer.partition(b"\r\n\r\n")[2])
+    exchange.downstream.write(answer)
+
+
+def kept_answer(exchange: Exchange, head: ResponseHead, pieces: list[bytes]) -> None:
+    """The upstream's answer that was to be replaced; where no more than its status was kept, that in one of
+    ours."""
+    if pieces or head.length == 0:
+        exchange.status = head.status
+        exchange.restored = True
+        write(exchange, opening(exchange, head), pieces, complete=True)
+    else:
+        own_answer(exchange, head.status, "both backends failed")
 
 
 def recipient_answer(exchange: Exchange) -> None:
@@ -148,4 +167,6 @@ def recipient_answer(exchange: Exchange) -> None:
         own_answer(exchange, 405, "TRACE is not supported")
         return
     extra = _connection_line(exchange)
+    exchange.status = 200
+    exchange.answered_here = True
     exchange.downstream.write(empty(200, date=exchange.context.date_line, extra=extra))

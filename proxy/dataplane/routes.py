@@ -6,6 +6,7 @@ connection. The control plane reaches it through `ports.RolloutSink`, `OverrideS
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 from proxy.config.schema import Tunnels
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from proxy.config.schema import Config, Override, Rollout
+    from proxy.core.request_head import RequestHead
     from proxy.model import RolloutState
 
 UNROUTED_TUNNELS: Final = TunnelPolicy.of(Tunnels())
@@ -34,6 +36,7 @@ class LiveRollout:
         "breaker",
         "breaker_enabled",
         "budget",
+        "changed_at",
         "index",
         "issue_cookie",
         "judges_latency",
@@ -41,15 +44,21 @@ class LiveRollout:
         "name",
         "override",
         "override_header",
+        "phase",
+        "phase_before",
         "policy",
         "reserve",
         "split",
         "table",
         "timeout_s",
         "tunnels",
+        "weight_before",
+        "withdrawn_at",
     )
 
     split: Split
+    phase: str | None
+    phase_before: str | None  # and before the last change, when requests began that still run
     breaker: Breaker
     budget: Budget | None
 
@@ -71,6 +80,9 @@ class LiveRollout:
         self.issue_cookie = rollout.issue_cookie
         self.override = rollout.override
         self.override_header = rollout.override.header.lower().encode() if rollout.override else b""
+        self.phase = self.phase_before = None if before is None else before.phase
+        self.weight_before = 0
+        self.changed_at = self.withdrawn_at = -math.inf
         if before is not None and before.table == rollout:
             self.split, self.breaker, self.budget = before.split, before.breaker, before.budget
             return
@@ -90,6 +102,23 @@ class LiveRollout:
 
     def __repr__(self) -> str:
         return f"<LiveRollout {self.name} weight={self.split.weight} breaker={self.breaker.state}>"
+
+    def apply(self, state: RolloutState, now: float) -> None:
+        """Puts a state in force. What it replaces is kept for the requests that began before: to be told."""
+        split = self.split
+        self.weight_before, self.phase_before = split.weight, self.phase
+        was_suspended = split.suspended
+        split.apply(state)
+        self.phase = state.phase
+        self.changed_at = now
+        if split.suspended and not was_suspended:
+            self.withdrawn_at = now
+
+    def route_of(self, head: RequestHead) -> str:
+        """The longest prefix of its routes that covers a request of the rollout."""
+        path = head.target.partition(b"?")[0].decode("latin-1")
+        covering = [route.prefix for route in self.table.routes if _covers(route.prefix, path)]
+        return max(covering, key=len, default="")
 
 
 class Routes:
@@ -137,11 +166,11 @@ class Routes:
 
     # ... ports.RolloutSink ...
 
-    def publish(self, state: RolloutState) -> None:
+    def publish(self, state: RolloutState, now: float = 0.0) -> None:
         """Puts a rollout's weight in force: one attribute, read by the next request."""
         live = self._by_name.get(state.name)
         if live is not None:
-            live.split.apply(state)
+            live.apply(state, now)
 
     # ... ports.OverrideSink ...
 
@@ -181,6 +210,13 @@ class Routes:
         """State of a rollout's breaker."""
         live = self._by_name.get(rollout)
         return str(live.breaker.state) if live is not None and live.breaker_enabled else "disabled"
+
+
+def _covers(prefix: str, path: str) -> bool:
+    """Whether a path lies under a prefix, on the boundary of a segment."""
+    return path.startswith(prefix) and (
+        prefix.endswith("/") or path[len(prefix) : len(prefix) + 1] in {"", "/"}
+    )
 
 
 def _as_bytes(key: str) -> bytes:

@@ -46,8 +46,9 @@ def switch(exchange: Exchange, lines: list[bytes], rest: bytes) -> None:
     exchange.endpoint.forget(upstream)
     tunnel = Tunnel(exchange, upstream, now)
     exchange.context.tunnels.add(tunnel)
+    exchange.status = 101
     ledger.attempt_told(exchange, now, None)
-    ledger.request_ended(exchange, failed=False)
+    ledger.request_ended(exchange, now, failed=False)
     downstream.write(relay.switching(exchange, lines))
     rest_of_client = downstream.take_rest()
     downstream.resume_reading()

@@ -15,6 +15,7 @@ import asyncio
 import os
 import random
 import signal
+import socket
 import sys
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -42,13 +43,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m proxy.demo.backend", description="sample restaurants service"
     )
     parser.add_argument("--version", choices=sorted(QUERY_S), required=True)
+    parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets other machines in")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one; it is printed")
     parser.add_argument("--lifeline", action="store_true", help="end when standard input ends")
     options = parser.parse_args(arguments)
     try:
-        asyncio.run(_serve(options.version, options.port, lifeline=options.lifeline))
+        asyncio.run(_serve(options.version, (options.host, options.port), lifeline=options.lifeline))
     except OSError as error:
-        sys.stderr.write(f"cannot listen on 127.0.0.1:{options.port}: {os.strerror(error.errno or 0)}\n")
+        unresolved = isinstance(error, socket.gaierror)
+        reason = error.strerror if unresolved else os.strerror(error.errno or 0)
+        sys.stderr.write(f"cannot listen on {options.host}:{options.port}: {reason}\n")
         return 1
     return 0
 
@@ -125,7 +129,7 @@ async def _read(incoming: web.Request) -> Request:
 # ... The process ...
 
 
-async def _serve(version: str, port: int, *, lifeline: bool) -> None:
+async def _serve(version: str, address: tuple[str, int], *, lifeline: bool) -> None:
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -141,7 +145,7 @@ async def _serve(version: str, port: int, *, lifeline: bool) -> None:
     )
     await runner.setup()
     try:
-        site = web.TCPSite(runner, "127.0.0.1", port)
+        site = web.TCPSite(runner, *address)
         await site.start()
         sys.stdout.write(f"{runner.addresses[0][1]}\n")
         sys.stdout.flush()

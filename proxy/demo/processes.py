@@ -54,7 +54,8 @@ class BackendProcess:
             sys.executable, *arguments, stdin=pipe, stdout=pipe, start_new_session=True
         )
         try:
-            port = await asyncio.wait_for(self._first_line(self._process), START_TIMEOUT_S)
+            async with asyncio.timeout(START_TIMEOUT_S):
+                port = await self._first_line(self._process)
         except BaseException:
             await self._stop(self._process)
             raise
@@ -94,7 +95,8 @@ class BackendProcess:
         if process.stdin is not None:
             process.stdin.close()
         try:
-            await asyncio.wait_for(process.wait(), STOP_TIMEOUT_S)
+            async with asyncio.timeout(STOP_TIMEOUT_S):
+                await process.wait()
         except TimeoutError:
             process.kill()
             await process.wait()

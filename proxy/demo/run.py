@@ -184,7 +184,8 @@ def _interruptible() -> Iterator[asyncio.Event]:
 def _pause_with(interrupted: asyncio.Event) -> Callable[[float], Awaitable[bool]]:
     async def pause(seconds: float) -> bool:
         with suppress(TimeoutError):
-            await asyncio.wait_for(interrupted.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await interrupted.wait()
         return interrupted.is_set()
 
     return pause

@@ -14,7 +14,7 @@ from proxy.model import BackendReport, Explanation, Path
 from proxy.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from proxy.core.breaker import Breaker
     from proxy.core.routing import Split
@@ -93,7 +93,9 @@ class World:
 
     # ... webhooks ...
 
-    async def post(self, url: str, body: bytes, timeout_s: float) -> None:
+    async def post(
+        self, url: str, body: bytes, timeout_s: float, headers: Mapping[str, str] | None = None
+    ) -> None:
         """Every webhook answers with the scenario's status."""
         status = self._conditions.webhook
         if not _FIRST_OK <= status < _FIRST_FAILURE:

@@ -92,7 +92,8 @@ class MemoryStore:
 
     def _chained(self, transition: Transition) -> Event:
         head, text = self._head(), encode_transition(transition)
-        record = Record(head.seq + 1, text, link(head.hash, head.seq + 1, text))
+        mark = link(head.hash, head.seq + 1, text)
+        record = Record(head.seq + 1, text, mark, transition.after.name)
         self._records.append(record)
         self._events.append(Event(record.seq, transition, record.hash))
         return self._events[-1]

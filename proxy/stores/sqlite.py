@@ -18,7 +18,7 @@ from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random
 from proxy.errors import RevisionConflict, StoreCorrupt, StoreUnavailable
 from proxy.model import Event
 from proxy.stores.records import decode_state, decode_transition, encode_transition, require_successor
-from proxy.stores.sqlite_chain import chain, page
+from proxy.stores.sqlite_chain import chain, page, rows_of
 from proxy.stores.sqlite_file import (
     at_once,
     identity,
@@ -124,7 +124,7 @@ class SqliteStore:
         newest, oldest = (_NEWEST, _OLDEST) if rollout is None else (_NEWEST_OF, _OLDEST_OF)
         values = {"after": after, "limit": max(limit, 0), "rollout": rollout}
         query = newest if after < 0 else oldest
-        rows = await self.in_turn(lambda db: db.execute_fetchall(query, values))
+        rows = await self.in_turn(lambda db: rows_of(db, query, values))
         events = [self._event(seq, record, mark) for seq, record, mark in rows]
         return events[::-1] if after < 0 else events
 

@@ -3,17 +3,45 @@
 Owns the tables `events` and `chain`; the one row of `chain` tells where it ends. It is a row of its own, so
 that newest events that are removed are missed, and their numbers are not used again. Everything here runs
 within a transaction of the caller. Must never know what a record tells.
+
+A table that somebody has dropped reads as one whose rows were deleted, and is there again after the next
+write: a rollback has to be stored in such a file, too, and a check has to find a broken chain and no broken
+store.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sqlite3
+from typing import TYPE_CHECKING, Final
 
 from proxy.core.audit import GENESIS, NO_HEAD, Head, Record, TrailPage, link
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
     import aiosqlite
 
+CHAIN_TABLES: Final = (
+    """
+    CREATE TABLE IF NOT EXISTS events (
+        seq INTEGER NOT NULL PRIMARY KEY, rollout TEXT NOT NULL, record TEXT NOT NULL,
+        hash TEXT NOT NULL DEFAULT ''
+    )
+    """,
+    "CREATE INDEX IF NOT EXISTS events_of_rollout ON events (rollout, seq)",
+    """
+    CREATE TABLE IF NOT EXISTS chain (
+        id INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
+        seq INTEGER NOT NULL,
+        hash TEXT NOT NULL,
+        adopted INTEGER NOT NULL,
+        adopting INTEGER NOT NULL
+    )
+    """,
+)
+"""The two tables as they are by now."""
+
+_KNOWN = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name IN ('events', 'chain')"
 _HEAD = "SELECT seq, hash, adopted, adopting FROM chain"
 _LAST = "SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1"
 _MOVE_HEAD = "INSERT OR REPLACE INTO chain (id, seq, hash, adopted, adopting) VALUES (1, ?, ?, ?, ?)"
@@ -22,7 +50,8 @@ _SIGN = "UPDATE events SET hash = ? WHERE seq = ?"
 _RECORDS = "SELECT seq, record, hash FROM events WHERE seq > ? ORDER BY seq LIMIT ?"
 # Bytes, because whatever somebody has put there is to be read, and to be found wrong.
 _PAGE = """
-    SELECT seq, CAST(record AS BLOB), CAST(hash AS BLOB) FROM events WHERE seq > ? ORDER BY seq LIMIT ?
+    SELECT seq, CAST(record AS BLOB), CAST(hash AS BLOB), CAST(rollout AS BLOB)
+    FROM events WHERE seq > ? ORDER BY seq LIMIT ?
 """
 _ALL = -1
 _BEFORE_ALL = -(1 << 63)
@@ -47,6 +76,9 @@ async def adopt(db: aiosqlite.Connection, *, older_may_write: bool) -> Head:
 
 async def chain(db: aiosqlite.Connection, rollout: str, text: str) -> tuple[int, str]:
     """Add the record `text`; its number and its hash."""
+    if await _is_dropped(db):
+        for statement in CHAIN_TABLES:
+            await db.execute(statement)
     head, adopting = await _head(db)
     if adopting:
         head = await adopt(db, older_may_write=False)
@@ -64,10 +96,28 @@ async def page(db: aiosqlite.Connection, after: int, limit: int) -> TrailPage:
     await db.execute("BEGIN")
     try:
         head, _ = await _kept_head(db) or (NO_HEAD, False)
-        rows = await db.execute_fetchall(_PAGE, (after or _BEFORE_ALL, limit))
+        rows = await rows_of(db, _PAGE, (after or _BEFORE_ALL, limit))
     finally:
         await db.execute("COMMIT")
-    return TrailPage(tuple(Record(seq, _text(record), _text(mark)) for seq, record, mark in rows), head)
+    records = (Record(seq, _text(record), _text(mark), _text(rollout)) for seq, record, mark, rollout in rows)
+    return TrailPage(tuple(records), head)
+
+
+async def rows_of(
+    db: aiosqlite.Connection, query: str, values: Sequence[object] | Mapping[str, object] = ()
+) -> Iterable[sqlite3.Row]:
+    """What the query of one of the two tables gives; nothing if it was dropped."""
+    try:
+        return await db.execute_fetchall(query, values)
+    except sqlite3.OperationalError:
+        if await _is_dropped(db):
+            return ()
+        raise
+
+
+async def _is_dropped(db: aiosqlite.Connection) -> bool:
+    [[known]] = await db.execute_fetchall(_KNOWN)
+    return bool(known < len(("events", "chain")))
 
 
 def _text(content: bytes) -> str:
@@ -84,7 +134,7 @@ async def _head(db: aiosqlite.Connection) -> tuple[Head, bool]:
 
 
 async def _kept_head(db: aiosqlite.Connection) -> tuple[Head, bool] | None:
-    for seq, mark, adopted, adopting in await db.execute_fetchall(_HEAD):
+    for seq, mark, adopted, adopting in await rows_of(db, _HEAD):
         if isinstance(seq, int) and isinstance(adopted, int) and isinstance(mark, str):
             return Head(seq, mark, adopted), bool(adopting)
     return None

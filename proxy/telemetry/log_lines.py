@@ -1,38 +1,48 @@
-"""What the process says on standard error: one record is one line, whatever stands in it.
+"""Lines for people: one message is one line, whatever stands in it.
 
-Owns the form of a line. Reasons that operators give, names from the store and what backends answer all end up
-in messages: none of it may begin a line of its own, steer a terminal, or fill a disk.
+Owns the form of a line. Reasons that operators give, names from the store, targets of requests and what
+backends answer all end up in lines: none of it may begin a line of its own, steer a terminal, or fill a disk.
 """
 
 from __future__ import annotations
 
 import logging
 import re
-import sys
 from typing import Final
 
-_FORM: Final = "%(asctime)s %(levelname)s %(name)s %(message)s"
-_LONGEST: Final = 4096
-"""Characters of a line that are kept."""
-_UNPRINTABLE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
+FORM: Final = "%(asctime)s %(levelname)s %(name)s %(message)s"
+LONGEST: Final = 4096
+"""Characters of a message that are kept."""
+UNPRINTABLE: Final = (
+    "\x00-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\ud800-\udfff\U000e0000-\U000e007f"
 )
 """Control characters of all kinds: of terminals, of the direction of writing, of no width, of no meaning."""
-
-
-def log_to_stderr() -> None:
-    """Have all that is logged written there, unless somebody has decided otherwise before."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(LineFormatter(_FORM))
-    logging.basicConfig(handlers=[handler])
+_CONTROL: Final = re.compile(f"[{UNPRINTABLE}]")
+_CONTROL_OR_QUOTE: Final = re.compile(f'[{UNPRINTABLE}"\\\\]')
 
 
 def line(text: str) -> str:
     r"""The text as (a part of) one line: control characters as \xNN or \uNNNN, and no more than fits."""
-    escaped = _UNPRINTABLE.sub(_escape, text[: _LONGEST + 1])
-    if len(escaped) <= _LONGEST and len(text) <= _LONGEST:
+    if len(text) <= LONGEST and text.isascii() and text.isprintable():
+        return text
+    escaped = _CONTROL.sub(_escape, text[: LONGEST + 1])
+    if len(escaped) <= LONGEST and len(text) <= LONGEST:
         return escaped
-    return f"{escaped[:_LONGEST]}… ({len(text)} characters)"
+    return f"{escaped[:LONGEST]}… ({len(text)} characters)"
+
+
+def quoted(text: str) -> str:
+    r"""The text between quotation marks, as part of one line, where it cannot end before its end: those in it
+    and backslashes are written \x22 and \x5c, as web servers do."""
+    if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
+        return f'"{text}"'
+    return f'"{_CONTROL_OR_QUOTE.sub(_escape, text)}"'
+
+
+def shortened(text: str, most: int) -> str:
+    """The text, or its beginning and a sign that there was more."""
+    return text if len(text) <= most else f"{text[:most]}…"
 
 
 class LineFormatter(logging.Formatter):
@@ -50,4 +60,6 @@ class LineFormatter(logging.Formatter):
 
 def _escape(found: re.Match[str]) -> str:
     code = ord(found[0])
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

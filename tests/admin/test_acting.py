@@ -124,10 +124,61 @@ async def test_an_emergency_stop_names_what_it_stopped(client: Client, rig: Rig)
     assert [rig.sink.weight(str(plan["name"])) for plan in ROLLOUTS] == [0, 0, 0]
     assert rig.state("search").reason == "fire"
     answer = is_a("Stopped", await client.post("/api/v1/emergency_stop"))
-    assert answer == {"stopped": [], "stored": False}
+    assert answer == {"stopped": [], "stored": False, "reason_dropped": None}
     rig.store.failure = None
     answer = is_a("Stopped", await client.post("/api/v1/emergency_stop"))
-    assert answer == {"stopped": [], "stored": True}
+    assert answer == {"stopped": [], "stored": True, "reason_dropped": None}
+
+
+@pytest.mark.parametrize(
+    ("body", "fields", "says"),
+    [
+        (b'{"reason": "' + b"x" * 501 + b'"}', {}, "reason: String should have at most 500 characters"),
+        (b'{"reason": 7}', {}, "reason: "),
+        (b'{"reason": "two\\nlines"}', {}, "reason: must hold no control characters"),
+        (b'{"reasn": "fire"}', {}, "reasn: is not known"),
+        (b'{"reason": "a", "reason": "b"}', {}, "the body has a key twice"),
+        (b"fire!", {}, "the body is not JSON"),
+        (b"[]", {}, "the body must be a JSON object"),
+        (b'"' + b"x" * 20_000 + b'"', {}, "the body is larger than a command can be"),
+        (b'{"reason": "fire"}', {"Content_Type": "text/plain"}, "a command's body is application/json"),
+        (b'{"rea', {"Content_Length": "90"}, "the body did not arrive within 0.3 s"),
+    ],
+)
+async def test_nothing_that_is_wrong_with_its_body_keeps_an_emergency_stop_from_stopping(
+    body: bytes, fields: dict[str, str], says: str, client: Client, rig: Rig
+) -> None:
+    answer = is_a(
+        "Stopped",
+        await client.send(
+            "POST", "/api/v1/emergency_stop", body, **{"Content_Type": "application/json", **fields}
+        ),
+    )
+    assert [one["percentage"] for one in answer["stopped"]] == [0, 0, 0]
+    assert answer["reason_dropped"].startswith(says)
+    assert [rig.sink.weight(str(plan["name"])) for plan in ROLLOUTS] == [0, 0, 0]
+    assert rig.state("search").reason == "emergency stop by local"
+
+
+async def test_who_hangs_up_in_the_middle_has_stopped_everything(
+    client: Client, rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    head = b"POST /api/v1/emergency_stop HTTP/1.1\r\nHost: 127.0.0.1:9900\r\nContent-Length: 9\r\n\r\n"
+    await client.say_and_leave(head)
+    assert [rig.sink.weight(str(plan["name"])) for plan in ROLLOUTS] == [0, 0, 0]
+    assert "its reason was dropped: the body is broken" in caplog.text
+
+
+async def test_a_query_that_nobody_knows_keeps_an_emergency_stop_from_nothing(client: Client) -> None:
+    answer = is_a("Stopped", await client.post("/api/v1/emergency_stop?now=1", {"reason": "fire"}))
+    assert len(answer["stopped"]) == 3
+    assert answer["reason_dropped"] == "query parameter 'now' is not known"
+
+
+async def test_a_page_of_somebody_else_stops_nothing(client: Client, rig: Rig) -> None:
+    answer = await client.send("POST", "/api/v1/emergency_stop", b"", Origin="https://evil.example")
+    assert answer.status == 403
+    assert rig.state("search").state is State.RUNNING
 
 
 # ... overrides
@@ -151,6 +202,19 @@ async def test_an_override_is_set_shown_and_taken_back(key: str, client: Client,
     assert is_a("Overrides", await client.get(target)) == {"overrides": []}
     again = await client.send("DELETE", f"{target}/{quote(key, safe='').replace('.', '%2E')}", b"")
     assert (again.status, again.json["type"]) == (404, "urn:dualpath:problem:unknown-override")
+
+
+@pytest.mark.parametrize("verb", [Verb.ROLLBACK, Verb.ABORT])
+async def test_an_override_to_v2_says_that_it_is_suspended(verb: Verb, client: Client, rig: Rig) -> None:
+    target = "/api/v1/rollouts/search/overrides"
+    assert is_a("Override", await client.post(target, {"key": "ada", "path": "v2"}))["suspended"] is False
+    await rig.ask(verb, rollout="search")
+    assert is_a("Override", await client.post(target, {"key": "bob", "path": "v2"}))["suspended"] is True
+    assert is_a("Override", await client.post(target, {"key": "eve", "path": "v1"}))["suspended"] is False
+    shown = is_a("Overrides", await client.get(target))["overrides"]
+    assert [one["suspended"] for one in shown] == [True, True, False]
+    await rig.ask(Verb.START, rollout="search")
+    assert not any(one["suspended"] for one in is_a("Overrides", await client.get(target))["overrides"])
 
 
 async def test_an_override_of_what_is_not_there(client: Client) -> None:

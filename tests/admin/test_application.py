@@ -11,6 +11,7 @@ import pytest_asyncio
 from proxy import __version__
 from proxy.admin import wire
 from proxy.admin.application import Loaded, Surroundings, build_admin, follow
+from proxy.config.schema import Telemetry
 from proxy.errors import IllegalMove, StoreUnavailable, UnknownRollout
 from proxy.model import Command, Event, Explanation, Path, RolloutReport, RolloutState, State, Verb
 from tests.admin.builders import EVENT, OPERATOR, REPORT, RUNNING, TOKENS, VIEWER, config
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
+    from proxy.config.schema import Config
     from proxy.controlplane.controller import Controller
 
 PROBLEM = "application/problem+json"
@@ -482,3 +484,42 @@ async def test_no_answer_opens_itself_to_other_origins(client: Client, method: s
         method, "/api/v1/status", b"", Origin="http://evil.example", Access_Control_Request_Method="POST"
     )
     assert not any(name.startswith("access-control") for name in answer.headers)
+
+
+# ... metrics ...
+
+
+async def written(accept: str) -> tuple[bytes, str]:
+    return f"a 1 # {accept}\n".encode(), "text/plain; version=0.0.4; charset=utf-8"
+
+
+def with_metrics(**metrics: Any) -> web.Application:
+    """An application with tokens, and metrics to show."""
+    around = Surroundings("proxy-1", list, FakeClock(), metrics=written)
+    return build_admin(metered(**metrics), cast("Controller", FakeController()), around)
+
+
+def metered(**metrics: Any) -> Config:
+    return config(tokens=TOKENS).model_copy(update={"telemetry": Telemetry.read({"metrics": metrics})})
+
+
+async def test_metrics_are_shown_to_viewers_as_they_were_written() -> None:
+    async with client_of(with_metrics()) as client:
+        assert (await client.get("/metrics")).status == 401
+        answer = await client.get("/metrics", Authorization=f"Bearer {VIEWER}", Accept="text/plain")
+    assert (answer.status, answer.body) == (200, b"a 1 # text/plain\n")
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+
+
+async def test_open_metrics_need_no_token_and_nothing_else_is_open_with_them() -> None:
+    app = with_metrics(open=True)
+    async with client_of(app) as client:
+        assert (await client.get("/metrics", Host="10.0.0.7:9900")).status == 200
+        assert (await client.get("/api/v1/status")).status == 401
+        assert (await client.get("/metrics?x=1")).status == 400
+        follow(app, metered(open=False))
+        assert (await client.get("/metrics")).status == 401
+
+
+async def test_without_a_source_there_are_no_metrics(client: Client) -> None:
+    is_problem(await client.get("/metrics"), 404)

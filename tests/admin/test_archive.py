@@ -104,7 +104,14 @@ async def test_records_are_shown_as_they_are() -> None:
     page = await store.records()
     seen = await Archive(store).records(after=1, limit=1)
     assert seen == {
-        "records": [{"seq": 2, "hash": page.records[1].hash, "record": page.records[1].text}],
+        "records": [
+            {
+                "seq": 2,
+                "hash": page.records[1].hash,
+                "rollout": "default",
+                "record": page.records[1].text,
+            }
+        ],
         "head": {"seq": 3, "hash": page.records[2].hash, "adopted": 0},
     }
     assert "MemoryStore" in repr(Archive(store))

@@ -15,7 +15,7 @@ from proxy.admin.inputs import read_command
 from proxy.admin.openapi import document
 from proxy.admin.operations import OPERATIONS
 from proxy.admin.problems import RefusedError
-from proxy.model import Explanation, Path, Verb
+from proxy.model import Explanation, KeyOverride, Path, Verb
 from tests.admin.builders import EMPTY_REPORT, ENDPOINTS, EVENT, REPORT, config
 from tests.fakes import FakeClock
 
@@ -56,6 +56,11 @@ def test_only_the_probes_need_no_token() -> None:
     assert open_to_all == PROBES == {"/healthz", "/readyz"}
 
 
+def test_metrics_come_in_either_form() -> None:
+    answer = DOCUMENT["paths"]["/metrics"]["get"]["responses"]["200"]
+    assert set(answer["content"]) == {"text/plain", "application/openmetrics-text"}
+
+
 def test_every_reference_leads_somewhere() -> None:
     def references(value: Any) -> list[str]:
         if isinstance(value, dict):
@@ -77,6 +82,9 @@ def test_the_other_answers_are_what_the_document_says() -> None:
     valid("Events", views.events_view([EVENT]))
     valid("Events", views.events_view([]))
     valid("Explanation", views.explanation_view(Explanation(None, Path.V1, "no route", None)))
+    sent = KeyOverride("default", "ada", Path.V2, "tess", 1.0)
+    overridden = Explanation("default", Path.V2, "override v2", "ada", override=sent)
+    valid("Explanation", views.explanation_view(overridden))
     valid("Ready", {"status": "ready", "missing": [], "backends": views.backends_view(ENDPOINTS)})
 
 

@@ -99,6 +99,22 @@ class Client:
         fields = (line.partition(": ") for line in lines)
         return Answer(int(status.split()[1]), {name.lower(): value for name, _, value in fields}, body)
 
+    async def say_and_leave(self, raw: bytes) -> None:
+        """These bytes, and the end of the connection before there was an answer."""
+        server = self._runner.server
+        assert server is not None
+        protocol = server()
+        protocol.connection_made(Wire("127.0.0.1"))
+        protocol.data_received(raw)
+        await _others_have_had_their_turn()
+        protocol.connection_lost(None)
+        await _others_have_had_their_turn()
+
+
+async def _others_have_had_their_turn() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
 
 @asynccontextmanager
 async def client_of(app: web.Application) -> AsyncIterator[Client]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from proxy.config import parse
+from proxy.config.loading import parse
 from proxy.errors import ConfigError
 
 if TYPE_CHECKING:

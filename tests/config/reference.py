@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from proxy.config import json_schema
+from proxy.config.export import json_schema
 from proxy.config.schema import Config
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from proxy.config import parse
 from proxy.config.environment import apply_overrides, as_value
+from proxy.config.loading import parse
 from proxy.model import Metric
 from tests.config.documents import BACKENDS, GUARD, PHASES, ROLLOUT, problems
 

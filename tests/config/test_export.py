@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from proxy.config import json_schema, parse, redacted
-from proxy.config.export import defaults, whole
+from proxy.config.export import defaults, json_schema, redacted, whole
+from proxy.config.loading import parse
 from proxy.config.schema import Backend, Config, Guard, Listen
 
 if TYPE_CHECKING:

@@ -218,6 +218,10 @@ def test_metrics_are_durations_shares_or_plain_numbers() -> None:
         Metric.CPU,
         Metric.MEMORY,
         Metric.CACHE_HIT_RATE,
+        Metric.HOST_CPU,
+        Metric.HOST_MEMORY,
+        Metric.PROCESS_CPU,
+        Metric.PROCESS_MEMORY,
     }
     assert set(Metric) - durations - shares == {Metric.LATENCY_RATIO_P95}
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.config import load, parse
+from proxy.config.loading import load, parse
 from proxy.errors import ConfigError
 from tests.config.documents import BACKENDS, PHASES, problems
 

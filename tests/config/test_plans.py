@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from proxy.config import load, parse
 from proxy.config.export import redacted, whole
+from proxy.config.loading import load, parse
 from proxy.config.plans import PRESETS, plans_of, preset_text, stamps_of_plans
 from proxy.config.schema import Config
 from proxy.errors import ConfigError

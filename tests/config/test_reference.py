@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from proxy.config import load, parse
 from proxy.config.export import defaults
+from proxy.config.loading import load, parse
 from proxy.config.schema import Config
 from proxy.model import Path
 from tests.config.documents import BACKENDS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.config import parse
+from proxy.config.loading import parse
 from proxy.config.rules import _RESERVED_FIELDS
 from proxy.core.request_head import RESERVED
 from tests.config.documents import BACKENDS, GUARD, PHASES, ROLLOUT, problems

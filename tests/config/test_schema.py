@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.config import parse
+from proxy.config.loading import parse
 from proxy.config.schema import Guard, Phase, Rollout
 from proxy.errors import ConfigError
 from proxy.model import Action, Metric, Path

@@ -105,3 +105,8 @@ def test_an_address_is_a_web_address() -> None:
 def test_no_web_address(value: object) -> None:
     with pytest.raises(ValueError, match="must be http:// or https://"):
         parse_web_address(value)
+
+
+def test_an_address_that_is_refused_is_not_shown() -> None:
+    with pytest.raises(ValueError, match=r"^must be .* no user or #$"):
+        parse_web_address("hooks.slack.com/services/T0/B0/secret")

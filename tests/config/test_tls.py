@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from proxy.config import load, parse
+from proxy.config.loading import load, parse
 from proxy.config.tls_files import stamps
 from proxy.errors import ConfigError
 from tests.certificates import Authority

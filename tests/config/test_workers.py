@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from proxy.config import parse
+from proxy.config.loading import parse
 from proxy.config.workers import resolved, usable_cores
 from tests.config.documents import BACKENDS
 

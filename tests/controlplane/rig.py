@@ -21,8 +21,9 @@ from tests.fakes import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+    from proxy.core.notice import Notice
     from proxy.core.tally import Tally
 
 STORE_TIMEOUT_S = 0.001
@@ -62,7 +63,10 @@ class Rig:
         self.router = FakeRouter()
         self.overrides = RecordingOverrides()
         self.posted: list[tuple[str, bytes, float]] = []
+        self.fields: list[dict[str, str]] = []
         self.webhook: Callable[[], Awaitable[None]] = self.well
+        self.announced: list[Notice] = []
+        self.on_announce: Callable[[Notice], None] = lambda notice: None
         self.controller = Controller(
             self.config,
             store=self.store,
@@ -75,12 +79,26 @@ class Rig:
             overrides=self.store,
             override_sinks=[self.overrides],
             post=self.post,
+            announcers=[self],
+            exemplars=self,
         )
 
-    async def post(self, url: str, body: bytes, timeout_s: float) -> None:
+    async def post(
+        self, url: str, body: bytes, timeout_s: float, headers: Mapping[str, str] | None = None
+    ) -> None:
         """Every webhook: remembers what it is told, and does what `webhook` says."""
         self.posted.append((url, body, timeout_s))
+        self.fields.append(dict(headers or {}))
         await self.webhook()
+
+    def announce(self, notice: Notice) -> None:
+        """`ports.Announcer`: remembers what it is told, and does what `on_announce` says."""
+        self.announced.append(notice)
+        self.on_announce(notice)
+
+    def exemplars(self, rollout: str) -> Sequence[str]:
+        """`ports.Exemplars`: one trace for each rollout."""
+        return [f"trace of {rollout}"]
 
     @classmethod
     async def opened(cls, *rollouts: dict[str, Any]) -> Rig:

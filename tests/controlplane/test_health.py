@@ -80,7 +80,7 @@ class Answers:
         self.asked: list[tuple[str, float]] = []
         self.done = asyncio.Event()
 
-    async def __call__(self, url: str, timeout_s: float) -> int:
+    async def __call__(self, url: str, timeout_s: float) -> tuple[int, bytes]:
         if not self._script:
             self.done.set()
             await asyncio.Event().wait()
@@ -88,7 +88,7 @@ class Answers:
         answer = self._script.pop(0)
         if isinstance(answer, Exception):
             raise answer
-        return answer
+        return answer, b""
 
 
 def no_time(taken: list[float]) -> Callable[[float], asyncio.Future[None]]:

@@ -226,6 +226,65 @@ async def test_a_successor_has_them_before_it_decides() -> None:
     assert rig.overrides.keys["default"] == {}
 
 
+async def test_what_waits_for_a_dead_store_is_in_force_in_the_successor_which_writes_it() -> None:
+    rig = await Rig.opened()
+    await send(rig, "bob", Path.V2)
+    rig.store.failure = StoreUnavailable("disk is full")
+    await send(rig, "ada", Path.V1)
+    await take_back(rig, "bob")
+    rig.store.failure = None
+    heir = rig.restarted()
+    await heir.controller.open_beside(rig.controller.states(), rig.controller.unwritten_overrides())
+    assert heir.overrides.keys["default"] == {"ada": Path.V1}
+    assert await stored(rig) == {"bob": Path.V2}, "the process before may still go on"
+    rig.store.failure = StoreUnavailable("disk is full")
+    states = await rig.controller.hand_over()
+    rig.store.failure = None
+    await heir.controller.catch_up(states, rig.controller.unwritten_overrides())
+    assert heir.overrides.keys["default"] == {"ada": Path.V1}
+    assert await stored(rig) == {"ada": Path.V1}
+    assert (await rig.causes())[-2:] == ["override:set", "override:removed"]
+
+
+async def test_what_the_process_before_has_written_after_all_is_not_written_again() -> None:
+    rig = await Rig.opened()
+    rig.store.failure = StoreUnavailable("disk is full")
+    await send(rig, "ada", Path.V1)
+    waiting = rig.controller.unwritten_overrides()
+    rig.store.failure = None
+    states = await rig.controller.hand_over()
+    heir = rig.restarted()
+    await heir.controller.open_beside(states, waiting)
+    await heir.controller.catch_up(states, waiting)
+    assert heir.overrides.keys["default"] == {"ada": Path.V1}
+    assert (await rig.causes()).count("override:set") == 1
+
+
+async def test_one_to_v2_that_was_refused_and_stored_all_the_same_is_taken_back_by_the_successor() -> None:
+    rig = await Rig.opened()
+    rig.store.stalled = rig.store.lands_late = True
+    with pytest.raises(StoreUnavailable):
+        await send(rig, "ada", Path.V2)
+    rig.store.resume()
+    assert await stored(rig) == {"ada": Path.V2}
+    heir = rig.restarted()
+    await heir.controller.open_beside(rig.controller.states(), rig.controller.unwritten_overrides())
+    assert heir.overrides.keys["default"] == {}
+    await heir.controller.catch_up(rig.controller.states(), rig.controller.unwritten_overrides())
+    assert heir.overrides.keys["default"] == {}
+    assert await stored(rig) == {}
+
+
+async def test_a_process_that_ends_with_changes_that_wait_says_how_many(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    rig = await Rig.opened()
+    rig.store.failure = StoreUnavailable("disk is full")
+    await send(rig, "ada", Path.V1)
+    await rig.controller.close()
+    assert "1 changes could not be stored and are lost" in caplog.text
+
+
 async def test_a_store_that_cannot_keep_them_says_so() -> None:
     rig = Rig(await _config())
     rig.controller._overrides._store = None

@@ -72,6 +72,20 @@ def test_the_busiest_endpoint_counts_and_cache_hits_are_a_mean() -> None:
     assert repr(signs).startswith("VitalSigns(BackendReport(cpu=0.3")
 
 
+def test_what_answers_tell_goes_before_what_is_reported() -> None:
+    clock, drained = FakeClock(), [(9, 10), (10, 10), (0, 0), (0, 5)]
+    signs = VitalSigns(clock, lambda: drained.pop(0) if drained else (0, 0))
+    signs.expect(1_000.0)
+    signs.take(A, BackendReport(cache_hit_rate=0.5))
+    assert signs.latest().cache_hit_rate == 0.5, "ten answers are too few"
+    clock.advance(30.0)
+    assert signs.latest().cache_hit_rate == 0.95
+    assert signs.latest().cache_hit_rate == 0.95
+    assert signs.latest().cache_hit_rate == 0.76
+    clock.advance(30.0)
+    assert signs.latest().cache_hit_rate == 0.5, "the first ten are forgotten"
+
+
 def test_a_report_is_good_for_three_intervals() -> None:
     clock = FakeClock()
     signs = VitalSigns(clock)

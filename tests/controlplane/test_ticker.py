@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import pytest
+
 from proxy.controlplane.ticker import Ticker, wait_or_end
 from proxy.model import Verb
 from tests.controlplane.rig import Rig, config
 
 if TYPE_CHECKING:
-    import pytest
-
     from proxy.controlplane.controller import Controller
 
 
@@ -93,3 +93,17 @@ async def test_the_pause_ends_by_time_or_by_the_end() -> None:
     assert not ending.is_set()
     ending.set()
     await wait_or_end(ending, 1_000.0)
+
+
+@pytest.mark.parametrize("steps", range(4))
+async def test_a_pause_that_is_cancelled_as_it_ends_is_cancelled(steps: int) -> None:
+    ending = asyncio.Event()
+    pause = asyncio.create_task(wait_or_end(ending, 60.0))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    ending.set()
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    accepted = pause.cancel()
+    await asyncio.wait([pause])
+    assert pause.cancelled() == accepted

@@ -10,12 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.core.delta import MOST, Delta, Load, RolloutDelta, Sequences, read, readable, written
+from proxy.core.delta import Delta, Load, RolloutDelta, Sequences, read, readable, written
 from proxy.core.histogram import BUCKET_COUNT, Histogram
 from proxy.core.tally import ERROR_INDEX, FALLBACK_INDEX, Tally
 from proxy.core.users import LONGEST, PLACES
+from proxy.core.wire_values import MOST
 from proxy.errors import WireError
 from proxy.model import EndpointStatus, ErrorClass, FallbackReason, Path
+from tests.core.test_series_wire import INCREMENTS, SIGHTINGS
 
 COUNTS = st.integers(0, 1_000_000)
 NAMES = st.text(min_size=1, max_size=20)
@@ -69,7 +71,11 @@ DELTAS = st.builds(
     ).map(tuple),
     load=st.builds(Load, COUNTS, COUNTS, st.floats(0, 1_000), COUNTS),
     tunnels=st.tuples(COUNTS, COUNTS),
+    cache=st.tuples(COUNTS, COUNTS),
     refused=st.dictionaries(NAMES, COUNTS, max_size=3),
+    series=st.lists(INCREMENTS, max_size=3).map(tuple),
+    sightings=st.lists(SIGHTINGS, max_size=3).map(tuple),
+    telemetry=st.dictionaries(NAMES, COUNTS, max_size=3),
 )
 
 

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
-from proxy.core.gauges import CALM, GAUGES, Surroundings, takes_latency, takes_traffic
+from proxy.core.gauges import (
+    CALM,
+    GAUGES,
+    Surroundings,
+    SystemReport,
+    is_of_process,
+    takes_latency,
+    takes_traffic,
+)
 from proxy.core.histogram import Histogram
 from proxy.core.tally import FALLBACK_INDEX, Tally
 from proxy.model import FallbackReason, Metric
 from tests.core.plans import second
 
 LATENCIES = (Metric.LATENCY_P50, Metric.LATENCY_P95, Metric.LATENCY_P99)
-OF_SURROUNDINGS = {Metric.HEALTH, Metric.CPU, Metric.MEMORY, Metric.CACHE_HIT_RATE}
+OF_SYSTEM = (Metric.HOST_CPU, Metric.HOST_MEMORY, Metric.PROCESS_CPU, Metric.PROCESS_MEMORY)
+OF_SURROUNDINGS = {Metric.HEALTH, Metric.CPU, Metric.MEMORY, Metric.CACHE_HIT_RATE, *OF_SYSTEM}
 
 
 def value(metric: Metric, tally: Tally, around: Surroundings = CALM) -> float | None:
@@ -71,9 +83,19 @@ def test_health_is_the_share_of_v2s_endpoints() -> None:
 
 @pytest.mark.parametrize("metric", [Metric.CPU, Metric.MEMORY, Metric.CACHE_HIT_RATE])
 def test_what_a_backend_reports_is_read_as_reported(metric: Metric) -> None:
-    assert value(metric, Tally(), Surroundings(**{str(metric): 0.7})) == 0.7
+    assert value(metric, Tally(), replace(CALM, **dict[str, Any]({str(metric): 0.7}))) == 0.7
     assert value(metric, Tally()) is None
     assert GAUGES[metric].words(Tally()) == "as reported"
+
+
+@pytest.mark.parametrize("metric", OF_SYSTEM)
+def test_this_machine_and_our_processes_are_read_as_they_are(metric: Metric) -> None:
+    seen = replace(SystemReport(), **{str(metric): 0.7})
+    assert value(metric, Tally(), Surroundings(system=seen)) == 0.7
+    assert value(metric, Tally()) is None
+    assert GAUGES[metric].words(Tally()).startswith("of ")
+    assert is_of_process(metric)
+    assert not is_of_process(Metric.CPU)
 
 
 def test_what_needs_no_requests_is_told_from_what_does() -> None:

@@ -7,7 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core.framing import CHUNKED
-from proxy.core.request_head import RequestHead, RequestLines
+from proxy.core.request_head import (
+    PASSED_ON,
+    PATH_LINE,
+    REQUEST_ID,
+    SAMPLED,
+    SPAN_ID,
+    TRACE_ID,
+    UNSAMPLED,
+    RequestHead,
+    RequestLines,
+)
 from proxy.errors import BadRequest
 
 IDS = b"0123456789abcdef" * 2
@@ -637,3 +647,35 @@ def test_request_lines_are_remembered_within_bounds_and_without_queries() -> Non
     for number in range(10_000):
         lines.head(b"GET /%d HTTP/1.1\r\nHost: a" % number)
     assert repr(lines) == "<RequestLines 1474 start lines, <LineReader 1 lines seen>>"
+
+
+# ... a trace that is continued
+
+
+@pytest.mark.parametrize(("sampled", "flags"), [(UNSAMPLED, b"00"), (SAMPLED, b"01"), (PASSED_ON, b"00")])
+def test_a_request_without_a_trace_begins_one(sampled: int, flags: bytes) -> None:
+    parts = checked(HOST).upstream_parts(FORWARDED, IDS, b"1.1 us", sampled)
+    assert b"traceparent: 00-%b-%b-%b\r\n" % (IDS, IDS[:16], flags) in b"".join(parts)
+    assert (parts[TRACE_ID], parts[SPAN_ID], parts[REQUEST_ID], parts[PATH_LINE]) == (IDS, IDS[:16], IDS, b"")
+
+
+@pytest.mark.parametrize(
+    ("given", "sampled", "flags"),
+    [(b"00", SAMPLED, b"01"), (b"01", UNSAMPLED, b"00"), (b"02", SAMPLED, b"03"), (b"03", UNSAMPLED, b"02")],
+)
+def test_a_client_s_trace_is_continued_by_a_span_of_ours(given: bytes, sampled: int, flags: bytes) -> None:
+    head = checked(
+        HOST, (b"traceparent", TRACEPARENT[:-2] + given), (b"tracestate", b"a=1"), (b"x-request-id", b"r")
+    )
+    parts = head.upstream_parts(FORWARDED, IDS, b"1.1 us", sampled)
+    assert (parts[TRACE_ID], parts[SPAN_ID], parts[REQUEST_ID]) == (TRACEPARENT[3:35], IDS[:16], b"r")
+    parts[SPAN_ID] = b"f" * 16
+    continued = b"traceparent: 00-%b-%b-%b\r\ntracestate: a=1\r\n" % (TRACEPARENT[3:35], b"f" * 16, flags)
+    assert b"".join(parts).endswith(continued + b"\r\n")
+
+
+def test_of_two_traces_none_is_believed() -> None:
+    for count in (2, 3):
+        head = checked(HOST, *[(b"traceparent", TRACEPARENT)] * count, (b"tracestate", b"a=1"))
+        assert values(head, b"traceparent") == [b"00-" + IDS + b"-" + IDS[:16] + b"-00"]
+        assert values(head, b"tracestate") == []

@@ -25,10 +25,11 @@ async def test_a_request_goes_to_its_path_and_the_answer_comes_back(world: World
     )
     assert world.v2.got() == (
         b"GET /x?y HTTP/1.1\r\nHost: a\r\nX-User: u\r\nAccept: */*\r\n"
-        b"traceparent: 00-" + IDS + b"-" + b"5" * 16 + b"-00\r\nX-Request-Id: " + IDS + b"\r\n"
+        b"X-Request-Id: " + IDS + b"\r\n"
         b"Via: 1.1 dualpath\r\nX-Forwarded-For: 192.0.2.7\r\nX-Forwarded-Proto: http\r\n"
         b"X-Forwarded-Host: a\r\n"
-        b'Forwarded: for=192.0.2.7;proto=http;host="a"\r\nX-Dualpath-Path: v2\r\n\r\n'
+        b'Forwarded: for=192.0.2.7;proto=http;host="a"\r\n'
+        b"traceparent: 00-" + IDS + b"-" + b"5" * 16 + b"-00\r\nX-Dualpath-Path: v2\r\n\r\n"
     )
     await world.v2.sends(b"HTTP/1.1 200 Fine\r\nContent-Length: 2\r\nX-A: 1\r\nKeep-Alive: 5\r\n\r\nok")
     assert client.got() == b"HTTP/1.1 200 OK\r\nX-A: 1\r\nContent-Length: 2\r\n" + DATE + b"\r\nok"

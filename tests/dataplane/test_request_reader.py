@@ -61,7 +61,7 @@ class Listener:
         found: list[object] = []
         for exchange in self.exchanges:
             # The content without its framing: a chunk goes on for every read, whatever they were before.
-            opening = b"".join([*exchange._head_parts, *exchange.body._pieces])
+            opening = b"".join([*exchange.head_parts, *exchange.body._pieces])
             found.append((opening, exchange.body.complete, exchange.keep_alive))
             if exchange.body.complete and not exchange.keep_alive:
                 return found

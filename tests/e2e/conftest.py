@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING
 import pytest
 import pytest_asyncio
 
-from tests.e2e.proxy_process import STARTED, ProxyProcess, Table, config, running_proxy
+from tests.e2e.proxy_process import (
+    STARTED,
+    ProxyProcess,
+    Table,
+    config,
+    end_those_of_the_dead,
+    killed,
+    running_proxy,
+)
 from tests.e2e.raw_backend import RawBackend
 
 if TYPE_CHECKING:
@@ -25,14 +33,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def none_left_of_the_dead() -> None:
+    """Runs that were killed themselves have left theirs."""
+    end_those_of_the_dead()
+
+
 @pytest.fixture(autouse=True)
 def none_left_behind() -> Iterator[None]:
-    """A test that fails before it has ended its own proxies leaves none running."""
+    """A test that fails before it has ended its own proxies leaves none running, nor any of their workers."""
     before = len(STARTED)
     yield
-    for process in STARTED[before:]:
-        if process.returncode is None:
-            process.kill()
+    for mark in STARTED[before:]:
+        while killed(mark):
+            pass
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

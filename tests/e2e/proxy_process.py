@@ -7,9 +7,11 @@ what a stranger sees.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import json
 import os
+import re
 import resource
 import signal
 import sys
@@ -18,6 +20,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import psutil
 
@@ -26,7 +29,7 @@ from tests.e2e.raw_client import LIMIT_S, Address, Response, fetch
 from tests.e2e.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 READY = b"dualpath: ready "
@@ -34,8 +37,15 @@ INSTALLED = os.environ.get("E2E_PYTHON")
 """An interpreter with dualpath installed (a compiled build) to be tested instead of this tree."""
 PYTHON = INSTALLED or sys.executable
 
-STARTED: list[asyncio.subprocess.Process] = []
-"""Every `serve` so far, in order."""
+READY_WITHIN_S = 60.0
+"""How long a process may take to be ready: other tests, and other people, use the same few cores."""
+
+MARK = "E2E_MARK"
+"""The variable by which whatever a process of ours has started is found again: a worker has a session of its
+own and outlives its supervisor, and a successor is nobody's child once its predecessor has gone."""
+
+STARTED: list[str] = []
+"""The marks of every `serve` so far, in order."""
 
 Table = dict[str, Any]
 
@@ -47,9 +57,10 @@ class ProxyProcess:
     """A running proxy."""
 
     def __init__(
-        self, process: asyncio.subprocess.Process, listen: Address, admin: Address, log: Path
+        self, process: asyncio.subprocess.Process, listen: Address, admin: Address, log: Path, mark: str
     ) -> None:
         self.process = process
+        self.mark = mark
         self.listen = listen
         self.admin = admin
         self.log = log
@@ -123,9 +134,10 @@ class ProxyProcess:
         assert "Traceback" not in log, log[-4000:]
 
     async def kill(self) -> None:
-        """SIGKILL to the whole tree, as a crash does."""
+        """SIGKILL to the whole tree, as a crash does, and to all that came of it."""
         for process in self.tree():
             process.kill()
+        await ended(self.mark)
         await self.process.wait()
 
     def tree(self) -> list[psutil.Process]:
@@ -168,6 +180,7 @@ async def start_proxy(config: Table, directory: Path, *, files: int = 0) -> Prox
     file = directory / "proxy.toml"
     file.write_text(toml(config))
     log = directory / "stderr.log"
+    mark = _new_mark()
     with log.open("ab") as stderr:
         process = await asyncio.create_subprocess_exec(
             PYTHON,
@@ -177,23 +190,77 @@ async def start_proxy(config: Table, directory: Path, *, files: int = 0) -> Prox
             "-c",
             str(file),
             cwd=directory,
-            env=_environment(),
+            env=_environment(mark),
             stdout=asyncio.subprocess.PIPE,
             stderr=stderr,
             preexec_fn=partial(_begin, files),
         )
-    STARTED.append(process)
+    STARTED.append(mark)
+    try:
+        listen, admin = await ready_line(process, log)
+    except BaseException:
+        await ended(mark)
+        await process.wait()
+        raise
+    return ProxyProcess(process, listen, admin, log, mark)
+
+
+async def ready_line(process: asyncio.subprocess.Process, log: Path) -> tuple[Address, Address]:
+    """The addresses, downstream and admin, in the next ready line."""
     assert process.stdout is not None
     try:
-        while not (line := await asyncio.wait_for(process.stdout.readline(), LIMIT_S)).startswith(READY):
-            assert line, f"ended with {await process.wait()} before it was ready:\n{log.read_text()[-4000:]}"
-    except BaseException:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-        raise
+        while not (line := await asyncio.wait_for(process.stdout.readline(), READY_WITHIN_S)).startswith(
+            READY
+        ):
+            assert line, f"ended with {await process.wait()} before it was ready:\n{last_words(log)}"
+    except TimeoutError:
+        raise AssertionError(f"not ready within {READY_WITHIN_S:g} s:\n{last_words(log)}") from None
     told = dict(part.split("=", 1) for part in line[len(READY) :].decode().split())
-    return ProxyProcess(process, _address(told["listen"]), _address(told["admin"]), log)
+    return _address(told["listen"]), _address(told["admin"])
+
+
+def last_words(log: Path) -> str:
+    """The end of what a process has said."""
+    return log.read_text()[-4000:]
+
+
+async def ended(mark: str) -> None:
+    """Kills whoever bears the mark, until there is nobody left."""
+    await eventually(lambda: not killed(mark), LIMIT_S)
+
+
+def killed(mark: str) -> list[psutil.Process]:
+    """Who still bore the mark; they are told to end, and may have begun others before."""
+    left = family(mark)
+    for process in left:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    return left
+
+
+def family(mark: str) -> list[psutil.Process]:
+    """Who bears the mark, and has not ended."""
+    return [process for process, borne in _marked() if borne == mark]
+
+
+def end_those_of_the_dead() -> None:
+    """Kills what test runs have left behind that were killed themselves."""
+    for process, mark in _marked():
+        if not psutil.pid_exists(int(mark.partition("-")[0])):
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+
+
+def _marked() -> Iterator[tuple[psutil.Process, str]]:
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            mark = process.environ().get(MARK)
+            if mark is not None and process.status() != psutil.STATUS_ZOMBIE:
+                yield process, mark
+
+
+def _new_mark() -> str:
+    return f"{os.getpid()}-{uuid4().hex}"
 
 
 @asynccontextmanager
@@ -202,32 +269,30 @@ async def running_proxy(config: Table, directory: Path, *, files: int = 0) -> As
     proxy = await start_proxy(config, directory, files=files)
     try:
         yield proxy
-    except BaseException:
-        if proxy.process.returncode is None:
-            await proxy.kill()
-        raise
-    await proxy.stop()
+        await proxy.stop()
+    finally:
+        await ended(proxy.mark)
+        await proxy.process.wait()
 
 
 async def run(*arguments: str, directory: Path, within_s: float = LIMIT_S, **environment: str) -> Finished:
     """`python -m proxy ARGUMENTS` to its end, with those variables in its environment."""
+    mark = _new_mark()
     process = await asyncio.create_subprocess_exec(
         PYTHON,
         "-m",
         "proxy",
         *arguments,
         cwd=directory,
-        env={**_environment(), **environment},
+        env={**_environment(mark), **environment},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        preexec_fn=_end_with_us,
+        preexec_fn=end_with_us,
     )
     try:
         stdout, stderr = await asyncio.wait_for(process.communicate(), within_s)
-    except TimeoutError:
-        process.kill()
-        await process.communicate()
-        raise
+    finally:
+        await ended(mark)
     assert process.returncode is not None
     return Finished(process.returncode, stdout.decode(), stderr.decode())
 
@@ -267,10 +332,14 @@ def toml(document: Table) -> str:
 
 def _inline(value: object) -> str:
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{key} = {_inline(item)}" for key, item in value.items()) + " }"
+        return "{ " + ", ".join(f"{_key(key)} = {_inline(item)}" for key, item in value.items()) + " }"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_inline, value)) + "]"
     return json.dumps(value)
+
+
+def _key(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else json.dumps(key)
 
 
 def _address(value: str) -> Address:
@@ -281,20 +350,20 @@ def _address(value: str) -> Address:
     return host.strip("[]"), int(port)
 
 
-def _environment() -> dict[str, str]:
+def _environment(mark: str) -> dict[str, str]:
     """Ours, without anything that would configure the proxy behind the test's back."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("DUALPATH")}
-    return {**kept, "PYTHONPATH": "" if INSTALLED else str(REPOSITORY)}
+    return {**kept, "PYTHONPATH": "" if INSTALLED else str(REPOSITORY), MARK: mark}
 
 
 def _begin(files: int) -> None:
     """In the new process."""
-    _end_with_us()
+    end_with_us()
     if files:
         resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
 
 
-def _end_with_us() -> None:
+def end_with_us() -> None:
     """In the new process: it is killed when this one ends, in whatever way (prctl(2))."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 

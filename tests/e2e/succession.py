@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import signal
 from contextlib import asynccontextmanager
@@ -10,15 +9,13 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from tests.e2e.proxy_process import READY, ProxyProcess
+from tests.e2e.proxy_process import READY_WITHIN_S, ProxyProcess, ended, last_words, ready_line
 from tests.e2e.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from tests.e2e.raw_client import Address
-
-WITHIN_S = 20.0
 
 
 class Dynasty:
@@ -62,21 +59,16 @@ class Dynasty:
                         found.append(child)
             return bool(found)
 
-        await eventually(born, WITHIN_S)
+        await self._within(born, "no successor was started")
         return found[0]
 
     async def ready_line(self) -> tuple[Address, Address]:
         """The addresses in the next ready line; all members write to one pipe."""
-        stdout = self.proxy.process.stdout
-        assert stdout is not None
-        line = await asyncio.wait_for(stdout.readline(), WITHIN_S)
-        assert line.startswith(READY), (line, self.proxy.log.read_text()[-4000:])
-        told = dict(part.split("=", 1) for part in line[len(READY) :].decode().split())
-        return _address(told["listen"]), _address(told["admin"])
+        return await ready_line(self.proxy.process, self.proxy.log)
 
     async def gone(self, process: psutil.Process) -> None:
         """Until `process` has ended; the first one with 0."""
-        await eventually(lambda: _has_ended(process), WITHIN_S)
+        await self._within(lambda: _has_ended(process), f"process {process.pid} goes on")
         if process.pid == self.proxy.process.pid:
             await eventually(lambda: self.proxy.process.returncode is not None)
             assert self.proxy.process.returncode == 0
@@ -89,12 +81,12 @@ class Dynasty:
         log = self.proxy.log.read_text()
         assert "Traceback" not in log, log[-4000:]
 
-    def kill(self) -> None:
-        """Leave nobody behind."""
-        for member in self._members:
-            with contextlib.suppress(psutil.Error):
-                for process in (*member.children(recursive=True), member):
-                    process.kill()
+    async def _within(self, holds: Callable[[], bool], else_: str) -> None:
+        try:
+            await eventually(holds, READY_WITHIN_S)
+        except AssertionError:
+            said = last_words(self.proxy.log)
+            raise AssertionError(f"{else_} after {READY_WITHIN_S:g} s:\n{said}") from None
 
 
 @asynccontextmanager
@@ -105,7 +97,7 @@ async def dynasty(proxy: ProxyProcess) -> AsyncIterator[Dynasty]:
         yield line
         await line.end()
     finally:
-        line.kill()
+        await ended(proxy.mark)
 
 
 def _has_ended(process: psutil.Process) -> bool:
@@ -113,8 +105,3 @@ def _has_ended(process: psutil.Process) -> bool:
         return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
-
-
-def _address(value: str) -> Address:
-    host, _, port = value.rpartition(":")
-    return host.strip("[]"), int(port)

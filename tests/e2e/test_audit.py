@@ -72,10 +72,16 @@ async def test_a_chain_is_verified_and_whoever_touches_it_is_found_out(
         found = await verified(proxy)
         assert found.fault is not None
         assert (found.fault.kind, found.fault.seq) == ("gap", 2)
+        execute(tmp_path, "DROP TABLE chain")
+        found = await verified(proxy)
+        assert found.fault is not None
+        assert (found.fault.kind, found.fault.seq) == ("gap", 2), "the first place counts"
+        await proxy.set(45)
+        assert (await verified(proxy)).fault == found.fault
         execute(tmp_path, "DELETE FROM events", "UPDATE chain SET seq = 0, hash = printf('%064d', 0)")
         found = await verified(proxy)
         assert found.fault is not None
-        assert "default is at revision 5" in found.fault.text
+        assert "default is at revision 6" in found.fault.text
 
 
 async def test_every_reload_stands_in_the_audit_also_one_that_is_refused(
@@ -138,7 +144,7 @@ async def test_why_and_explain_say_it_in_words(document: Table, tmp_path: Path) 
         assert told.code == 0, told.stderr
         assert "default: running at 10%" in told.stdout
         assert "first look" in told.stdout
-        assert "command:start by local" in told.stdout
+        assert "by local: first look" in told.stdout
         assert "500" in told.stdout
         explained = await proxy.get("/api/v1/explain?key=alice&path=/")
         assert explained["rule"].startswith("bucket")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from proxy.clock import SystemClock
-from proxy.config import parse
+from proxy.config.loading import parse
 from proxy.errors import StartError
 from proxy.hand import hired
 from proxy.model import Path, RolloutState, State

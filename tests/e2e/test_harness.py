@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import subprocess
 import sys
 import zlib
 from typing import TYPE_CHECKING
@@ -11,8 +14,18 @@ import psutil
 import pytest
 
 from tests.e2e import answers
-from tests.e2e.proxy_process import REPOSITORY, toml
+from tests.e2e.proxy_process import (
+    MARK,
+    REPOSITORY,
+    config,
+    end_those_of_the_dead,
+    family,
+    killed,
+    running_proxy,
+    toml,
+)
 from tests.e2e.raw_client import LIMIT_S, Outcome, Response, connected, fetch
+from tests.e2e.succession import dynasty
 from tests.e2e.waiting import eventually
 from tests.e2e.wire import ViolationError, chunk
 
@@ -183,9 +196,55 @@ async def test_tests_that_are_killed_leave_no_proxy_behind(tmp_path: Path) -> No
     await eventually(lambda: not proxy.is_running() or proxy.status() == psutil.STATUS_ZOMBIE)
 
 
+@pytest.fixture
+def mark_of_another_run(tmp_path: Path) -> str:
+    """Of one that is over: nobody has its process id."""
+    done = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True
+    )
+    return f"{int(done.stdout)}-x"
+
+
+async def test_a_test_that_fails_leaves_no_worker_and_no_successor_behind(
+    v1: RawBackend, v2: RawBackend, tmp_path: Path
+) -> None:
+    document = config(v1.url, v2.url, listen={"workers": 2})
+    marks: list[str] = []
+
+    async def fails_half_way() -> None:
+        async with running_proxy(document, tmp_path) as proxy, dynasty(proxy) as line:
+            marks.append(proxy.mark)
+            await line.succeed()
+            assert len(family(proxy.mark)) == 3
+            line.signal(signal.SIGUSR2)
+            await line.heir()
+            line.present.kill()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fails_half_way()
+    assert family(marks[0]) == []
+
+
+async def test_what_a_run_that_was_killed_has_left_is_ended_by_the_next(mark_of_another_run: str) -> None:
+    waits = "import sys; sys.stdin.read()"
+    for mark in (mark_of_another_run, f"{os.getpid()}-x"):
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", waits, stdin=subprocess.PIPE, env={**os.environ, MARK: mark}
+        )
+        await eventually(lambda mark=mark: len(family(mark)) == 1)
+        end_those_of_the_dead()
+        if mark is mark_of_another_run:
+            assert await process.wait() == -signal.SIGKILL
+        else:
+            assert process.returncode is None
+            assert len(killed(mark)) == 1
+            await process.wait()
+
+
 def test_toml_is_written_inline() -> None:
-    text = toml({"a": {"b": 1, "c": ["x", True]}, "d": [{"e": "f"}]})
-    assert text == 'a = { b = 1, c = ["x", true] }\nd = [{ e = "f" }]\n'
+    text = toml({"a": {"b": 1, "c": ["x", True]}, "d": [{"e": "f", "g h.i": 2}]})
+    assert text == 'a = { b = 1, c = ["x", true] }\nd = [{ e = "f", "g h.i" = 2 }]\n'
 
 
 def expect_complete(answer: Response) -> None:

@@ -11,6 +11,7 @@ import pytest
 from proxy.config.schema import Backend, Backends
 from proxy.controlplane.health import Line, Prober
 from tests.e2e.proxy_process import config, running_proxy
+from tests.e2e.raw_client import fetch
 from tests.e2e.waiting import eventually
 from tests.fakes import FakeEndpoints, FakeRandom
 
@@ -119,6 +120,57 @@ async def test_each_probe_has_a_connection_of_its_own_and_none_is_left(v2: RawBa
         await eventually(lambda: v2.count() >= 3)
     assert [(request.connection, request.nth) for request in v2.received[:3]] == [(1, 1), (2, 1), (3, 1)]
     await eventually(lambda: not v2.open_connections)
+
+
+async def half_well(exchange: Exchange) -> None:
+    await exchange.reply(b"200 OK", b'{"database": "connected", "cache": "warming"}')
+
+
+async def wholly_well(exchange: Exchange) -> None:
+    await exchange.reply(b"200 OK", b'{"database": "connected", "cache": "operational", "more": 1}')
+
+
+@pytest.mark.parametrize("bad", [half_well, unavailable, endless])
+async def test_an_endpoint_is_well_once_its_json_is_as_expected(v2: RawBackend, bad: Answer) -> None:
+    endpoints = Heard()
+    v2.answer = bad
+    expected = {"expect_status": [200], "expect_json": {"database": "connected", "cache": "operational"}}
+    document = {
+        "v1": {"endpoints": ["http://127.0.0.1:9"]},
+        "v2": {"endpoints": [v2.url], "health": {**PROBE, **expected}},
+    }
+    async with Prober(Backends.read(document), endpoints, rng=FakeRandom(0.0)):
+        assert await endpoints.news() is False
+        v2.answer = wholly_well
+        assert await endpoints.news() is True
+
+
+# ... cache hits
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_v2_whose_cache_misses_is_rolled_back(
+    v1: RawBackend, v2: RawBackend, tmp_path: File, workers: int
+) -> None:
+    guard = {"metric": "cache_hit_rate", "below": 0.6}
+    document = config(v1.url, v2.url, rollout={"guards": [guard]}, listen={"workers": workers})
+    document["backends"]["v2"] |= {"cache_header": "X-Cache"}
+    hits = iter([b"HIT", b"MISS"] * 1_000)
+
+    async def cached(exchange: Exchange) -> None:
+        await exchange.reply(b"200 OK", b"", (b"X-Cache", next(hits)))
+
+    v2.answer = cached
+    async with running_proxy(document, tmp_path) as proxy:
+
+        async def rolled_back() -> bool:
+            for number in range(10):
+                await fetch(proxy.listen, "GET", "/", ((b"X-User-Id", b"%d" % number),))
+            return bool((await proxy.status())["state"] == "rolled_back")
+
+        await eventually(rolled_back, 10.0)
+        assert "guard cache_hit_rate below 0.6: 0.5" in (await proxy.status())["reason"]
+        assert v2.count() >= 20
 
 
 # ... reports

@@ -208,6 +208,19 @@ async def test_a_taken_port_is_one_clear_line(sample: BackendProcess) -> None:
     assert complaint.decode().splitlines() == [f"cannot listen on 127.0.0.1:{taken}: Address already in use"]
 
 
+async def test_it_can_be_told_where_to_listen() -> None:
+    address = ("--version", "v1", "--port", "0", "--host", "127.0.0.2")
+    process = await asyncio.create_subprocess_exec(*COMMAND, *address, stdout=asyncio.subprocess.PIPE)
+    assert process.stdout is not None
+    port = int(await process.stdout.readline())
+    reader, writer = await asyncio.open_connection("127.0.0.2", port)
+    writer.write(b"GET /health HTTP/1.1\r\nHost: v1\r\nConnection: close\r\n\r\n")
+    assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
+    writer.close()
+    process.send_signal(signal.SIGTERM)
+    assert await process.wait() == 0
+
+
 async def test_a_backend_that_cannot_start_is_reported() -> None:
     with pytest.raises(BackendFailed, match="v9 did not start"):
         async with BackendProcess("v9"):

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from tests.e2e.raw_client import Response
 
 USER = (b"X-User-Id", b"u1")
+_PAUSE_S = 0.05
+"""Between two requests of one client."""
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -259,7 +261,8 @@ async def test_the_address_is_still_ours_alone(v1: RawBackend, v2: RawBackend, t
 
 @dataclass
 class Load:
-    """Clients who keep their connection, clients who do not, and people at the admin, all without a pause."""
+    """Clients who keep their connection, clients who do not, and people at the admin, at a pace that leaves
+    the processes their share of a busy machine: 320 requests a second at most."""
 
     proxy: ProxyProcess
     failures: list[str] = field(default_factory=list)
@@ -289,7 +292,7 @@ class Load:
                 bool(self.failures)
                 or (self.kept > kept + 50 and self.fresh > fresh + 50 and self.admin > admin + 4)
             ),
-            20,
+            60,
         )
 
     async def _keeps_connected(self, number: int) -> None:
@@ -302,6 +305,7 @@ class Load:
                         self.kept += self._is_good("kept", answer)
                         if not answer.complete or b"close" in answer.head.all(b"connection"):
                             break
+                        await self._pace()
             except OSError as error:
                 self.failures.append(f"kept: {error!r}")
 
@@ -314,6 +318,7 @@ class Load:
                 self.failures.append(f"fresh: {error!r}")
             else:
                 self.fresh += self._is_good("fresh", answer)
+            await self._pace()
 
     async def _asks_admin(self) -> None:
         while not self._ended.is_set():
@@ -323,6 +328,11 @@ class Load:
                 self.failures.append(f"admin: {error!r}")
             else:
                 self.admin += self._is_good("admin", answer)
+            await self._pace()
+
+    async def _pace(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._ended.wait(), _PAUSE_S)
 
     def _is_good(self, who: str, answer: Response) -> bool:
         good = answer.complete and answer.status == 200

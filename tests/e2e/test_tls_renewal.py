@@ -15,7 +15,7 @@ from tests.certificates import Authority, Pair
 from tests.e2e import answers
 from tests.e2e.proxy_process import ProxyProcess, Table, config, running_proxy, start_proxy, toml
 from tests.e2e.raw_backend import normal
-from tests.e2e.raw_client import Outcome
+from tests.e2e.raw_client import Address, Outcome
 from tests.e2e.succession import dynasty
 from tests.e2e.tls_client import secured, shown, subject_of, trusting
 from tests.e2e.waiting import eventually
@@ -171,7 +171,8 @@ async def test_a_drain_serves_who_waits_to_be_accepted_and_ends_sessions_as_it_e
         process = psutil.Process(proxy.process.pid)
         process.suspend()
         waiting = [asyncio.create_task(site.subject(proxy)) for _ in range(20)]
-        await asyncio.sleep(0.1)  # the kernel makes the connections, and nobody accepts them
+        # the kernel makes the connections, and nobody accepts them
+        await eventually(lambda: connections_to(proxy.listen) == 2 + len(waiting))
         proxy.terminate()
         process.resume()
         assert await asyncio.gather(*waiting) == ["old"] * 20
@@ -179,3 +180,9 @@ async def test_a_drain_serves_who_waits_to_be_accepted_and_ends_sessions_as_it_e
         gate.set()
         answer = await running
         assert (answer.complete, answer.length) == (True, 1 << 20)
+
+
+def connections_to(address: Address) -> int:
+    """How many of ours are made."""
+    ours = psutil.Process().net_connections("tcp4")
+    return sum(one.raddr == address and one.status == psutil.CONN_ESTABLISHED for one in ours)

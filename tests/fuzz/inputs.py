@@ -19,8 +19,8 @@ from urllib.parse import parse_qsl
 from proxy.admin.inputs import read_command, read_event_query, read_explain_query
 from proxy.admin.problems import RefusedError
 from proxy.channel import Channel
-from proxy.config import parse
 from proxy.config.export import redacted, whole
+from proxy.config.loading import parse
 from proxy.config.schema import Config
 from proxy.core import delta
 from proxy.core.field_line import FieldLine, FieldName

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.config import parse
+from proxy.config.loading import parse
 from proxy.errors import ConfigError
 from tests.fuzz import inputs
 from tests.fuzz.documents import Choices, document, environment

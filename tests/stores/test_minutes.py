@@ -57,6 +57,23 @@ async def test_a_minute_comes_back_as_it_was(storage: Storage) -> None:
     assert read.snapshot() == kept.snapshot()
 
 
+async def test_to_forget_what_was_before_all_time_is_a_write_that_leaves_nothing(tmp_path: Path) -> None:
+    """By which it is found out whether a store can be written: to delete nothing succeeds on a full disk."""
+    opened = storage_at(f"sqlite:///{tmp_path / 'store.db'}")
+    await opened.store.open()
+    try:
+        await opened.store.commit(step(NEW, 5))
+        log = tmp_path / "store.db-wal"
+        before = log.read_bytes()
+        assert await opened.minutes.prune(-1.0, 1) == 0
+        assert len(log.read_bytes()) > len(before) + 32_768
+        with closing(sqlite3.connect(tmp_path / "store.db")) as db:
+            assert db.execute("SELECT count(*) FROM minutes").fetchone() == (0,)
+        assert (await opened.store.load())["default"].weight == 5
+    finally:
+        await opened.store.close()
+
+
 async def test_minutes_are_read_by_rollout_and_time_oldest_first(storage: Storage) -> None:
     await storage.minutes.append(minutes(5)[::-1])
     await storage.minutes.append(minutes(5, "checkout"))

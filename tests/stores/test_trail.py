@@ -34,6 +34,14 @@ async def store(request: pytest.FixtureRequest, tmp_path: FilePath) -> AsyncIter
     await opened.close()
 
 
+@pytest.fixture
+async def file(tmp_path: FilePath) -> AsyncIterator[SqliteStore]:
+    opened = SqliteStore(tmp_path / "store.db")
+    await opened.open()
+    yield opened
+    await opened.close()
+
+
 async def verified(store: Both, size: int = 1000) -> tuple[int, Fault | None]:
     """How many records there are, and the first fault."""
     verifier, count = Verifier(), 0
@@ -101,6 +109,13 @@ def execute(path: FilePath, *statements: str) -> None:
             db.execute(statement)
 
 
+def tables(path: FilePath) -> dict[str, list[tuple[object, ...]]]:
+    """The columns of what is kept for the chain, and its index."""
+    with closing(sqlite3.connect(path)) as db:
+        found = {name: db.execute(f"PRAGMA table_info({name})").fetchall() for name in ("events", "chain")}
+        return {**found, "index": db.execute("PRAGMA index_list(events)").fetchall()}
+
+
 SWAP = (
     "UPDATE events SET seq = 100 WHERE seq = 2",
     "UPDATE events SET seq = 2 WHERE seq = 4",
@@ -133,39 +148,68 @@ SWAP = (
 )
 @pytest.mark.parametrize("goes_on", [False, True])
 async def test_what_is_done_to_the_file_shows_and_stays(
-    tmp_path: FilePath, statements: list[str], kind: Tampering, seq: int, *, goes_on: bool
+    file: SqliteStore, statements: list[str], kind: Tampering, seq: int, *, goes_on: bool
 ) -> None:
-    store = SqliteStore(tmp_path / "store.db")
-    await store.open()
-    await fill(store)
-    execute(store.path, *statements)
+    await fill(file)
+    execute(file.path, *statements)
     if goes_on:  # nothing of this may keep a rollback from being stored, or heal what was done
-        await store.commit(event((await store.load())["default"]))
-    _, fault = await verified(store)
-    await store.close()
+        await file.commit(event((await file.load())["default"]))
+    _, fault = await verified(file)
     assert fault is not None
     expected = Tampering.GAP if goes_on and kind is Tampering.TRUNCATED else kind
     assert (fault.kind, fault.seq) == (expected, seq)
 
 
 @pytest.mark.parametrize(
-    "done", ["DELETE FROM chain", "UPDATE chain SET seq = 'x'", "UPDATE chain SET hash = x''"]
+    "done",
+    ["DELETE FROM chain", "UPDATE chain SET seq = 'x'", "UPDATE chain SET hash = x''", "DROP TABLE chain"],
 )
 async def test_without_its_end_a_chain_goes_on_after_the_last_record_and_says_so(
-    tmp_path: FilePath, done: str
+    file: SqliteStore, done: str
 ) -> None:
-    store = SqliteStore(tmp_path / "store.db")
-    await store.open()
-    await fill(store, 3)
-    execute(store.path, done)
-    count, fault = await verified(store)
+    await fill(file, 3)
+    execute(file.path, done)
+    count, fault = await verified(file)
     assert fault is not None
     assert (count, fault.kind) == (3, Tampering.TRUNCATED)
     assert fault.text == "the end of the chain is missing: there may have been events after event 3"
-    await store.commit(event((await store.load())["default"]))
-    assert await verified(store) == (4, None)
-    assert (await store.records()).head.adopted == 3, "what was before is not known"
-    await store.close()
+    await file.commit(event((await file.load())["default"]))
+    assert await verified(file) == (4, None)
+    assert (await file.records()).head.adopted == 3, "what was before is not known"
+    await file.close()
+
+
+async def test_events_whose_table_was_dropped_are_missing_and_the_next_is_written(file: SqliteStore) -> None:
+    await fill(file, 3)
+    as_made = tables(file.path)
+    execute(file.path, "DROP TABLE events")
+    count, fault = await verified(file)
+    assert fault is not None
+    assert (count, fault.kind, fault.seq) == (0, Tampering.TRUNCATED, 1)
+    assert await file.events() == []
+    execute(file.path, "DROP TABLE chain")
+    state = (await file.load())["default"]
+    assert (await file.commit(event(state))).seq == 1
+    assert tables(file.path) == as_made
+    await file.close()
+    await file.open()
+    assert [one.transition.after for one in await file.events()] == [state]
+    await file.close()
+
+
+async def test_a_record_tells_where_it_is_filed(store: Both) -> None:
+    await fill(store, 1)
+    await store.commit(chain("other", [3])[0])
+    assert [one.rollout for one in (await store.records()).records] == ["default", "other"]
+
+
+async def test_where_a_record_is_filed_is_told_as_somebody_has_left_it(file: SqliteStore) -> None:
+    await fill(file, 3)
+    execute(file.path, "UPDATE events SET rollout = 'other' WHERE seq = 2")
+    execute(file.path, "UPDATE events SET rollout = x'ff' WHERE seq = 3")
+    page = await file.records()
+    assert [one.rollout for one in page.records] == ["default", "other", "\ufffd"]
+    await file.close()
 
 
 async def test_two_processes_write_one_chain(tmp_path: FilePath) -> None:
