@@ -6,7 +6,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 COMPILED := .venv-compiled/.installed
 
-.PHONY: install fmt check test bench demo fuzz soak compiled constraints
+.PHONY: install fmt check test bench demo fuzz soak interop compiled constraints
 .DELETE_ON_ERROR:
 
 install: $(INSTALLED)
@@ -40,6 +40,12 @@ FUZZ_SECONDS ?= 60
 fuzz: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,fuzz]'
 	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
+
+# dualpath and the real things: an OpenTelemetry Collector, which is built once by Go's toolchain (minutes, then it is
+# kept in ~/.cache/dualpath), and a Prometheus.
+interop: $(INSTALLED)
+	$(BIN)/python -m tests.interop.building
+	$(BIN)/python -m pytest tests/interop
 
 # The real thing under mixed traffic, faults, kills, reloads and restarts for SOAK_SECONDS: fails on one wrong answer.
 SOAK_SECONDS ?= 600
