@@ -1,8 +1,9 @@
 """The proxies that are measured side by side, each told the same, and the backend they share.
 
-The same for all: one worker or thread, connections kept on both sides, no access log, nothing on disk, each
-program's own default buffers, X-Forwarded-For/-Proto/-Host and a request id towards the backend. A recipe is
-None where its program is not installed; nothing here starts a process.
+The same for all: one worker or thread, connections kept on both sides, each program's own default buffers,
+X-Forwarded-For/-Proto/-Host and a request id towards the backend; no access log and nothing on disk, but for
+dualpath, which also logs and traces one request in a hundred. A recipe is None where its program is not
+installed; nothing here starts a process.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ Recipe = Callable[[Place], Launch | None]
 
 
 def backend(directory: Path, port: int, sizes: dict[str, int]) -> Launch | None:
-    """nginx that serves one file per size at /NAME, and answers POST /post with a small body."""
+    """nginx that serves one file per size at /NAME, answers POST /post with a small body, and takes traces
+    as a collector does, but for reading them."""
     root = directory / "root"
     root.mkdir()
     for name, size in sizes.items():
@@ -86,7 +88,8 @@ def dualpath_plain(place: Place) -> Launch:
 
 
 def dualpath_file(place: Place) -> Path:
-    """Half of the users to each path, both the same backend; everything that is on by default is on."""
+    """Half of the users to each path, both the same backend; all that is on by default is on, and one request
+    in a hundred is logged and traced."""
     file = place.directory / "proxy.toml"
     endpoint = f'endpoints = ["http://127.0.0.1:{place.backend_port}"]'
     file.write_text(f"""
@@ -98,6 +101,14 @@ address = "127.0.0.1:0"
 url = "sqlite:///{place.directory}/state.db"
 [log]
 level = "warning"
+[log.access]
+enabled = true
+file = "{place.directory}/access.log"
+sample = 1
+[telemetry]
+otlp_endpoint = "http://127.0.0.1:{place.backend_port}"
+[telemetry.traces]
+sample = 1
 [backends.v1]
 {endpoint}
 [backends.v2]
