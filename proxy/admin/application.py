@@ -23,7 +23,9 @@ from proxy.admin.auth import AddressBook, Doorkeeper, authorise
 from proxy.admin.edge import Caller, secure
 from proxy.admin.openapi import document
 from proxy.admin.operations import OPERATIONS
+from proxy.admin.pages import OPEN, Pages, let_show
 from proxy.admin.problems import RefusedError, problem_of, problem_response
+from proxy.admin.stream import Stream
 from proxy.admin.wire import IDENTITY, json_answer
 from proxy.config.export import redacted
 from proxy.core.refusals import REASONS
@@ -84,8 +86,11 @@ def build_admin(config: Config, controller: Controller, around: Surroundings) ->
     guard = _Guard(config, around.clock)
     api = _Api(config, controller, around, started_s=around.clock.monotonic())
     app = web.Application(middlewares=[_problems, guard.check], client_max_size=inputs.MAX_BODY_BYTES)
-    app.on_response_prepare.append(secure)
+    app.on_response_prepare.extend([secure, let_show])
     app.add_routes(api.routes())
+    stream = Stream(controller, around.clock, api.status_document, guard.still)
+    app.on_shutdown.append(stream.end)
+    app.add_routes([*guard.pages.routes(), *stream.routes()])
     app[_FOLLOWERS] = (guard, api)
     return app
 
@@ -154,21 +159,23 @@ class _Api:
     async def status(self, request: web.Request) -> web.Response:
         """The instance and all of its rollouts."""
         inputs.refuse_query(request.query.items())
+        return json_answer(self.status_document())
+
+    def status_document(self) -> views.JsonObject:
+        """What `status` answers."""
         loaded = self._around.loaded()
-        return json_answer(
-            {
-                "instance": self._around.instance,
-                "version": __version__,
-                "uptime_s": round(self._around.clock.monotonic() - self._started_s, 3),
-                "workers": self._around.workers(),
-                "config": views.loaded_view(loaded.at, loaded.error),
-                "store": {"waiting": self._controller.waiting},
-                "refused": dict(self._around.refused()),
-                "tunnels": dict(zip(("v1", "v2"), self._around.tunnels(), strict=True)),
-                "summary": views.summary_view(self._controller.reports()),
-                "rollouts": self._rollouts(),
-            }
-        )
+        return {
+            "instance": self._around.instance,
+            "version": __version__,
+            "uptime_s": round(self._around.clock.monotonic() - self._started_s, 3),
+            "workers": self._around.workers(),
+            "config": views.loaded_view(loaded.at, loaded.error),
+            "store": {"waiting": self._controller.waiting},
+            "refused": dict(self._around.refused()),
+            "tunnels": dict(zip(("v1", "v2"), self._around.tunnels(), strict=True)),
+            "summary": views.summary_view(self._controller.reports()),
+            "rollouts": self._rollouts(),
+        }
 
     async def rollouts(self, request: web.Request) -> web.Response:
         """All rollouts."""
@@ -244,6 +251,7 @@ class _Guard:
         self._doorkeeper = Doorkeeper(config.admin.tokens)
         self._clock = clock
         self._open = _open_to_all(config)
+        self.pages = Pages(self._doorkeeper, clock)
 
     def follow(self, config: Config) -> None:
         """Let in whom `config` names; who failed too often stays known."""
@@ -256,20 +264,35 @@ class _Guard:
         """Address, origin, identity, role, in this order; then the route."""
         known = request.path not in self._open
         if known:
-            self._admit(request)
+            known = self._admit(request)
         if isinstance(request.protocol, Caller):
             request.protocol.visit.asks(known=known)
         return await handler(request)
 
-    def _admit(self, request: web.Request) -> None:
+    def still(self, request: web.Request) -> bool:
+        """Whether whoever was let in once would be now: a session may have ended, a token may be gone."""
+        identity = self.pages.visitor(request) or self._doorkeeper.bearer(_authorization(request))
+        return identity is not None
+
+    def _admit(self, request: web.Request) -> bool:
+        """Whether it is known who asks; the pages are for whoever reaches us."""
         host = request.headers.get("Host", "")
         self._addresses.check_host(host)
         self._addresses.check_origin(request.headers, host)
-        peer = request.remote or ""
-        authorization = request.headers.getall("Authorization", [])
-        identity = self._doorkeeper.identify(authorization, peer, self._clock.monotonic())
+        if request.path in OPEN:
+            return False
+        authorization = _authorization(request)
+        identity = None if authorization else self.pages.visitor(request)
+        if identity is None:
+            now = self._clock.monotonic()
+            identity = self._doorkeeper.identify(authorization, request.remote or "", now)
         authorise(identity, request.method)
         request[IDENTITY] = identity
+        return True
+
+
+def _authorization(request: web.Request) -> list[str]:
+    return request.headers.getall("Authorization", [])
 
 
 def _open_to_all(config: Config) -> frozenset[str]:

@@ -86,6 +86,21 @@ class Doorkeeper:
         detail = "a bearer token is needed" if digest is None else "this token is not known"
         raise RefusedError(401, detail, headers={"WWW-Authenticate": challenge})
 
+    def bearer(self, authorization: Sequence[str]) -> Identity | None:
+        """Who sent these Authorization field values, if they are good by now; nothing is counted."""
+        digest = _digest(authorization)
+        return self.anybody or (None if digest is None else self.holder(digest))
+
+    @property
+    def anybody(self) -> Identity | None:
+        """Who everybody is while no token is configured."""
+        return None if self._tokens else Identity(LOCAL, operator=True)
+
+    def holder(self, digest: str) -> Identity | None:
+        """Whose token has this SHA-256, if there is one by now."""
+        token = self._match(digest)
+        return None if token is None else Identity(token.name, operator=token.role == "operator")
+
     def _match(self, digest: str | None) -> AdminToken | None:
         """The token with this digest, in a time that does not depend on which one it is."""
         found = None

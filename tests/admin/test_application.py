@@ -372,7 +372,7 @@ async def test_an_unforeseen_failure_is_a_bare_500_and_is_logged(
 
 
 @pytest.mark.parametrize(
-    "target", ["/", "/api/v1", "/api/v1/rollouts/default/explode", "/api/v2/status", "/%0a"]
+    "target", ["/dashboard", "/api/v1", "/api/v1/rollouts/default/explode", "/api/v2/status", "/%0a"]
 )
 async def test_what_is_not_there_is_a_problem(client: Client, target: str) -> None:
     answer = await client.get(target)
