@@ -151,14 +151,15 @@ def bars(course: Sequence[Progress]) -> RenderableType:
     for one in course:
         parts.append(Text(headline(one), style="bold"))
         if one.criteria:
-            parts.append(_table(one))
+            parts.append(criteria_table(one))
         parts += [Text(f"  {clean(text)}", style="yellow") for text in one.waits]
         if left := remaining(one):
             parts.append(Text(f"  {left}"))
     return Group(*parts)
 
 
-def _table(progress: Progress) -> Table:
+def criteria_table(progress: Progress) -> Table:
+    """A bar for every criterion."""
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1))
     for one in progress.criteria:
         bar = ProgressBar(total=1.0, completed=one.share, width=_BAR)

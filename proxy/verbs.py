@@ -17,6 +17,7 @@ from proxy.config.texts import parse_duration, parse_percentage
 from proxy.deploy_waiting import Patience, until_done
 from proxy.model import Path, Verb
 from proxy.session import FAILED, OK, Session, UsageError, complain, show, show_json
+from proxy.watching import watch
 
 Command = Callable[..., int | None]
 
@@ -44,6 +45,8 @@ def parse_within(value: str) -> float:
 
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the API's JSON instead.")]
+Watching = Annotated[bool, typer.Option("--watch", help="Look again every second, until Ctrl-C.")]
+NoColor = Annotated[bool, typer.Option("--no-color", help="With --watch: no colours.")]
 Percent = Annotated[float, typer.Argument(parser=parse_percent, metavar="PERCENT", help="0 to 100.")]
 Lower = Annotated[
     float | None,
@@ -66,14 +69,21 @@ Within = Annotated[
 # ... verbs that look ...
 
 
-def status(ctx: typer.Context, as_json: AsJson = False) -> None:
+def status(
+    ctx: typer.Context, as_json: AsJson = False, watching: Watching = False, no_color: NoColor = False
+) -> int:
     """Show where each rollout stands, v1 beside v2."""
     session: Session = ctx.obj
+    if watching and as_json:
+        raise UsageError("--watch is for people; for scripts there is GET /api/v1/events/stream")
+    if watching:
+        return session.ask(lambda admin: watch(admin, no_color=no_color))
     document = session.ask(lambda admin: admin.status())
     if as_json:
         show_json(document)
     else:
         show(rendering.status_text(document))
+    return OK
 
 
 def health(ctx: typer.Context, as_json: AsJson = False) -> int:

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from proxy import watching
+from proxy.admin_client import AdminApiError
+from proxy.cli import main
+from proxy.session import INTERRUPTED, USAGE
+from proxy.watching import watch
+from tests.fake_admin import FakeOutside
+from tests.played_admin import PlayedAdmin
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from proxy.admin_client import AdminApi
+
+Captured = pytest.CaptureFixture[str]
+
+
+class Watched(PlayedAdmin):
+    """An audit that grows with each look, and an API that is away once; interrupts when `looks` are over."""
+
+    def __init__(self, looks: int, away_at: int = 0) -> None:
+        super().__init__()
+        self.left = looks
+        self.away_at = away_at
+        self.task: asyncio.Task[Any] | None = None
+
+    async def status(self) -> dict[str, Any]:
+        self.left -= 1
+        if self.left == 0:
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+        if self.left and self.left == self.away_at:
+            raise AdminApiError("cannot reach the admin API")
+        return await super().status()
+
+    async def events(self, *, limit: int, rollout: str | None = None) -> dict[str, Any]:
+        found = await super().events(limit=limit, rollout=rollout)
+        found["events"][-1]["seq"] = 100 - self.left
+        return found
+
+
+def watched(admin: Watched, *, no_color: bool = False) -> int:
+    return asyncio.run(watch(admin, no_color=no_color, every_s=0.0))
+
+
+def test_lines_where_there_is_no_terminal(capsys: Captured) -> None:
+    assert watched(Watched(4)) == INTERRUPTED
+    out = capsys.readouterr().out.splitlines()
+    assert sum("running at 30%" in line for line in out) == 1  # nothing has changed
+    assert sum("guard:error_rate by controller: too many" in line for line in out) == 3  # each event once
+    assert "\x1b" not in "".join(out)
+
+
+def test_it_goes_on_while_the_api_is_away_and_says_so(capsys: Captured) -> None:
+    assert watched(Watched(5, away_at=3)) == INTERRUPTED
+    assert capsys.readouterr().out.count("cannot reach the admin API") == 1
+
+
+def test_an_api_that_was_never_there_is_an_error() -> None:
+    with pytest.raises(AdminApiError):
+        watched(Watched(2, away_at=1))
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    def become() -> None:
+        monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+        monkeypatch.setenv("TERM", "xterm-256color")
+        monkeypatch.setenv("FORCE_COLOR", "1")
+        monkeypatch.setenv("COLUMNS", "80")
+        monkeypatch.setenv("LINES", "40")
+
+    return become
+
+
+def test_a_terminal_is_drawn_on_and_given_back(capsys: Captured, terminal: Callable[[], None]) -> None:
+    terminal()
+    assert watched(Watched(4, away_at=2)) == INTERRUPTED
+    out = capsys.readouterr().out
+    assert "\x1b[?1049h" in out
+    assert out.rstrip().endswith(("\x1b[?1049l", "\x1b[?25h"))
+    assert "stale: cannot reach the admin API" in out
+    assert "\x1b[1;32m" in out
+
+
+def test_no_color_means_none(capsys: Captured, terminal: Callable[[], None]) -> None:
+    terminal()
+    assert watched(Watched(3), no_color=True) == INTERRUPTED
+    assert "\x1b[1;32m" not in capsys.readouterr().out
+
+
+def test_the_verb_watches(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    async def noted(admin: AdminApi, *, no_color: bool) -> int:
+        asked.append(no_color)
+        return watching.INTERRUPTED
+
+    monkeypatch.setattr("proxy.verbs.watch", noted)
+    outside = FakeOutside().build()
+    assert main(["status", "--watch"], outside=outside) == INTERRUPTED
+    assert main(["status", "--watch", "--no-color"], outside=outside) == INTERRUPTED
+    assert asked == [False, True]
+    assert main(["status", "--watch", "--json"], outside=outside) == USAGE
