@@ -6,7 +6,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 COMPILED := .venv-compiled/.installed
 
-.PHONY: install fmt check test bench demo fuzz soak interop compiled constraints
+.PHONY: install fmt check test bench demo fuzz soak interop browser screenshots compiled constraints
 .DELETE_ON_ERROR:
 
 install: $(INSTALLED)
@@ -52,6 +52,17 @@ SOAK_SECONDS ?= 600
 soak: $(INSTALLED)
 	$(BIN)/python -m benchmarks.soak --seconds $(SOAK_SECONDS)
 
+# The dashboard in the system's Chromium, before a real proxy; and the pictures of it in docs/img.
+browser: $(INSTALLED)
+	@command -v chromium >/dev/null || { echo 'this needs Chromium: apt-get install chromium'; exit 1; }
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,browser]'
+	$(BIN)/python -m pytest -n0 tests/browser
+
+screenshots: $(INSTALLED)
+	@command -v chromium >/dev/null || { echo 'this needs Chromium: apt-get install chromium'; exit 1; }
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,browser]'
+	$(BIN)/python -m tests.browser.screenshots
+
 # dualpath with its hot modules compiled by mypyc, in an environment of its own: what the benchmarks measure and what
 # the container image runs. Built from a source distribution, so that no compiled file lands beside its source.
 compiled: $(COMPILED)
@@ -67,7 +78,7 @@ $(COMPILED): pyproject.toml constraints.txt $(shell find proxy -name '*.py') | $
 constraints:
 	rm -rf .venv-constraints
 	$(MAKE) .venv-constraints/bin/python
-	.venv-constraints/bin/python -m pip install --upgrade -e '.[dev,bench,fuzz]' hatch-mypyc
+	.venv-constraints/bin/python -m pip install --upgrade -e '.[dev,bench,browser,fuzz]' hatch-mypyc
 	{ sed '/^[^#]/d' constraints.txt; .venv-constraints/bin/python -m pip freeze --exclude-editable; } > constraints.new
 	mv constraints.new constraints.txt
 	rm -rf .venv-constraints

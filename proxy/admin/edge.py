@@ -34,7 +34,8 @@ SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
-"""On every answer, errors included. A browser is allowed nothing; the dashboard's page says what it may load."""
+"""On every answer, errors included. A browser is allowed nothing; the dashboard's page says what it may
+load."""
 
 
 async def secure(request: web.Request, response: web.StreamResponse) -> None:

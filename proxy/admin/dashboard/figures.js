@@ -73,7 +73,7 @@ export function criteria(rollout, plan) {
         text: share >= 1 ? "shown" : `${Math.floor(share * 100)} % shown${more ? `, about ${more[1]} requests more` : ""}` });
     }
   }
-  return found;
+  return found.sort((a, b) => (a.share >= 1) - (b.share >= 1)); // what is missing comes first
 }
 
 function limitText(key, limit) {

@@ -15,7 +15,7 @@ const WORDS = { rolled_back: "rolled back" };
 const VERDICTS = { pass: "good", hold: "wait", fail: "bad" };
 
 export function rolloutList(rollouts, plans, chosen) {
-  return h("nav", { class: "card list", "aria-label": "Rollouts", "data-key": "list" },
+  return h("nav", { class: "card list", tabindex: "0", "aria-label": "Rollouts", "data-key": "list" },
     h("table", {},
       h("thead", {}, h("tr", {}, ["Rollout", "State", "Phase", "Target", "Observed", "Verdict", "Errors v1", "Errors v2"].map((one) => h("th", { scope: "col" }, one)))),
       h("tbody", {}, rollouts.map((one) => h("tr", { class: one.name === chosen ? "chosen" : null, "data-key": one.name },
@@ -65,7 +65,7 @@ function rail(rollout, plan, events) {
   const failed = phases.findIndex((one) => one.name === failedPhase(rollout, events));
   const asked = criteria(rollout, plan);
   return h("section", { class: "card", "data-key": "rail", "aria-label": "Phases" },
-    h("ol", { class: "rail" }, phases.map((one, at) => {
+    h("ol", { class: "rail", tabindex: "0", "aria-label": "The plan" }, phases.map((one, at) => {
       const kind = all || at < Math.max(place, failed) ? "done" : at === place ? "now" : at === failed ? "failed" : "next";
       return h("li", { class: kind, "aria-current": kind === "now" ? "step" : null },
         h("span", { class: "dot", "aria-hidden": "true" }, { done: "✓", failed: "✕" }[kind] ?? at + 1),
@@ -128,7 +128,7 @@ function spans(span) {
 
 function limits(rollout, plan) {
   const guards = limitsOf(rollout, plan);
-  return h("section", { class: "card" }, h("h2", {}, "Limits"), guards.length ? h("div", { class: "scroll" }, h("table", {},
+  return h("section", { class: "card" }, h("h2", {}, "Limits"), guards.length ? h("div", { class: "scroll", tabindex: "0" }, h("table", {},
     h("thead", {}, h("tr", {}, ["Limit", "Now", "Room", "Then"].map((one) => h("th", { scope: "col" }, one)))),
     h("tbody", {}, guards.map((one) => {
       const tone = one.firing ? "bad" : one.crossed ? "wait" : one.value === null ? "idle" : "good";
@@ -150,14 +150,14 @@ function evidence(rollout) {
       h("td", {}, h("progress", { class: one.against ? "against" : "", max: "1", value: part.toFixed(3), "aria-label": `${one.name}: share of the evidence needed` })),
       h("td", { class: "number" }, `${Math.floor(part * 100)} %`));
   };
-  return h("section", { class: "card" }, h("h2", {}, "Evidence about v2"), h("div", { class: "scroll" }, h("table", {},
+  return h("section", { class: "card" }, h("h2", {}, "Evidence about v2"), h("div", { class: "scroll", tabindex: "0" }, h("table", {},
     h("thead", {}, h("tr", {}, ["Test", "That v2", "Shown", ""].map((one) => h("th", { scope: "col" }, one)))),
     h("tbody", {}, found.sort((a, b) => Number(a.against) - Number(b.against)).map(bar)))));
 }
 
 function backends(rollout) {
   return h("section", { class: "card" }, h("h2", {}, "Endpoints"), h("p", {}, "Breaker to v2: ", pill({ closed: "good", disabled: "idle" }[rollout.breaker] ?? "bad", rollout.breaker.replace("_", " "))),
-    h("div", { class: "scroll" }, h("table", {}, h("thead", {}, h("tr", {}, ["Path", "Endpoint", "State", "Under way"].map((one) => h("th", { scope: "col" }, one)))),
+    h("div", { class: "scroll", tabindex: "0" }, h("table", {}, h("thead", {}, h("tr", {}, ["Path", "Endpoint", "State", "Under way"].map((one) => h("th", { scope: "col" }, one)))),
       h("tbody", {}, rollout.endpoints.map((one) => h("tr", {}, h("td", { class: one.path }, one.path), h("td", { class: "url" }, one.url),
         h("td", {}, one.healthy ? one.ejected ? pill("bad", "ejected") : pill("good", "healthy") : pill("bad", "unhealthy")), h("td", { class: "number" }, one.outstanding)))))));
 }
