@@ -52,6 +52,12 @@ class AdminApi(Protocol):
     async def events(self, *, limit: int, rollout: str | None = None) -> JsonDocument:
         """The newest `limit` events."""
 
+    async def events_after(self, after: int, *, limit: int, rollout: str) -> JsonDocument:
+        """The events of one rollout behind this one, oldest first."""
+
+    async def minutes(self, rollout: str, *, start: str, end: str, limit: int) -> JsonDocument:
+        """What was counted of one rollout, minute by minute, from one instant to another."""
+
     async def records(self, *, after: int, limit: int) -> JsonDocument:
         """The audit as it was written, from the record behind `after` on."""
 
@@ -189,6 +195,16 @@ class AdminClient:
         """`GET /api/v1/events`, the newest."""
         query = {"after": "-1", "limit": str(limit)} | ({} if rollout is None else {"rollout": rollout})
         return await self._get("/api/v1/events", query, must_hold="events")
+
+    async def events_after(self, after: int, *, limit: int, rollout: str) -> JsonDocument:
+        """`GET /api/v1/events`, from one on."""
+        query = {"after": str(after), "limit": str(limit), "rollout": rollout}
+        return await self._get("/api/v1/events", query, must_hold="events")
+
+    async def minutes(self, rollout: str, *, start: str, end: str, limit: int) -> JsonDocument:
+        """`GET /api/v1/rollouts/{rollout}/minutes`."""
+        query = {"from": start, "to": end, "limit": str(limit)}
+        return await self._get(f"{_place(rollout)}/minutes", query, must_hold="minutes")
 
     async def records(self, *, after: int, limit: int) -> JsonDocument:
         """`GET /api/v1/events/records`."""

@@ -29,6 +29,7 @@ _ASKING = {
     "status": "proxy.verbs:status",
     "history": "proxy.audit_verbs:history",
     "why": "proxy.audit_verbs:why",
+    "report": "proxy.report.verb:report",
     "health": "proxy.verbs:health",
     "explain": "proxy.verbs:explain",
     "emergency-stop": "proxy.verbs:emergency_stop",

@@ -149,7 +149,7 @@ def _figures(rollout: JsonDocument, trend: Trend) -> Table:
 
 def _event(event: JsonDocument) -> Text:
     after = event["after"]
-    line = Text(f"  {moment(event['at'])[11:19]}  ", style="dim")
+    line = Text(f"  {moment(event['at'])[11:19]}  ", style="dim", no_wrap=True, overflow="ellipsis")
     moved = (
         f"{after['state']} {percent(after['percentage'])}"
         if event["changes_state"]

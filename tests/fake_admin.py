@@ -60,6 +60,8 @@ class FakeAdmin:
         self.overridden: list[Document] = []
         self.trail = TrailPage((), Head())
         self.waiting = 0
+        self.past: list[Document] = []
+        self.recorded: list[Document] = []
         self.configuration: Document = {"rollouts": []}
         self.alerting: Document = {"active": [], "silences": [], "sinks": []}
         self.trials: list[Document] = []
@@ -89,6 +91,15 @@ class FakeAdmin:
     async def events(self, *, limit: int, rollout: str | None = None) -> Document:
         self.asked.append(limit if rollout is None else (limit, rollout))
         return through_json({"events": [event_view(EVENT)], "last": EVENT.seq})
+
+    async def events_after(self, after: int, *, limit: int, rollout: str) -> Document:
+        self.asked.append(("events_after", after))
+        found = [one for one in self.past if one["seq"] > after and one["rollout"] == rollout][:limit]
+        return through_json({"events": found, "last": found[-1]["seq"] if found else None})
+
+    async def minutes(self, rollout: str, *, start: str, end: str, limit: int) -> Document:
+        self.asked.append(("minutes", start))
+        return {"rollout": rollout, "minutes": self.recorded[:limit], "next": None}
 
     async def records(self, *, after: int, limit: int) -> Document:
         self.asked.append(("records", after, limit))

@@ -95,6 +95,16 @@ async def test_the_newest_events_are_asked_for() -> None:
     assert session.asked[0][1] == f"{URL_}/api/v1/events?after=-1&limit=7"
 
 
+async def test_what_a_report_is_made_from_is_asked_for() -> None:
+    session = FakeSession((200, {"events": []}), (200, {"minutes": []}))
+    await client(session).events_after(7, limit=3, rollout="a&b")
+    await client(session).minutes("a/b", start="1.5", end="2.5", limit=9)
+    assert [url for _, url, _ in session.asked] == [
+        f"{URL_}/api/v1/events?after=7&limit=3&rollout=a%26b",
+        f"{URL_}/api/v1/rollouts/a%2Fb/minutes?from=1.5&to=2.5&limit=9",
+    ]
+
+
 async def test_an_explanation_is_asked_for_with_its_query_quoted() -> None:
     session = FakeSession((200, {"rule": "no key"}))
     await client(session).explain({"key": "a&b c", "path": "/x?y#z"})

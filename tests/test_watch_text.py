@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -93,7 +94,7 @@ def seen(v1: int, v2: int, failed: int) -> Document:
 def test_a_trend_is_what_happened_between_two_looks() -> None:
     trend = Trend()
     trend.look(seen(100, 10, 0), 1.0)
-    assert trend.rates == (None, None)
+    assert trend.v2_errors == trend.client_errors == deque()
     trend.look(seen(300, 30, 5), 3.0)
     assert trend.rates == (100.0, 10.0)
     assert list(trend.v2_errors) == [0.25]

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from proxy import watching
 from proxy.admin_client import AdminApiError
 from proxy.cli import main
 from proxy.session import INTERRUPTED, USAGE
@@ -102,7 +101,7 @@ def test_the_verb_watches(monkeypatch: pytest.MonkeyPatch) -> None:
 
     async def noted(admin: AdminApi, *, no_color: bool) -> int:
         asked.append(no_color)
-        return watching.INTERRUPTED
+        return INTERRUPTED
 
     monkeypatch.setattr("proxy.verbs.watch", noted)
     outside = FakeOutside().build()

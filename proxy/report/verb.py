@@ -1,0 +1,71 @@
+"""`dualpath report`: a document on one rollout, in the form that the file's name asks for.
+
+Owns the options. Annotations are read at run time: typer makes the options from them.
+"""
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import typer
+
+from proxy.report.course import course_of
+from proxy.report.document import document_of
+from proxy.report.gathering import gather
+from proxy.report.markdown import markdown_of
+from proxy.report.page import page_of
+from proxy.session import OK, Session, UsageError, show
+from proxy.verbs import chosen, parse_within
+
+Output = Annotated[
+    str,
+    typer.Option(
+        "-o", "--output", metavar="FILE", help='Its name ends with .html, .md or .json; "-" is Markdown.'
+    ),
+]
+Name = Annotated[str | None, typer.Option("--name", metavar="NAME", help="Which rollout.")]
+Since = Annotated[
+    float | None,
+    typer.Option(
+        "--last", parser=parse_within, metavar="DURATION", help="So far back; else to its last start."
+    ),
+]
+
+
+def _json_of(document: dict[str, Any]) -> str:
+    return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode()
+
+
+_FORMS: dict[str, Callable[[dict[str, Any]], str]] = {
+    ".html": page_of,
+    ".md": markdown_of,
+    ".json": _json_of,
+}
+
+
+def report(ctx: typer.Context, output: Output, name: Name = None, last: Since = None) -> int:
+    """Write what was planned for a rollout, what happened, whom it hurt, and what follows."""
+    session: Session = ctx.obj
+    form = markdown_of if output == "-" else _FORMS.get(Path(output).suffix.lower())
+    if form is None:
+        raise UsageError(f"--output must end with {', '.join(_FORMS)}, not {output!r}")
+    now = time.time()
+    since = None if last is None else now - last
+
+    async def ask(admin: Any) -> dict[str, Any]:
+        material = await gather(admin, await chosen(admin, name), since, now)
+        return document_of(material, course_of(material))
+
+    document = session.ask(ask)
+    if output == "-":
+        sys.stdout.write(form(document))
+    else:
+        Path(output).write_text(form(document), encoding="utf-8")
+        show(f"{output}: {document['outcome']}")
+    return OK
+
+
+REPORTING = {"report": report}

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import orjson
+import pytest
+
+from proxy.cli import main
+from tests.fake_admin import FakeOutside
+from tests.report.material import EVENTS, MINUTES, PHASES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+Captured = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def outside() -> FakeOutside:
+    one = FakeOutside()
+    one.admin.past = EVENTS
+    one.admin.recorded = MINUTES
+    one.admin.configuration = {"rollouts": [{"name": "default", "phases": PHASES, "guards": []}]}
+    return one
+
+
+def run(outside: FakeOutside, *arguments: str) -> int:
+    return main(["report", *arguments], outside=outside.build())
+
+
+@pytest.mark.parametrize(
+    ("name", "begins"), [("r.html", "<!doctype html>"), ("r.md", "# Rollout default"), ("R.JSON", "{")]
+)
+def test_the_name_says_the_form(
+    outside: FakeOutside, capsys: Captured, tmp_path: Path, name: str, begins: str
+) -> None:
+    assert run(outside, "-o", str(tmp_path / name)) == 0
+    assert (tmp_path / name).read_text("utf-8").startswith(begins)
+    assert "It is under way" in capsys.readouterr().out
+
+
+def test_it_begins_where_v2_last_got_something(outside: FakeOutside, tmp_path: Path) -> None:
+    file = tmp_path / "r.json"
+    assert run(outside, "-o", str(file)) == 0
+    document = orjson.loads(file.read_bytes())
+    assert [one["seq"] for one in document["events"]] == [2, 3, 4, 5]
+    assert ("minutes", "1767225600.000") in outside.admin.asked
+
+
+def test_last_says_how_far_back(outside: FakeOutside, tmp_path: Path) -> None:
+    file = tmp_path / "r.json"
+    assert run(outside, "-o", str(file), "--last", "1h") == 0
+    assert orjson.loads(file.read_bytes())["events"] == []
+
+
+def test_a_dash_prints_markdown(outside: FakeOutside, capsys: Captured) -> None:
+    assert run(outside, "-o", "-") == 0
+    assert "## Harm, in requests" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [(["-o", "r.pdf"], 2), ([], 2), (["-o", "-", "--last", "soon"], 2), (["-o", "-", "--name", "other"], 1)],
+)
+def test_what_cannot_be_is_said(outside: FakeOutside, arguments: Sequence[str], code: int) -> None:
+    assert run(outside, *arguments) == code
+
+
+def test_a_folder_that_is_not_there_is_an_error(
+    outside: FakeOutside, capsys: Captured, tmp_path: Path
+) -> None:
+    assert run(outside, "-o", str(tmp_path / "no" / "r.md")) == 1
+    assert "No such file" in capsys.readouterr().err
+
+
+def test_all_pages_of_the_audit_are_read(outside: FakeOutside, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("proxy.report.gathering._AT_ONCE", 2)
+    assert run(outside, "-o", "-") == 0
+    assert [one for one in outside.admin.asked if isinstance(one, tuple) and one[0] == "events_after"] == [
+        ("events_after", after) for after in (0, 2, 4)
+    ]
