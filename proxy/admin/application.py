@@ -23,7 +23,7 @@ from proxy.admin.auth import AddressBook, Doorkeeper, authorise
 from proxy.admin.edge import Caller, secure
 from proxy.admin.openapi import document
 from proxy.admin.operations import OPERATIONS
-from proxy.admin.pages import OPEN, Pages, let_show
+from proxy.admin.pages import FILES, OPEN, Pages, let_show
 from proxy.admin.problems import RefusedError, problem_of, problem_response
 from proxy.admin.stream import Stream
 from proxy.admin.wire import IDENTITY, json_answer
@@ -278,6 +278,8 @@ class _Guard:
         """Whether it is known who asks; the pages are for whoever reaches us."""
         host = request.headers.get("Host", "")
         self._addresses.check_host(host)
+        if request.path in FILES and request.method in {"GET", "HEAD"}:
+            return False  # a link on any page may lead here; the files say nothing, and act on nothing
         self._addresses.check_origin(request.headers, host)
         if request.path in OPEN:
             return False

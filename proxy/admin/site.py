@@ -162,6 +162,7 @@ class AdminSite:
         """Accept no more, answer whoever is connected and tells what they want within a second, then stop."""
         self._leaving = True
         self._accept_no_more()
+        await self._app.shutdown()  # who listens to the stream tells nothing any more
         for look in range(_LOOKS):
             await asyncio.sleep(_LOOK_EVERY_S)
             if look >= _LEAST_LOOKS and not len(self._lobby):

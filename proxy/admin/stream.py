@@ -81,6 +81,7 @@ class Stream:
         try:
             response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
             response.headers["X-Accel-Buffering"] = "no"
+            response.force_close()  # after hours of listening there is nothing more to ask here
             await response.prepare(request)
             async for frame in self._frames(request, known, wants_status=wants_status):
                 async with asyncio.timeout(TAKEN_WITHIN_S):

@@ -134,6 +134,13 @@ async def test_failed_logins_are_limited_as_tokens_are(guarded: tuple[Admin, Cli
     assert (await guarded[1].post(SESSION, {"token": OPERATOR})).status == 429
 
 
+async def test_a_link_on_another_page_may_lead_here_and_nowhere_else(guarded: tuple[Admin, Client]) -> None:
+    client = guarded[1]
+    assert (await client.get("/", Sec_Fetch_Site="cross-site")).status == 200
+    assert (await client.get(SESSION, Sec_Fetch_Site="cross-site")).status == 403
+    assert (await client.get("/api/v1/status", Sec_Fetch_Site="cross-site")).status == 403
+
+
 async def test_another_page_cannot_log_anybody_in(guarded: tuple[Admin, Client]) -> None:
     answer = await guarded[1].post(SESSION, {"token": VIEWER}, Origin="http://evil.example")
     assert answer.status == 403

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from proxy.admin import site
+from proxy.admin import site, stream
 from proxy.admin.application import Surroundings
 from proxy.admin.site import AdminSite
 from tests.admin.builders import EVENT, OPERATOR, TOKENS, config
@@ -242,3 +242,23 @@ async def test_a_handshake_that_does_not_come_is_cut_and_counts_meanwhile(
         await plain.send(request("GET", "/healthz", (HOST,)))
         await eventually(lambda: admin.connections == 0)
         assert await silent.ended() in {Outcome.CLOSED, Outcome.RESET}
+
+
+# ... the stream of events
+
+
+async def test_a_listener_that_does_not_read_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "TAKEN_WITHIN_S", 0.2)
+    async with served(Long()) as admin, connected(admin.address, receive_buffer=4096, limit=1024) as client:
+        await client.send(request("GET", f"{stream.STREAM}?after=0", (HOST,)))
+        await eventually(lambda: admin.connections == 1)
+        assert await eventually(lambda: admin.connections == 0) > 0.1
+
+
+async def test_whoever_listens_does_not_keep_the_admin_from_leaving() -> None:
+    async with served() as admin, connected(admin.address) as client:
+        await client.send(request("GET", stream.STREAM, (HOST,)))
+        assert (await client.interim()).get(b"content-type") == b"text/event-stream"
+        began = asyncio.get_running_loop().time()
+        await admin.site.leave()
+        assert asyncio.get_running_loop().time() - began < 0.9  # the second that others may have

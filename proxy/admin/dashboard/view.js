@@ -15,16 +15,19 @@ const WORDS = { rolled_back: "rolled back" };
 const VERDICTS = { pass: "good", hold: "wait", fail: "bad" };
 
 export function rolloutList(rollouts, plans, chosen) {
+  const urgent = { bad: 0, wait: 1, good: 2, idle: 3 };
+  const order = (one) => urgent[standing(one, plans[one.name]).tone];
+  const sorted = [...rollouts].sort((a, b) => order(a) - order(b)); // what needs somebody comes first
   return h("nav", { class: "card list", tabindex: "0", "aria-label": "Rollouts", "data-key": "list" },
     h("table", {},
       h("thead", {}, h("tr", {}, ["Rollout", "State", "Phase", "Target", "Observed", "Verdict", "Errors v1", "Errors v2"].map((one) => h("th", { scope: "col" }, one)))),
-      h("tbody", {}, rollouts.map((one) => h("tr", { class: one.name === chosen ? "chosen" : null, "data-key": one.name },
+      h("tbody", {}, sorted.map((one) => h("tr", { class: one.name === chosen ? "chosen" : null, "data-key": one.name },
         h("th", { scope: "row" }, h("a", { href: `#/${encodeURIComponent(one.name)}`, "aria-current": one.name === chosen ? "page" : null }, one.name)),
         h("td", {}, pill(standing(one, plans[one.name]).tone, WORDS[one.state] ?? one.state)),
         h("td", {}, one.phase ?? DASH),
         h("td", { class: "number" }, percent(one.percentage)),
         h("td", { class: "number" }, percent(one.observed_percentage, 1)),
-        h("td", {}, plans[one.name]?.phases?.length || one.judgment.verdict === "fail" ? pill(VERDICTS[one.judgment.verdict], one.judgment.verdict) : DASH),
+        h("td", {}, one.judgment.verdict === "fail" || (one.state === "running" && plans[one.name]?.phases?.length) ? pill(VERDICTS[one.judgment.verdict], one.judgment.verdict) : DASH),
         h("td", { class: "number" }, share(one.recent.paths.v1.error_rate)),
         h("td", { class: "number" }, share(one.recent.paths.v2.error_rate)))))));
 }
@@ -35,7 +38,7 @@ export function oneRollout(rollout, plan, shown) {
     h("div", { class: "card", "data-key": "charts" },
       h("div", { class: "head" }, h("h2", {}, "v1 beside v2"), spans(shown.span)),
       h("div", { class: "charts" }, shown.charts.map((one) => draw(one, shown.cursor)), latencies(rollout))),
-    h("div", { class: "columns", "data-key": "columns" }, limits(rollout, plan), evidence(rollout), backends(rollout)),
+    h("div", { class: "columns", "data-key": "columns" }, limits(rollout, plan), backends(rollout), evidence(rollout)),
     timeline(shown.events, shown.now));
 }
 
