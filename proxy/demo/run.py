@@ -104,6 +104,7 @@ class LiveStage:
         front, admin = self.front, "http://{}:{}".format(*self._proxy.admin_address)
         yield "Everything stays up until Ctrl-C. To try:"
         yield f"  curl -i -H 'X-User-Id: user-001' '{front}/restaurants?city=Lyon&limit=2'"
+        yield f"  {admin}/  # the dashboard, in a browser"
         yield f"  curl {admin}/api/v1/status"
         yield f"  curl -X PUT -d errors {self._v2.url}{CONTROL_PATH}  # or none, slow, hang, flaky"
         yield f"  dualpath rollout set 30 --name {ROLLOUT} --admin {admin}"
