@@ -103,7 +103,10 @@ def _refine(kind: int, value: bytes) -> int:
 
 
 _REQUEST_ID_FORM = re.compile(rb"[A-Za-z0-9\-_.:+/=@]{1,128}")
-_TRACEPARENT_FORM = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+_TRACEPARENT_FORM = re.compile(
+    rb"(?!ff|00.{54})[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?"
+)
+"""Version 00 ends here; one that is still to come may go on, and is read as far as it is known."""
 _WITH_BODY: Final = frozenset((b"POST", b"PUT", b"PATCH"))
 _SECRETS: Final = frozenset((b"authorization", b"cookie", b"proxy-authorization"))
 _MAX_ROUNDS: Final = 5

@@ -79,12 +79,8 @@ class Watch:
         if not self.continues_traces:
             return wanted
         given = head.traceparent
-        if not given:
-            sampled = ids < self._trace_below
-        elif self._heeds_parent:
-            sampled = given[54] in _ODD
-        else:
-            sampled = given[19:35] < self._trace_below
+        # Never by the digits of a client's trace: it could choose those that are always wanted.
+        sampled = given[54] in _ODD if given and self._heeds_parent else ids < self._trace_below
         return wanted | TRACED if sampled else wanted
 
     def sampled_flag(self, wanted: int) -> int:
@@ -117,7 +113,7 @@ class Watch:
                 exchange.endpoint.url,
                 exchange.head_parts[SPAN_ID],
                 exchange.attempt_at,
-                now,
+                max(now, exchange.attempt_at),
                 exchange.status,
                 error,
                 detail,
@@ -200,8 +196,9 @@ class Watch:
         context = exchange.context
         parts = exchange.head_parts
         rollout = exchange.rollout
-        started_at = exchange.started_at or now
         offset_s = self._wall() - now
+        started_at = exchange.started_at or now
+        now = max(now, started_at)  # a client's leaving is told by a clock that is up to a sweep behind
         split = _split_of(rollout, exchange)
         given = head.traceparent
         passed_on = bool(given) and not self.continues_traces

@@ -7,6 +7,7 @@ never know who takes them out, nor how they are shown.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from proxy.core.histogram import MAX_US
@@ -136,6 +137,8 @@ class Meters:
             self._see(CLIENT, labels, Exemplar(request.trace_id, one.span_id, one.duration_s, ended_at))
 
     def _see(self, kind: str, labels: Labels, exemplar: Exemplar) -> None:
+        # In whole microseconds it is in its bucket by the bounds that are shown, too.
+        exemplar = replace(exemplar, value_s=max(int(exemplar.value_s * 1e6), 0) / 1e6)
         key = (kind, labels, bucket(exemplar.value_s))
         if key in self._sightings or len(self._sightings) < MOST_EXEMPLARS:
             self._sightings[key] = Sighting(kind, labels, exemplar)

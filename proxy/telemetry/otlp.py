@@ -162,7 +162,7 @@ def _wait(state: RetryCallState) -> float:
 def _after(answer: HTTPResponse) -> float:
     """What Retry-After says in seconds; a date is not looked at."""
     text = answer.headers.get("Retry-After", "")
-    return float(text) if text.isdigit() and len(text) < 8 else 0.0
+    return float(text) if text.isascii() and text.isdigit() and len(text) < 8 else 0.0
 
 
 def _said(error: Exception) -> str:

@@ -133,6 +133,9 @@ class SpanExport(Generic[T]):
             answer = self._collector.send(self._envelope.around(spans), self._ending)
         except ExportError as error:
             taken, trouble = 0, str(error)
+        except Exception as error:  # the thread goes on, or nothing would be sent ever again
+            log.exception("traces: cannot be sent")
+            taken, trouble = 0, f"cannot be reached: {error}"
         else:
             rejected = min(rejected_spans(answer), len(spans))
             if rejected:

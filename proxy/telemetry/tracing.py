@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _LONGEST: Final = 2048
 """Characters of a target or a header field that are shown."""
+_LONGEST_NAME: Final = 256
+"""The same of a method or a host."""
 _KNOWN: Final = frozenset(METHODS) - {OTHER}
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _USER_AGENT: Final = "user-agent"
@@ -64,11 +66,18 @@ class Tracing:
 
 def _bounded(request: ObservedRequest) -> ObservedRequest:
     """What waits is bounded in its number; here, in its size."""
-    long = len(request.target) > _LONGEST or any(len(value) > _LONGEST for _, value in request.fields)
-    if not long and len(request.trace_state) <= _LONGEST:
+    short = (
+        len(request.target) <= _LONGEST
+        and len(request.host) + len(request.method) <= _LONGEST_NAME
+        and len(request.trace_state) <= _LONGEST
+        and all(len(value) <= _LONGEST for _, value in request.fields)
+    )
+    if short:
         return request
     return replace(
         request,
+        method=request.method[:_LONGEST_NAME],
+        host=request.host[:_LONGEST_NAME],
         target=request.target[:_LONGEST],
         fields=tuple((name, value[:_LONGEST]) for name, value in request.fields if name == _USER_AGENT),
         trace_state=request.trace_state if len(request.trace_state) <= _LONGEST else "",

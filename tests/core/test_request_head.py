@@ -355,6 +355,14 @@ def test_a_request_id_of_a_strange_form_is_replaced(value: bytes) -> None:
     assert values(checked(HOST, (b"X-Request-Id", value)), b"x-request-id") == [IDS]
 
 
+@pytest.mark.parametrize("more", [b"", b"-", b"-what-comes"])
+def test_a_trace_context_of_a_version_to_come_is_read_as_far_as_it_is_known(more: bytes) -> None:
+    head = checked(HOST, (b"traceparent", b"cc" + TRACEPARENT[2:] + more), (b"tracestate", b"a=1"))
+    assert values(head, b"traceparent") == [b"cc" + TRACEPARENT[2:] + more]
+    continued = b"".join(head.upstream_parts(b"", IDS, b"p", SAMPLED))
+    assert b"traceparent: 00-%b-%b-01\r\ntracestate: a=1\r\n" % (TRACEPARENT[3:35], IDS[:16]) in continued
+
+
 @pytest.mark.parametrize(
     "value",
     [
@@ -364,6 +372,8 @@ def test_a_request_id_of_a_strange_form_is_replaced(value: bytes) -> None:
         b"00-" + b"0" * 32 + TRACEPARENT[35:],
         TRACEPARENT.upper(),
         TRACEPARENT + b"-1",
+        TRACEPARENT + b"-",
+        b"cc" + TRACEPARENT[2:] + b".1",
     ],
 )
 def test_a_malformed_trace_context_is_replaced_with_its_state(value: bytes) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from proxy.core.observed import ObservedAttempt, ObservedRequest
 from proxy.core.series import (
     BOTH,
@@ -160,6 +162,16 @@ def test_a_traced_request_is_an_exemplar_of_each_series_that_it_counts_in() -> N
     }
     assert {one.trace_id for one in seen.values()} == {f"{1:032x}"}
     assert meters.sightings() == []
+
+
+@pytest.mark.parametrize(
+    ("took_s", "shown_s"), [(0.0005004, 0.0005), (0.0100009, 0.01), (30.0000009, 30.0), (-0.02, 0.0)]
+)
+def test_the_value_of_an_exemplar_is_within_its_bucket(took_s: float, shown_s: float) -> None:
+    meters = Meters(["shop"])
+    attempt = ObservedAttempt(Path.V2, "", "b" * 16, 0.0, took_s, 200, None, 0)
+    meters.request_ended(observed(attempt))
+    assert [one.exemplar.value_s for one in meters.sightings() if one.kind == CLIENT] == [shown_s]
 
 
 def test_exemplars_are_bounded_and_the_latest_wins() -> None:

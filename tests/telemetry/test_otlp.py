@@ -24,7 +24,14 @@ class Answer:
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [(None, 0.0), ("7", 7.0), ("Fri, 31 Dec 1999 23:59:59 GMT", 0.0), ("-1", 0.0), ("9" * 40, 0.0)],
+    [
+        (None, 0.0),
+        ("7", 7.0),
+        ("Fri, 31 Dec 1999 23:59:59 GMT", 0.0),
+        ("-1", 0.0),
+        ("9" * 40, 0.0),
+        ("\xb2", 0.0),
+    ],
 )
 def test_retry_after_is_read_in_seconds(text: str | None, seconds: float) -> None:
     assert _after(Answer(text)) == seconds  # type: ignore[arg-type]

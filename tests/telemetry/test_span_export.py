@@ -27,7 +27,7 @@ class Collector:
 
     def __init__(self) -> None:
         self.answer = b""
-        self.error: ExportError | None = None
+        self.error: Exception | None = None
         self.bodies: list[bytes] = []
         self.has_one = Event()
         self.goes_on = Event()
@@ -164,6 +164,21 @@ def test_what_does_not_arrive_is_counted_and_told_once(rig: Rig, caplog: pytest.
     told = [record.getMessage() for record in caplog.records]
     assert told[0] == "traces: http://collector/v1/traces was answered 400; what does not arrive is lost"
     assert len([line for line in told if "lost" in line]) == 1
+
+
+def test_a_failure_that_nobody_has_thought_of_does_not_end_the_thread(
+    rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    rig.collector.error = UnicodeError("label too long")
+    rig.put("1")
+    assert rig.collector.has_one.wait(LONG_S)
+    rig.collector.error = None
+    rig.put("2")
+    rig.export.close()
+    counts = rig.counted()
+    assert counts["traces.failed"] >= 1
+    assert sum(counts.values()) == 2
+    assert "label too long" in caplog.text
 
 
 def test_what_a_collector_rejects_is_counted_apart(rig: Rig) -> None:

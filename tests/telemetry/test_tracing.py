@@ -238,6 +238,9 @@ def test_what_waits_is_bounded_in_its_size() -> None:
     [(request, _)] = export.taken
     assert (len(request.target), request.trace_state) == (2048, "")
     assert [(name, len(value)) for name, value in request.fields] == [("user-agent", 2048)]
+    observer.request_ended(observed(method="M" * 30_000, host="h" * 30_000))
+    request, _ = export.taken[1]
+    assert (len(request.method), len(request.host)) == (256, 256)
 
 
 def test_nothing_is_sent_unless_there_is_a_collector_and_traces_are_wanted() -> None:
