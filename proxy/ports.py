@@ -242,7 +242,7 @@ class Alerting(Protocol):
     def silence(self, wanted: Silence) -> None:
         """Send nothing that it covers until it ends. Raises `InvalidCommand` if there are too many."""
 
-    def unsilence(self, id: str, actor: str) -> Silence:
+    def unsilence(self, id: str, actor: str) -> Silence:  # noqa: A002 - what a silence calls it
         """End a silence that a person has made. Raises `UnknownSilence`."""
 
     async def test(self, actor: str, severity: str, reason: str, sink: str | None) -> Sequence[SinkTrial]:

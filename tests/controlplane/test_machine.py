@@ -40,12 +40,12 @@ def test_it_is_looked_only_where_somebody_asks() -> None:
 
 async def test_what_was_seen_counts_for_a_while_and_no_longer_than_it_is_asked_for() -> None:
     clock = FakeClock()
-    looks: list[SystemReport | OSError] = [SystemReport(0.5, 0.25, 0.1, 0.05), OSError("nothing to see")]
+    looks: list[SystemReport | Exception] = [SystemReport(0.5, 0.25, 0.1, 0.05), ValueError("nothing to see")]
     seen, waited = asyncio.Event(), asyncio.Event()
 
     def look() -> SystemReport:
         found = looks.pop(0)
-        if isinstance(found, OSError):
+        if isinstance(found, Exception):
             raise found
         return found
 

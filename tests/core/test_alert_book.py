@@ -124,9 +124,7 @@ def test_what_was_sent_by_another_process_is_neither_sent_again_nor_forgotten() 
     assert book.take(of_store("gone", 150.0), 150.0) is None  # silenced there
     assert book.due(151.0) == []
     assert book.take(FIRING, 152.0) is None
-    assert book.due(1_000.0) == [
-        (book.active()[1].notice, False)
-    ]  # the rule's is known
+    assert book.due(1_000.0) == [(book.active()[1].notice, False)]  # the rule's is known
     assert book.take(RESOLVED, 1_001.0) is RESOLVED
 
 

@@ -170,6 +170,7 @@ async def test_a_rule_fires_is_silenced_and_is_resolved(
                 return found
 
             async def fires() -> bool:
+                await requests(proxy, 10)
                 return bool(await active())
 
             await eventually(fires)
@@ -177,7 +178,12 @@ async def test_a_rule_fires_is_silenced_and_is_resolved(
             assert receiver.got == []
             ended = await change(proxy, "DELETE", f"/api/v1/silences/{silence}")
             assert ended.status == 200, ended.body
-            await eventually(lambda: len(receiver.got) == 1)
+
+            async def told() -> bool:
+                await requests(proxy, 10)  # its window is short: it goes on
+                return len(receiver.got) == 1
+
+            await eventually(told)
             fired = receiver.got[0].json
             assert (fired["status"], fired["subject"], fired["metric"]) == (
                 "firing",

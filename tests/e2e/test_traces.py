@@ -78,7 +78,7 @@ async def test_a_fallback_arrives_whole_with_the_spans_that_upstreams_were_told(
         answer = await fetch(here.listen, "GET", "/a?token=t", (USER, PARENT, state, baggage))
         assert (answer.status, answer.backend) == (200, b"v1")
         await eventually(lambda: len(receiver.spans) == 3)
-        assert counted(here) == {"traces.exported": 3}
+        await eventually(lambda: counted(here) == {"traces.exported": 3})
     request, *attempts = receiver.trace(TRACE_ID)
     assert (request.kind, request.parent_id, request.trace_state) == ("SERVER", "b7ad6b7169203331", "x=1,y=2")
     assert [(one.kind, one.parent_id) for one in attempts] == [("CLIENT", request.span_id)] * 2
@@ -118,7 +118,7 @@ async def test_all_that_waits_is_sent_at_the_end(
         assert receiver.spans == []
         await here.traffic.drain()
         assert len(receiver.spans) == 10
-        assert counted(here) == {"traces.exported": 10}
+        await eventually(lambda: counted(here) == {"traces.exported": 10})
 
 
 async def test_a_reload_sends_to_another_collector_and_loses_nothing(

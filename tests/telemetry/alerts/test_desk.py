@@ -46,6 +46,9 @@ class Desk:
         document |= {"rollouts": rollouts} if rollouts else {}
         self.desk.follow(self.desk.prepare(config(**document), self.post))
 
+    def is_looking(self) -> bool:
+        return self.desk._next_look is not None
+
     async def announce(self, *notices: Notice) -> list[str]:
         """Announce, and give the titles of what was sent because of it."""
         before = len(self.post.bodies)
@@ -217,11 +220,11 @@ async def test_another_process_goes_on_with_what_lasts() -> None:
     after.desk.adopt(before.desk.hand_over())
     before.clock.advance(3_600)
     before.desk._look_later()
-    assert before.desk._next_look is None
+    assert not before.is_looking()
     assert await after.announce(FIRING) == []
     assert await after.announce(replace(FIRING, resolved=True)) == ["shop: errors is over"]
     before.desk.take_back()
-    assert before.desk._next_look is not None
+    assert before.is_looking()
     before.desk.look()
     assert len(await before.sent()) == 2
     await before.desk.close()

@@ -227,3 +227,16 @@ def test_a_mail_is_plain_text_that_says_it_is_no_persons() -> None:
     assert mail["Auto-Submitted"] == "auto-generated"
     assert mail["Message-ID"] == "<m1@dualpath>"
     assert "limit: 0.1" in mail.get_content()
+
+
+async def test_words_that_are_not_ours_steer_nothing() -> None:
+    posted = Posted()
+    hostile = message(replace(ROLLBACK, reason="disk\r\nBcc: all@example.com\x1b[2J \ud800<!channel>"))
+    await SlackSink(table("slack"), posted).send(hostile)
+    await pagerduty(posted).send(hostile)
+    chat, pager = posted.documents
+    assert chat["attachments"][0]["text"] == "disk  Bcc: all@example.com [2J  &lt;!channel&gt;"
+    for told in (pager["payload"]["summary"], pager["payload"]["custom_details"]["reason"]):
+        assert told.isprintable()
+    mail = written(hostile, "a@example.com", ("b@example.com",)).as_bytes()
+    assert b"\nBcc:" not in mail
