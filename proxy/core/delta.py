@@ -28,6 +28,7 @@ from proxy.core.wire_values import (
     list_of,
     row_of,
     seconds_of,
+    sound_of,
     table_of,
     text_of,
 )
@@ -202,8 +203,9 @@ def read(document: object) -> Delta:
         refused=_read_names(table.get("refused", {}), "refused"),
         tunnels=_read_pair(table.get("tunnels", [0, 0]), "tunnels"),
         cache=_read_pair(table.get("cache", [0, 0]), "cache"),
-        series=tuple(each_of(table.get("series", []), "series", series_wire.read_row)),
-        sightings=tuple(each_of(table.get("sightings", []), "sightings", series_wire.read_sighting)),
+        # What is only shown is not worth a whole report, and with it its process.
+        series=tuple(sound_of(table.get("series", []), "series", series_wire.read_row)),
+        sightings=tuple(sound_of(table.get("sightings", []), "sightings", series_wire.read_sighting)),
         telemetry=_read_names(table.get("telemetry", {}), "telemetry"),
     )
 

@@ -7,6 +7,7 @@ Must never know what a value means.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from proxy.errors import WireError
@@ -49,6 +50,13 @@ def row_of(value: object, length: int, at: str) -> list[Any]:
 def each_of(value: object, at: str, entry: Callable[[object, str], _T]) -> Iterator[_T]:
     """What `entry` makes of each in a list."""
     return (entry(item, f"{at}.{index}") for index, item in enumerate(list_of(value, at)))
+
+
+def sound_of(value: object, at: str, entry: Callable[[object, str], _T]) -> Iterator[_T]:
+    """What `entry` makes of each in a list; those that it refuses are left out."""
+    for index, item in enumerate(list_of(value, at)):
+        with suppress(WireError):
+            yield entry(item, f"{at}.{index}")
 
 
 def text_of(value: object, at: str) -> str:

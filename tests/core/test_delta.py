@@ -303,3 +303,15 @@ def test_it_says_beforehand_what_could_not_be_reported() -> None:
         readable(["x" * 2049], well)
     with pytest.raises(WireError, match=r"rollouts: must be a list of at most 10000"):
         readable(["shop"] * 10_001, well)
+
+
+def test_what_is_only_shown_is_left_out_where_it_cannot_be_read() -> None:
+    """One exemplar that ends before it begins must not cost its process everything else that it says."""
+    document = written(Delta("w", 1, telemetry={"traces.exported": 3}))
+    sound = ["server", "default", "v2", "GET", "2xx", "a" * 32, "b" * 16, 0.5, 1.0]
+    document["sightings"] = [[*sound[:7], -0.001, 1.0], sound, "none"]
+    document["series"] = [[]]
+    told = read(document)
+    assert [one.exemplar.value_s for one in told.sightings] == [0.5]
+    assert told.series == ()
+    assert told.telemetry == {"traces.exported": 3}
