@@ -116,6 +116,7 @@ async def _proxy_between(v1: BackendProcess, v2: BackendProcess) -> Proxy:
     config = demo_config(v1.url, v2.url, *USUAL_ADDRESSES)
     # The rollback is a warning in the log; here the screen tells it.
     logging.getLogger("dualpath").setLevel(config.log.level.upper())
+    logging.getLogger("dualpath.alerts").disabled = True  # the screen says all of it already
     proxy = Proxy(config)
     try:
         await proxy.start()
