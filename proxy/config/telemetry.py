@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
 
 from proxy.config.fields import ActorName, Headers, parse_endpoint
+from proxy.config.logs import Kept
 from proxy.config.metrics import Metrics
 from proxy.config.table import Table
 from proxy.config.tls import ClientTls
@@ -62,7 +63,6 @@ Resource = Annotated[
     PlainValidator(parse_resource),
     WithJsonSchema({"type": "object", "additionalProperties": {"type": "string"}}),
 ]
-Kept = Literal["error", "fallback", "slow"]
 
 
 class Traces(Table):

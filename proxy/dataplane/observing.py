@@ -192,7 +192,6 @@ class Watch:
     def _tell(self, exchange: Exchange, now: float, wanted: int, *, failed: bool, aborted: bool) -> None:
         """The value for the observers: all that is known, read at the end."""
         head = exchange.head
-        downstream = exchange.downstream
         context = exchange.context
         parts = exchange.head_parts
         rollout = exchange.rollout
@@ -201,15 +200,13 @@ class Watch:
         now = max(now, started_at)  # a client's leaving is told by a clock that is up to a sweep behind
         split = _split_of(rollout, exchange)
         given = head.traceparent
-        passed_on = bool(given) and not self.continues_traces
         if exchange.attempt_at and not exchange.noted:
             self._note(exchange, now, None, "")
-        answered_by = _answered_by(exchange)
         self._observer.request_ended(
             ObservedRequest(
                 rollout="" if rollout is None else rollout.name,
                 assigned=exchange.assigned,
-                answered_by=answered_by,
+                answered_by=_answered_by(exchange),
                 overridden=exchange.overridden,
                 bucket=split.bucket,
                 weight=split.weight,
@@ -219,9 +216,9 @@ class Watch:
                 method=_text(head.method),
                 target=_text(head.target),
                 host=_text(head.host),
-                scheme=_text(downstream.scheme),
+                scheme=_text(exchange.downstream.scheme),
                 minor_version=head.minor_version,
-                client=context.client_ip(downstream, head),
+                client=context.client_ip(exchange.downstream, head),
                 request_id=_text(parts[REQUEST_ID]),
                 status=exchange.status,
                 failed=failed,
@@ -231,7 +228,7 @@ class Watch:
                 received_bytes=exchange.body.received_bytes,
                 sent_bytes=exchange.sent_bytes,
                 trace_id=_text(given[3:35] if given else parts[TRACE_ID]),
-                span_id="" if passed_on else _text(context.identifiers.next()[:16]),
+                span_id=_text(context.identifiers.next()[:16]) if self.continues_traces or not given else "",
                 parent_id=_text(given[36:52]) if given else "",
                 trace_state=_text(head.tracestate) if given and head.tracestate else "",
                 traced=bool(wanted & TRACED),

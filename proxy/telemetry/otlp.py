@@ -89,16 +89,14 @@ class Collector:
         """Sends a message, again while that may help; once `ending` is set, only once. Returns the answer's
         body. Raises `ExportError`."""
         packed = gzip.compress(body, _LEVEL, mtime=0)
-        for attempt in Retrying(
+        retrying = Retrying(
             retry=retry_if_exception_type(_PassingError),
             wait=_wait,
             stop=stop_before_delay(self._retry_for_s) | stop_when_event_set(ending),
             sleep=sleep_using_event(ending),
             reraise=True,
-        ):
-            with attempt:
-                return self._post(packed)
-        raise ExportError("was not sent")  # pragma: no cover - the loop returns or raises
+        )
+        return retrying(self._post, packed)
 
     def abort(self) -> None:
         """Ends a request that is under way, in another thread."""
