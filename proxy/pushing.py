@@ -11,13 +11,14 @@ import asyncio
 import contextlib
 import logging
 import os
-from threading import Event, Thread
+from threading import Event
 from typing import TYPE_CHECKING, Final, Self
 
 import psutil
 
 from proxy.errors import ConfigError
 from proxy.scraping import looked_at
+from proxy.telemetry.daemons import in_daemon
 from proxy.telemetry.otlp import Collector, ExportError, resource
 from proxy.telemetry.otlp_metrics import message, rejected_points
 
@@ -128,7 +129,8 @@ class Pushing:
             readings, pids = await self._scraping.readings(), self._scraping.pids()
             at = self._clock.wall()
             about = resource(telemetry)
-            trouble = await _in_thread(lambda: self._send(collector, readings, pids, about, at))
+            _, sent = in_daemon(lambda: self._send(collector, readings, pids, about, at), "dualpath-metrics")
+            trouble = await sent
         except Exception:
             log.exception("metrics: cannot be sent")
             trouble = "cannot be written"
@@ -154,32 +156,6 @@ class Pushing:
         except ExportError as error:
             return str(error)
         return f"has rejected {rejected} points" if rejected else ""
-
-
-def _in_thread(work: Callable[[], str]) -> asyncio.Future[str]:
-    """What `work` returns, or raises. Nobody has to wait for the thread when the process ends."""
-    loop = asyncio.get_running_loop()
-    found: asyncio.Future[str] = loop.create_future()
-
-    def settle(said: str, error: Exception | None) -> None:
-        if found.done():
-            return
-        if error is None:
-            found.set_result(said)
-        else:
-            found.set_exception(error)
-
-    def run() -> None:
-        said, failed = "", None
-        try:
-            said = work()
-        except Exception as error:
-            failed = error
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens any more
-            loop.call_soon_threadsafe(settle, said, failed)
-
-    Thread(target=run, name="dualpath-metrics", daemon=True).start()
-    return found
 
 
 def _way(telemetry: Telemetry) -> Telemetry:

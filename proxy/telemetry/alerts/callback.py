@@ -9,15 +9,15 @@ from __future__ import annotations
 import asyncio
 import importlib
 import inspect
-import threading
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from proxy.errors import ConfigError, DualpathError
 from proxy.telemetry.alerts.sinks import Chosen
+from proxy.telemetry.daemons import in_daemon
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from threading import Thread
 
     from proxy.config.alerts import Sink
     from proxy.telemetry.alerts.message import Message
@@ -37,7 +37,7 @@ class CallbackSink(Chosen):
         super().__init__(table)
         self._function = function
         self._timeout_s = table.timeout_s
-        self._running: threading.Thread | None = None
+        self._running: Thread | None = None
 
     async def send(self, message: Message) -> None:
         """As `Sink.send`. It is called once: whether that has done anything, only it knows."""
@@ -56,25 +56,9 @@ class CallbackSink(Chosen):
         """A daemon, which the end of the process does not wait for."""
         if self._running is not None and self._running.is_alive():
             raise CallbackError("has not returned from the call before")
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[None] = loop.create_future()
-
-        def finish(trouble: str) -> None:
-            if done.done():
-                return
-            if trouble:
-                done.set_exception(CallbackError(trouble))
-            else:
-                done.set_result(None)
-
-        def call() -> None:
-            trouble = _called(self._function, fields)
-            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                loop.call_soon_threadsafe(finish, trouble)
-
-        self._running = threading.Thread(target=call, name="alert callback", daemon=True)
-        self._running.start()
-        await done
+        self._running, called = in_daemon(lambda: _called(self._function, fields), "alert callback")
+        if trouble := await called:
+            raise CallbackError(trouble)
 
 
 def _called(function: Callable[[dict[str, Any]], Any], fields: dict[str, Any]) -> str:
