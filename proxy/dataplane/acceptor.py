@@ -8,6 +8,7 @@ is not its affair.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, cast
 
 from proxy.config.tls_files import stamps
@@ -19,6 +20,7 @@ from proxy.tls import server_context
 if TYPE_CHECKING:
     import socket
     import ssl
+    from collections.abc import Iterator
 
     from proxy.config.schema import Config
     from proxy.dataplane.context import Context
@@ -59,16 +61,16 @@ class Acceptor:
         """Whether there is a socket."""
         return bool(self._servers)
 
-    async def accept_the_rest(self) -> None:
-        """Connections that the kernel has made and nobody has accepted would be reset with the listener."""
+    async def drain(self) -> None:
+        """Accepts no more but those that the kernel has connected already: they would be reset with their
+        listener. It is closed with nothing between, for others come all the time."""
+        accepted: list[socket.socket] = []
+        for sock, server in self._servers.items():
+            accepted += _waiting(sock)
+            server.close()
         loop = asyncio.get_running_loop()
-        for sock in self._servers:
-            while True:
-                try:
-                    accepted, _ = sock.accept()
-                except OSError:
-                    break
-                await loop.connect_accepted_socket(self._meet, accepted)
+        for connection in accepted:
+            await loop.connect_accepted_socket(self._meet, connection)
 
     def close(self) -> None:
         """Accepts no more."""
@@ -97,6 +99,12 @@ class Acceptor:
         """New connections begin under another configuration."""
         self.context = context
         self.tls = tls
+
+
+def _waiting(sock: socket.socket) -> Iterator[socket.socket]:
+    with contextlib.suppress(OSError):
+        while True:
+            yield sock.accept()[0]
 
 
 def _tls_of(config: Config) -> ssl.SSLContext | None:

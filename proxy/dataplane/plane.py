@@ -169,8 +169,7 @@ class DataPlane:
         """Stops accepting, lets what runs finish, and cuts what is left after `drain_timeout`."""
         context = self.context
         self._announce_the_end()
-        await self._acceptor.accept_the_rest()
-        self._acceptor.close()
+        await self._acceptor.drain()
         context.tell_time()
         deadline = context.now + context.listen.drain_timeout_s
         idle_until = min(deadline, context.now + _IDLE_GRACE_S)
