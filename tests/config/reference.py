@@ -33,12 +33,12 @@ def tables() -> list[type[Table]]:
 
 def with_tables(text: str) -> str:
     """The document with every block of keys as the schema has it."""
-    return _BLOCK.sub(lambda block: block[1] + keys_of(block[2]) + block[3], text)
-
-
-def keys_of(name: str) -> str:
-    """The Markdown table of one table's keys."""
     schema = json_schema()
+    return _BLOCK.sub(lambda block: block[1] + _keys_of(block[2], schema) + block[3], text)
+
+
+def _keys_of(name: str, schema: dict[str, Any]) -> str:
+    """The Markdown table of one table's keys."""
     definitions = schema["$defs"]
     table = definitions.get(name, schema)
     required = table.get("required", [])

@@ -144,9 +144,12 @@ def test_durations_and_sizes_are_text_with_a_pattern() -> None:
     assert properties["max_head"]["pattern"].endswith("(B|KiB|MiB|GiB)$")
 
 
+GUARD = json_schema()["$defs"]["Guard"]["properties"]
+
+
 @given(st.from_regex(r"[0-9.]{0,5}(ms|s|m|B|KiB)?", fullmatch=True), st.sampled_from(["window", "for"]))
 def test_the_patterns_take_what_the_parser_takes(text: str, key: str) -> None:
-    pattern = json_schema()["$defs"]["Guard"]["properties"][key]["pattern"]
+    pattern = GUARD[key]["pattern"]
     try:
         Guard.read({"metric": "error_rate", "above": 0.1, key: text})
         sound = True
