@@ -9,6 +9,8 @@ import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from html import escape
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -22,16 +24,21 @@ _TOP: Final = 10
 _BOTTOM: Final = 22
 _GAP_S: Final = 180.0
 
+_MOST: Final = 1000
+"""Points of a line; the picture has fewer places than that."""
+
 Points = list[tuple[float, float | None]]
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One series: what it is called, the class that gives it its colour, and its points."""
+    """One series: what it is called, the class that gives it its colour, and its points. Of a `steady` one it
+    is known what it was between its points: no gap is too long for a line."""
 
     name: str
     style: str
     points: Points
+    steady: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +73,7 @@ def svg(plot: Plot) -> str:
         *_grid(plot, (start, end), most, (x, y)),
         *(_mark(x(at), what) for at, what in plot.marks if start <= at <= end),
         *(_limit(y(limit), what) for limit, what in plot.limits if limit <= most),
-        *(f'<path class="line {line.style}" d="{_path(line.points, x, y)}"/>' for line in plot.lines),
+        *(f'<path class="line {line.style}" d="{_path(line, x, y)}"/>' for line in plot.lines),
         "</svg></figure>",
     ]
     return "".join(parts)
@@ -104,17 +111,36 @@ def _limit(y: float, what: str) -> str:
     return f'{line}<text class="limit" {place}>{escape(what)}</text>'
 
 
-def _path(points: Points, x: Callable[[float], float], y: Callable[[float], float]) -> str:
-    """A silence longer than some minutes is no line; one point alone is a short one."""
-    text, before = "", -math.inf
+def _path(line: Line, x: Callable[[float], float], y: Callable[[float], float]) -> str:
+    """A silence longer than some minutes is no line, where points are minutes, or than some of the stretches
+    that many of them have become; one point alone is a short one."""
+    parts: list[str] = []
+    points, stretch_s = thinned(line.points)
+    gap_s = math.inf if line.steady else max(_GAP_S, 2.0 * stretch_s)
+    before = -math.inf
     for at, value in points:
         if value is None:
             before = -math.inf
             continue
-        joined = at - before < _GAP_S
-        text += f"{'L' if joined else 'M'}{x(at):.1f} {y(value):.1f}" + ("" if joined else "h2")
+        joined = before > -math.inf and at - before < gap_s
+        parts.append(f"{'L' if joined else 'M'}{x(at):.1f} {y(value):.1f}{'' if joined else 'h2'}")
         before = at
-    return text
+    return "".join(parts)
+
+
+def thinned(points: Points) -> tuple[Points, float]:
+    """At most `_MOST` points, and how long the stretches are of which the lowest and the highest are kept."""
+    if len(points) <= _MOST:
+        return points, 0.0
+    first, last = points[0][0], points[-1][0]
+    stretch_s = (last - first) / (_MOST // 2 - 1)
+    kept: Points = []
+    for _, group in groupby(points, key=lambda point: int((point[0] - first) / stretch_s)):
+        known = [(at, value) for at, value in group if value is not None]
+        if known:
+            ends = {min(known, key=itemgetter(1)), max(known, key=itemgetter(1))}
+            kept += sorted(ends)
+    return kept, stretch_s
 
 
 def _nice(step: float) -> float:
