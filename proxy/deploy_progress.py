@@ -1,7 +1,7 @@
 """How far a rollout has come: what its phase asks for, as shares of what is needed, and how it has ended.
 
-Pure: documents of the admin API in, values and lines of text out. A criterion that `judgment.missing` does
-not name is met. Must never know where documents come from, nor how a bar is drawn.
+Pure: documents of the admin API in, values and lines of text out. The figures are those of `judgment.needs`.
+Must never know where documents come from, nor how a bar is drawn.
 """
 
 from __future__ import annotations
@@ -14,30 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 from proxy.config.texts import parse_duration
 from proxy.model import State
-from proxy.rendering import clean, duration, percent
+from proxy.printable import clean
+from proxy.rendering import duration, percent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 JsonDocument = dict[str, Any]
 
-_TIME = re.compile(r"([0-9]+) s of [0-9.e+]+ s")
-_REQUESTS = re.compile(r"([0-9,]+) of [0-9,]+ requests")
 _APPROVAL = re.compile(r"approval \(promote\) is needed before phase (.+)")
-_REQUIRED = {
-    "error_rate_below": "error_rate",
-    "success_rate_above": "success_rate",
-    "client_error_rate_below": "client_error_rate",
-    "fallback_rate_below": "fallback_rate",
-    "latency_p50_below": "latency_p50",
-    "latency_p95_below": "latency_p95",
-    "latency_p99_below": "latency_p99",
-    "improvement_above": "improvement",
-    "no_alerts": "an alert fires",
-    "health": "health",
-    "cache_hit_rate_above": "cache_hit_rate",
-}
-"""The keys of a phase's `require`, and how the judge begins to say that one is not met."""
+_NAMES = {"min_duration": "time", "min_requests": "requests"}
+_SIGNS = {"s": " s", "%": " %"}
+_NO_BAR = "evidence:regression"
 
 
 class Ending(StrEnum):
@@ -111,8 +99,8 @@ def progress_of(rollout: JsonDocument, plan: JsonDocument | None) -> Progress:
     index = next((at for at, phase in enumerate(phases) if phase["name"] == rollout["phase"]), None)
     judgment = rollout["judgment"]
     criteria: tuple[Criterion, ...] = ()
-    if plan is not None and index is not None and _is_judged(rollout):
-        criteria = tuple(_criteria(rollout, phases[index], plan.get("judge", {})))
+    if _is_judged(rollout):
+        criteria = tuple(_criteria(judgment["needs"]))
     eta_s = judgment["eta_s"]
     return Progress(
         rollout=rollout["name"],
@@ -163,55 +151,57 @@ def _least_s(phases: Iterable[JsonDocument]) -> float:
 
 
 def _is_judged(rollout: JsonDocument) -> bool:
-    """Whether it runs, and the judgment is not still one of the state before: then it names that alone."""
-    reasons = rollout["judgment"]["reasons"]
+    """Whether it runs, and the judgment is not still one of the state or the phase before."""
+    judgment = rollout["judgment"]
+    cause, reasons = judgment["cause"] or "", judgment["reasons"]
+    if cause.startswith("phase:") and cause != f"phase:{rollout['phase']}":
+        return False
     return rollout["state"] == State.RUNNING and bool(reasons) and reasons[0] not in set(State)
 
 
 # ... what the phase asks for
 
 
-def _criteria(rollout: JsonDocument, phase: JsonDocument, judge: JsonDocument) -> Iterator[Criterion]:
-    missing: Sequence[str] = rollout["judgment"]["missing"]
-    least_s = parse_duration(phase.get("min_duration", "0s"))
-    if least_s > 0.0:
-        done = _counted(_TIME, missing)
-        text = f"{duration(least_s if done is None else done)} of {duration(least_s)}"
-        yield Criterion("time", 1.0 if done is None else min(done / least_s, 1.0), text)
-    least = max(phase.get("min_requests", 0), 1)
-    done = _counted(_REQUESTS, missing)
-    if least > 1 or done is not None:
-        text = f"{least if done is None else int(done):,} of {least:,}"
-        yield Criterion("requests", 1.0 if done is None else min(done / least, 1.0), text)
-    for key, limit in phase.get("require", {}).items():
-        if key in _REQUIRED and limit is not False:
-            unmet = next((text for text in missing if text.startswith(_REQUIRED[key])), None)
-            name = key.replace("_", " ")
-            yield Criterion(name, 1.0 if unmet is None else 0.0, unmet or f"{limit}".lower())
-    if judge.get("promotion") == "evidence" and _is_compared(rollout, judge):
-        yield from map(_shown, _for_v2(rollout["judgment"]["evidence"]))
+def _criteria(needs: Sequence[JsonDocument]) -> Iterator[Criterion]:
+    """Time first: it is what there is most to wait for."""
+    for need in sorted(needs, key=lambda one: one["criterion"] != "min_duration"):
+        is_trifle = need["criterion"] == "min_requests" and need["met"] and need["need"] <= 1
+        if need["criterion"] != _NO_BAR and not is_trifle:
+            yield Criterion(_name(need["criterion"]), _share(need), _text(need))
 
 
-def _counted(pattern: re.Pattern[str], missing: Iterable[str]) -> float | None:
-    """How much of it is there; None if it does not miss."""
-    found = next((match for text in missing if (match := pattern.fullmatch(text))), None)
-    return None if found is None else float(found[1].replace(",", ""))
+def _name(criterion: str) -> str:
+    if criterion.startswith("evidence:"):
+        return f"{criterion.removeprefix('evidence:').replace('latency_', '')} as v1"
+    return _NAMES.get(criterion, criterion.replace("_", " "))
 
 
-def _is_compared(rollout: JsonDocument, judge: JsonDocument) -> bool:
-    return bool(rollout["percentage"] < 100.0 or judge.get("holdback", 0))
+def _share(need: JsonDocument) -> float:
+    """Only what grows towards its end has a part of it. Evidence multiplies, so that its logarithm grows
+    evenly with the requests."""
+    have, needed = need["have"], need["need"]
+    if need["met"]:
+        return 1.0
+    if have is None or needed <= 0.0:
+        return 0.0
+    if need["unit"] == "evidence":
+        return min(math.log(max(have, 1.0)) / math.log(needed), 1.0)
+    return min(have / needed, 1.0) if need["criterion"] in _NAMES else 0.0
 
 
-def _for_v2(evidence: Iterable[JsonDocument]) -> Iterator[JsonDocument]:
-    return (reading for reading in evidence if not reading["against"])
-
-
-def _shown(reading: Mapping[str, Any]) -> Criterion:
-    """Evidence multiplies, so that its logarithm grows evenly with the requests."""
-    value, needed = max(float(reading["value"]), 1.0), float(reading["needed"])
-    share = 1.0 if value >= needed else math.log(value) / math.log(needed)
-    what = str(reading["name"]).replace("latency_", "")
-    return Criterion(f"{what} as v1", share, f"evidence {value:.3g} of {needed:.3g}")
+def _text(need: JsonDocument) -> str:
+    have, needed = need["have"], need["need"]
+    if need["criterion"] == "min_duration":
+        return f"{duration(min(have, needed))} of {duration(needed)}"
+    if need["criterion"] == "min_requests":
+        return f"{min(int(have), int(needed)):,} of {int(needed):,}"
+    if need["unit"] == "evidence":
+        return f"evidence {max(have, 1.0):.3g} of {needed:.3g}"
+    if need["unit"] == "alerts":
+        return "none fires" if need["met"] else "one fires"
+    sign = _SIGNS.get(need["unit"], "")
+    unknown = "not reported" if need["met"] else "unknown"
+    return f"{needed:.3g}{sign}, {unknown if have is None else f'is {have:.3g}{sign}'}"
 
 
 # ... whom it waits for
@@ -223,11 +213,12 @@ def _waits(rollout: JsonDocument) -> Iterator[str]:
         yield f"paused ({rollout['reason']}): `dualpath rollout resume --name {name}` goes on"
     if not _is_judged(rollout):
         return
+    shown = {one["text"] for one in rollout["judgment"]["needs"] if one["criterion"] != _NO_BAR}
     for text in rollout["judgment"]["missing"]:
         if approval := _APPROVAL.fullmatch(text):
             command = f"dualpath rollout promote --name {name}"
             yield f"waits for approval of phase {approval[1]}: `{command}` gives it"
-        elif not _is_criterion(text):
+        elif text not in shown:
             yield f"waits: {text}"
     if not rollout["judgment"]["missing"]:
         yield from (f"holds: {reason}" for reason in _holding(rollout["judgment"]))
@@ -235,9 +226,3 @@ def _waits(rollout: JsonDocument) -> Iterator[str]:
 
 def _holding(judgment: JsonDocument) -> Iterable[str]:
     return judgment["reasons"] if judgment["verdict"] == "hold" else ()
-
-
-def _is_criterion(text: str) -> bool:
-    """Whether one of the bars shows it."""
-    shown = (*_REQUIRED.values(), "v2 not yet shown")
-    return bool(_TIME.fullmatch(text) or _REQUESTS.fullmatch(text)) or text.startswith(shown)

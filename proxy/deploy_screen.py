@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from proxy.deploy_progress import headline, line_of, remaining
-from proxy.rendering import clean
+from proxy.printable import clean
 from proxy.session import escaped, show
 
 if TYPE_CHECKING:

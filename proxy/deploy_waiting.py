@@ -17,7 +17,7 @@ from proxy.deploy_progress import Ending, ending, headline, progress_of
 from proxy.deploy_screen import screen_for
 from proxy.errors import DualpathError
 from proxy.model import Verb
-from proxy.rendering import clean
+from proxy.printable import clean
 from proxy.session import INTERRUPTED, OK, ROLLED_BACK, TIMED_OUT
 
 if TYPE_CHECKING:

@@ -37,9 +37,9 @@ from proxy.deploy_smoke import asking
 from proxy.deploy_waiting import Patience, ended_by_signals, waited
 from proxy.errors import DualpathError
 from proxy.model import Verb
+from proxy.options import Reason, parse_within
 from proxy.rendering import command_text
 from proxy.session import INTERRUPTED, OK, TIMED_OUT, Session, UsageError
-from proxy.verbs import Reason, parse_within
 
 _EVENTS = 1000
 """How many of the newest events a backup holds; the store's copy has them all."""

@@ -10,7 +10,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+from proxy.judgment import Judgment  # noqa: TC001 - a transition is read from JSON by its annotations
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 BUCKETS = 100_000
 """Number of buckets that keys hash into; a weight of `BUCKETS` is 100 %."""
@@ -80,53 +85,6 @@ class FallbackReason(StrEnum):
     UNAVAILABLE = "unavailable"  # v2 was not asked: no healthy endpoint
 
 
-class Verdict(StrEnum):
-    """Outcome of a judgment, in order of precedence: fail, hold, pass."""
-
-    FAIL = "fail"
-    HOLD = "hold"
-    PASS = "pass"
-
-
-class Action(StrEnum):
-    """What a guard does when its limit is crossed."""
-
-    ABORT = "abort"
-    ROLLBACK = "rollback"
-    PREVIOUS = "previous"
-    STEP_DOWN = "step_down"
-    PAUSE = "pause"
-    ALERT = "alert"
-
-
-class Mode(StrEnum):
-    """How a guard reads its metric."""
-
-    SEQUENTIAL = "sequential"  # a test that may be read at every tick: fires on evidence
-    WINDOW = "window"  # the plain value over a window
-
-
-class Metric(StrEnum):
-    """What a guard or a phase criterion reads from a snapshot."""
-
-    ERROR_RATE = "error_rate"
-    FALLBACK_RATE = "fallback_rate"
-    CLIENT_ERROR_RATE = "client_error_rate"
-    LATENCY_P50 = "latency_p50"
-    LATENCY_P95 = "latency_p95"
-    LATENCY_P99 = "latency_p99"
-    LATENCY_DELTA_MEAN = "latency_delta_mean"
-    LATENCY_RATIO_P95 = "latency_ratio_p95"
-    HEALTH = "health"
-    CPU = "cpu"
-    MEMORY = "memory"
-    CACHE_HIT_RATE = "cache_hit_rate"
-    HOST_CPU = "host_cpu"
-    HOST_MEMORY = "host_memory"
-    PROCESS_CPU = "process_cpu"
-    PROCESS_MEMORY = "process_memory"
-
-
 class Latencies(Protocol):
     """Latency of one path over one window, in seconds; all zero when there was no sample."""
 
@@ -143,6 +101,9 @@ class Latencies(Protocol):
     @property
     def max(self) -> float: ...
 
+    def buckets(self) -> Sequence[tuple[int, int]]:
+        """How many latencies are in each bucket of `core.histogram` that is not empty, ascending."""
+
 
 @dataclass(frozen=True, slots=True)
 class LatencySummary:
@@ -154,6 +115,10 @@ class LatencySummary:
     p95: float = 0.0
     p99: float = 0.0
     max: float = 0.0
+
+    def buckets(self) -> Sequence[tuple[int, int]]:
+        """Not known."""
+        return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,52 +183,6 @@ class Snapshot:
         """Share of the split traffic that routing gave to v2, in percent 0..100."""
         total = self.assigned_v1 + self.assigned_v2
         return 100.0 * self.assigned_v2 / total if total else 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class GuardReading:
-    """What one guard reads at one tick. `value` is None while the sample is smaller than its minimum."""
-
-    guard: str
-    metric: Metric
-    value: float | None
-    limit: float
-    sample: int
-    min_requests: int
-    crossed: bool
-    firing: bool  # crossed for at least the guard's `for`
-    action: Action
-
-
-@dataclass(frozen=True, slots=True)
-class EvidenceReading:
-    """How far one test has come: `value` has to reach `needed`. `text` says it in words."""
-
-    name: str  # "errors", "latency_p99", "limit:error_rate"
-    value: float
-    needed: float
-    against: bool  # evidence that v2 is worse, else that it is good
-    text: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Judgment:
-    """The verdict on a snapshot, with its reasons in words and the readings behind them.
-
-    `action` and `step` (buckets) say what to do on `fail`; `cause` names the guard or criterion
-    (``guard:error_rate``, ``phase:canary``). `alerts` are firing guards whose action is `alert`.
-    """
-
-    verdict: Verdict = Verdict.HOLD
-    reasons: tuple[str, ...] = ()
-    cause: str = ""
-    action: Action | None = None
-    step: int = 0
-    readings: tuple[GuardReading, ...] = ()
-    alerts: tuple[GuardReading, ...] = ()
-    evidence: tuple[EvidenceReading, ...] = ()
-    missing: tuple[str, ...] = ()  # what the next phase waits for, in words
-    eta_s: float | None = None  # how long that takes at the present rate, where it can be told
 
 
 @dataclass(frozen=True, slots=True)
@@ -398,3 +317,13 @@ class RolloutReport:
     breaker: str = "closed"
     endpoints: tuple[EndpointStatus, ...] = field(default=())
     users: Users = Users()
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """One rollout at one moment, as cheaply as it can be had: no judgment, and `total` without its
+    latencies."""
+
+    state: RolloutState
+    total: Snapshot  # since this process started
+    recent: Snapshot  # the last 60 s

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from rich.console import Group
 from rich.text import Text
 
-from proxy.rendering import clean, command_text, duration, moment, percent
+from proxy.printable import clean
+from proxy.rendering import command_text, duration, moment, percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -70,7 +71,7 @@ def _figures(rollout: JsonDocument) -> Iterator[str]:
     v1, v2 = (rollout["recent"]["paths"][path] for path in ("v1", "v2"))
     yield (
         f"errors {_errors(v2)} of v2, {_errors(v1)} of v1; p95 {_latency(v2)}, {_latency(v1)} "
-        f"(last {rollout['recent']['window_s']:g} s)"
+        f"(last {rollout['recent']['window_s']:.0f} s)"
     )
     for guard in rollout["guards"]:
         if guard["crossed"]:

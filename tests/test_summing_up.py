@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from proxy.config.loading import parse
 from proxy.errors import UnknownRollout
-from proxy.model import Judgment, RolloutReport, RolloutState, Snapshot, State
+from proxy.judgment import Judgment
+from proxy.model import RolloutReport, RolloutState, Snapshot, State
 from proxy.summing_up import SummingUp
 from tests.config.documents import BACKENDS
 from tests.e2e.waiting import eventually

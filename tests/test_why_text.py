@@ -7,15 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from proxy.admin.views import event_view, rollout_view
 from proxy.cli import main
-from proxy.model import (
-    Event,
-    EvidenceReading,
-    Judgment,
-    RolloutReport,
-    Snapshot,
-    Transition,
-    Verdict,
-)
+from proxy.judgment import EvidenceReading, Judgment, Verdict
+from proxy.model import Event, RolloutReport, Snapshot, Transition
 from proxy.why_text import why_text
 from tests.admin.builders import EVENT, RUNNING, V2
 from tests.fake_admin import FakeOutside, through_json
@@ -36,7 +29,7 @@ WAITING = Judgment(
     eta_s=425.0,
 )
 
-RECENT = Snapshot(window_s=60.0, v2=replace(V2, requests=300))
+RECENT = Snapshot(window_s=59.8827, v2=replace(V2, requests=300))
 
 
 def told(judgment: Judgment, *events: Event, everything: bool = True) -> list[str]:

@@ -13,7 +13,7 @@ from proxy.config.fields import takes_rate
 from proxy.config.table import FaultyAttributeError
 from proxy.config.units import format_duration
 from proxy.errors import ConfigError
-from proxy.model import Metric
+from proxy.judgment import Metric
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

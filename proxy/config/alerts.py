@@ -16,7 +16,7 @@ from proxy.config.table import Table
 from proxy.config.times import Instant, WebAddress
 from proxy.config.tls import File
 from proxy.config.units import Count, Duration, Flag, PositiveDuration, shown
-from proxy.model import Metric
+from proxy.judgment import Metric
 
 Severity = Literal["info", "warning", "critical"]
 SinkKind = Literal["log", "webhook", "slack", "pagerduty", "email", "callback"]

@@ -25,7 +25,7 @@ from pydantic import (
 
 from proxy.config.texts import socket_path
 from proxy.config.units import DURATION_PATTERN, format_duration, parse_duration, shown
-from proxy.model import Metric
+from proxy.judgment import Metric
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 section 5.6.2
 _METHOD = re.compile(r"[A-Z][A-Z0-9_\-]*")

@@ -14,7 +14,7 @@ from proxy.config.fields import Limit, Token, format_limit
 from proxy.config.table import Table
 from proxy.config.times import Hours, Instant, TimeZone, WebAddress
 from proxy.config.units import Count, Duration, Flag, Percentage, PositiveDuration, Ratio, weight_of
-from proxy.model import Action, Metric, Mode
+from proxy.judgment import Action, Metric, Mode
 
 PLAN_KEYS: Final = frozenset(
     {

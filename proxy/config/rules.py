@@ -19,7 +19,7 @@ from proxy.config.table import FaultyAttributeError
 from proxy.config.texts import socket_path
 from proxy.config.tls import tls_agrees
 from proxy.config.units import format_duration, shown
-from proxy.model import Action, Metric, Mode
+from proxy.judgment import Action, Metric, Mode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator, Sequence

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from proxy.core.alert_rules import RuleReading
     from proxy.core.notice import Notice
-    from proxy.model import GuardReading, RolloutState, Transition
+    from proxy.judgment import GuardReading
+    from proxy.model import RolloutState, Transition
     from proxy.ports import Announcer, Clock, Exemplars
 
 log = logging.getLogger("dualpath.control")

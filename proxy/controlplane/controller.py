@@ -22,10 +22,11 @@ from proxy.controlplane.overriding import Overriding
 from proxy.controlplane.webhook import Webhooks
 from proxy.core.rollout import command_transition, may_retry, retry, stage, step
 from proxy.errors import ControlError, RevisionConflict, StoreUnavailable
-from proxy.model import Command, Judgment, RolloutReport, Transition, Users, Verb, Verdict
+from proxy.judgment import Judgment, Verdict
+from proxy.model import Command, Pulse, RolloutReport, Transition, Users, Verb
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from proxy.config.schema import Config
     from proxy.controlplane.watch import RolloutWatch
@@ -295,6 +296,18 @@ class Controller(Overriding):
         """All rollouts, in the configuration's order."""
         endpoints = tuple(self._endpoints.statuses())
         return [self.report_with(name, endpoints) for name in self._watches]
+
+    def pulses(self) -> Iterator[Pulse]:
+        """The figures of all rollouts, for whoever looks every second; others may have their turn between
+        two of them."""
+        for watch in list(self._watches.values()):
+            if self._watches.get(watch.plan.name) is watch:
+                now = self._clock.monotonic()
+                yield Pulse(self._view.state(watch.plan.name), watch.counts(now), watch.recent(now))
+
+    def judgment(self, name: str) -> Judgment:
+        """The latest judgment on a rollout. Raises `UnknownRollout`."""
+        return self._watch(name).judgment
 
     @property
     def waiting(self) -> int:

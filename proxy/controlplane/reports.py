@@ -21,7 +21,8 @@ import psutil
 
 from proxy.config.schema import Probe
 from proxy.controlplane.health import Line
-from proxy.model import BackendReport, Metric
+from proxy.judgment import Metric
+from proxy.model import BackendReport
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

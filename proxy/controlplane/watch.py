@@ -13,14 +13,16 @@ from proxy.core.judge import HELD, Judge
 from proxy.core.rollout import CONTROLLER
 from proxy.core.tally import Tally
 from proxy.core.window import Window
-from proxy.model import Judgment, State, Transition, Verdict
+from proxy.judgment import Judgment, Verdict
+from proxy.model import State, Transition
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from proxy.config.rollout import Rollout
     from proxy.core.gauges import Surroundings
-    from proxy.model import GuardReading, RolloutState, Snapshot
+    from proxy.judgment import GuardReading
+    from proxy.model import RolloutState, Snapshot
 
 RECENT_S = 60.0
 
@@ -152,6 +154,13 @@ class RolloutWatch:
         total.add(self._before)
         total.add(self._judge.evidence)
         return total
+
+    def counts(self, now: float) -> Snapshot:
+        """As `total`, without latencies: they are most of the work."""
+        total = Tally()
+        total.add(self._before, latencies=False)
+        total.add(self._judge.evidence, latencies=False)
+        return self._read(total, now - self._started)
 
     def recent(self, now: float) -> Snapshot:
         """The last `RECENT_S` seconds, or since the watch began if that is shorter."""

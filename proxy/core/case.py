@@ -10,11 +10,11 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from proxy.config.units import format_duration, weight_of
-from proxy.core.criteria import Missing
 from proxy.core.guards import SequentialGuard
 from proxy.core.limit_test import ALARM
 from proxy.core.verdicts import COMPARED, PAUSABLE, Finding, Ground, decided, severity
-from proxy.model import BUCKETS, Action, EvidenceReading, GuardReading, Judgment, Metric, State
+from proxy.judgment import Action, EvidenceReading, GuardReading, Judgment, Metric
+from proxy.model import BUCKETS, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from proxy.core.criteria import PhaseCriteria, Seen
     from proxy.core.guards import GuardTracker
     from proxy.core.tally import PathTally
+    from proxy.judgment import Need
     from proxy.model import RolloutState
 
 _ENDS: Final = {"pause": Action.PAUSE, "rollback": Action.ROLLBACK}
@@ -80,7 +81,7 @@ class Case:
         for guard in self._guards:
             if guard.crossed and not guard.is_alert:
                 return False
-        return not criteria.missing(self._seen)
+        return not criteria.unmet(self._seen)
 
     def _promotes(self) -> bool:
         return self._state.state is State.RUNNING and self._plan.judge.enabled
@@ -115,7 +116,8 @@ class Case:
     def told(self) -> Judgment:
         """The judgment in full."""
         readings = tuple(guard.reading(self._now, self._seen.around) for guard in self._guards)
-        waiting = self._waiting()
+        needs = self._needs()
+        waiting = list({need.text: None for need in needs if not need.met})
         findings = [*self._limits(), *self._regressions(), *self._overdue(), *self._phase(waiting)]
         verdict, decisive = decided(findings)
         first = decisive[0]
@@ -131,8 +133,9 @@ class Case:
             readings=readings,
             alerts=tuple(alerts),
             evidence=tuple(self._evidence()),
-            missing=tuple(one.text for one in waiting),
-            eta_s=_eta_s(waiting),
+            missing=tuple(waiting),
+            needs=tuple(needs),
+            eta_s=_eta_s(needs),
         )
 
     def _limits(self) -> Iterator[Finding]:
@@ -208,7 +211,7 @@ class Case:
         else:
             yield Finding(Ground.OVERDUE, f"{text}, {action}", cause, action)
 
-    def _phase(self, waiting: Sequence[Missing]) -> Iterator[Finding]:
+    def _phase(self, waiting: Sequence[str]) -> Iterator[Finding]:
         index, criteria = self._index, self._criteria
         if self._state.state is not State.RUNNING:
             yield Finding(Ground.WAITING, f"{self._state.state}")
@@ -221,8 +224,8 @@ class Case:
             cause = f"phase:{name}"
             if not self._plan.judge.enabled:
                 yield Finding(Ground.WAITING, f"phase {name}: the judge is off", cause)
-            for one in waiting:
-                yield Finding(Ground.WAITING, f"phase {name}: {one.text}", cause)
+            for text in waiting:
+                yield Finding(Ground.WAITING, f"phase {name}: {text}", cause)
             if not waiting and self._plan.judge.enabled:
                 yield Finding(Ground.PASSED, f"phase {name} passed: {self._passed()}", cause)
 
@@ -232,17 +235,14 @@ class Case:
             return text
         return f"{text}, {self._comparison.proof()}"
 
-    def _waiting(self) -> list[Missing]:
-        """What the next phase waits for."""
+    def _needs(self) -> list[Need]:
+        """All that is asked for before the next phase."""
         criteria, comparison, seen = self._criteria, self._comparison, self._seen
         if criteria is None or not self._promotes():
             return []
-        found = criteria.missing(seen)
+        found = criteria.needs(seen)
         if comparison is not None and self._takes_evidence():
-            for text, eta_s in comparison.wanting(seen.tally, seen.in_phase_s):
-                found.append(Missing(text, eta_s))
-            if comparison.evidence >= comparison.doubtful:
-                found.append(Missing(comparison.against()))
+            found += comparison.needs(seen.tally, seen.in_phase_s)
         return found
 
     def _evidence(self) -> Iterator[EvidenceReading]:
@@ -258,7 +258,8 @@ def _error_rate(side: PathTally) -> float:
     return sum(side.errors) / side.requests if side.requests else 0.0
 
 
-def _eta_s(waiting: Sequence[Missing]) -> float | None:
-    """How long all of it takes; None where nothing is waited for, or that cannot be told."""
-    longest = max((one.eta_s for one in waiting), default=math.inf)
+def _eta_s(needs: Sequence[Need]) -> float | None:
+    """How long all that is not met takes; None where nothing is waited for, or that cannot be told."""
+    left = [math.inf if need.seconds is None else need.seconds for need in needs if not need.met]
+    longest = max(left, default=math.inf)
     return longest if math.isfinite(longest) else None

@@ -19,17 +19,20 @@ from proxy.core.gauges import not_asked
 from proxy.core.guards import amount
 from proxy.core.latency_test import LatencyTests
 from proxy.core.noise import NoiseMargin
+from proxy.core.rising import Rising, rates
 from proxy.core.shared_fate import SharedFate
-from proxy.model import EvidenceReading
+from proxy.judgment import EvidenceReading, Need, Unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from proxy.core.acceptor import Proof
     from proxy.core.latency_test import QuantileTest
     from proxy.core.policy import JudgePolicy
     from proxy.core.tally import Tally
 
 _MINUTE_S: Final = 60.0
+_MOST: Final = 1e9  # requests; what takes more than that will not come
 _AT_REST: Final = 0.5  # evidence below which nothing speaks against v2: less than there is at the start
 
 
@@ -161,22 +164,25 @@ class Comparison:
         shown = f"{amount(self._acceptor.evidence)} of {self._acceptor.needed:.3g} needed"
         return f"evidence that v2 fails as seldom as v1 {shown}"
 
-    def wanting(self, seen: Tally, seconds: float) -> list[tuple[str, float]]:
-        """What v2 has not shown yet in words, and about how many seconds that takes at the rate of `seen`."""
+    def needs(self, seen: Tally, seconds: float) -> list[Need]:
+        """What is asked of the evidence, and about how long the rest takes at the rate of `seen`, which was
+        counted in `seconds`."""
         n1, n2 = seen.v1.requests, seen.v2.requests
         rate = n2 / seconds if seconds > 0.0 else 0.0
         nu = n2 / n1 if n1 and n2 else 0.0
-        found = []
-        if not self._acceptor.satisfied:
-            left = self._acceptor.remaining(self._detector.design_rate, nu) if nu > 0.0 else math.inf
-            shown = f"evidence {amount(self._acceptor.evidence)} of {self._acceptor.needed:.3g} needed"
-            text = f"v2 not yet shown to fail as seldom as v1: {rates(seen)}, {shown}{_requests(left)}"
-            found.append((text, left / rate if rate > 0.0 else math.inf))
-        if not self._latency.satisfied:
-            left = self._latency.slowest(nu) if nu > 0.0 else math.inf
-            text = f"v2 not yet shown to be as fast as v1: {self._wanting_latency()}{_requests(left)}"
-            found.append((text, left / rate if rate > 0.0 else math.inf))
-        return found
+        left = self._acceptor.remaining(self._detector.design_rate, nu) if nu > 0.0 else math.inf
+        shown = f"evidence {amount(self._acceptor.evidence)} of {self._acceptor.needed:.3g} needed"
+        text = f"v2 not yet shown to fail as seldom as v1: {rates(seen)}, {shown}{_requests(left)}"
+        found = [_proof("errors", self._acceptor, (left, rate), text)]
+        slowest = self._latency.slowest(nu) if nu > 0.0 else math.inf
+        text = f"v2 not yet shown to be as fast as v1: {self._wanting_latency()}{_requests(slowest)}"
+        for acceptor in self._latency.acceptors:
+            left = acceptor.remaining(nu) if nu > 0.0 else math.inf
+            found.append(_proof(f"latency_p{100.0 * acceptor.q:g}", acceptor, (left, rate), text))
+        met = self.evidence < self.doubtful
+        figures = self.evidence, self.doubtful, Unit.EVIDENCE
+        against = "" if met else self.against()
+        return [*found, Need("evidence:regression", met, *figures, 0.0 if met else None, text=against)]
 
     def _wanting_latency(self) -> str:
         if not self._latency.drawn:
@@ -224,49 +230,15 @@ def _failed_on_both(tally: Tally, s2: int) -> int:
     return min(tally.fallback_errors, s2) if not_asked(tally) else tally.fallback_errors
 
 
-class Rising:
-    """What was counted since the evidence against v2 was last at rest. What is told of it begins with the
-    tick before, whose errors may have been too few to weigh anything yet."""
-
-    __slots__ = ("n1", "n2", "s1", "s2", "seconds")
-
-    def __init__(self) -> None:
-        self.n1 = self.s1 = self.n2 = self.s2 = 0
-        self.seconds = 0.0
-
-    def add(self, v1: tuple[int, int], v2: tuple[int, int], dt_s: float) -> None:
-        """Requests and errors of both in `dt_s` seconds."""
-        self.n1 += v1[0]
-        self.s1 += v1[1]
-        self.n2 += v2[0]
-        self.s2 += v2[1]
-        self.seconds += dt_s
-
-    def and_then(self, later: Rising) -> Rising:
-        """Both as one."""
-        both = Rising()
-        for one in (self, later):
-            both.add((one.n1, one.s1), (one.n2, one.s2), one.seconds)
-        return both
-
-    def rates(self) -> str:
-        """As `rates`."""
-        return f"v2 {_rate(self.n2, self.s2)} against v1 {_rate(self.n1, self.s1)}"
-
-    def __repr__(self) -> str:
-        return f"Rising({self.rates()} over {self.seconds:g} s)"
-
-
-def rates(seen: Tally) -> str:
-    """ "v2 2.1 % (21 of 1,000) against v1 0.1 % (9 of 9,001)"."""
-    v2 = _rate(seen.v2.requests, sum(seen.v2.errors))
-    return f"v2 {v2} against v1 {_rate(seen.v1.requests, sum(seen.v1.errors))}"
-
-
-def _rate(requests: int, errors: int) -> str:
-    if not requests:
-        return "without a request"
-    return f"{100.0 * errors / requests:.3g} % ({errors:,} of {requests:,})"
+def _proof(name: str, proof: Proof, left: tuple[float, float], text: str) -> Need:
+    """What one test has to show; `left` are requests to v2, and how many there are a second."""
+    name, figures = f"evidence:{name}", (proof.evidence, proof.needed, Unit.EVIDENCE)
+    if proof.satisfied:
+        return Need(name, True, *figures, 0.0, 0.0)
+    requests, rate = left
+    known = requests < _MOST
+    left_s = requests / rate if known and rate > 0.0 else None
+    return Need(name, False, *figures, left_s, float(math.ceil(requests)) if known else None, text)
 
 
 def _slowness(latency: LatencyTests) -> str:
@@ -288,4 +260,4 @@ def _share_slow(test: QuantileTest) -> str:
 
 
 def _requests(left: float) -> str:
-    return f", about {math.ceil(left):,} more requests to v2" if 0.0 < left < 1e9 else ""
+    return f", about {math.ceil(left):,} more requests to v2" if 0.0 < left < _MOST else ""

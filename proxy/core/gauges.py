@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from proxy.core.tally import FALLBACK_INDEX
-from proxy.model import FallbackReason, Metric
+from proxy.judgment import Metric
+from proxy.model import FallbackReason
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -21,7 +21,7 @@ from proxy.core.gauges import GAUGES, answered_or_failed, failed, takes_traffic
 from proxy.core.histogram import first_above
 from proxy.core.limit_test import ALARM, LimitTest
 from proxy.core.tally import Tally
-from proxy.model import Action, GuardReading, Metric
+from proxy.judgment import Action, GuardReading, Metric
 
 if TYPE_CHECKING:
     from proxy.config.plan import Guard

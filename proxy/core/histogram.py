@@ -217,17 +217,20 @@ class Reading:
     A figure is found when it is asked for: a judge asks for one or two of them, a person for all.
     """
 
-    __slots__ = ("_counts", "_low", "_total_us")
+    __slots__ = ("_count", "_counts", "_low", "_total_us")
 
     def __init__(self, low: int, counts: list[int], total_us: int) -> None:
         self._low = low  # the bucket of the first count
         self._counts = counts
         self._total_us = total_us
+        self._count = -1  # until somebody asks
 
     @property
     def count(self) -> int:
         """Number of latencies."""
-        return sum(self._counts)
+        if self._count < 0:
+            self._count = sum(self._counts)
+        return self._count
 
     @property
     def mean(self) -> float:
@@ -269,6 +272,10 @@ class Reading:
         if longer < 0:
             return 0.0
         return _MIDDLES_S[self._low + _bucket(self._counts, 0, len(self._counts), longer)]
+
+    def buckets(self) -> list[tuple[int, int]]:
+        """The buckets that are not empty, ascending, and the count of each."""
+        return [(self._low + place, n) for place, n in enumerate(self._counts) if n]
 
     def figures(self) -> tuple[float, ...]:
         """All of them, in the order of `LatencySummary`."""

@@ -24,7 +24,7 @@ from proxy.core.rollout import phase_index
 from proxy.core.tally import Tally
 from proxy.core.verdicts import WATCHED
 from proxy.core.window import Window
-from proxy.model import Action, Judgment
+from proxy.judgment import Action, Judgment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from proxy.config.rollout import Rollout
     from proxy.core.gauges import Surroundings
     from proxy.core.guards import GuardTracker
-    from proxy.model import GuardReading, RolloutState
+    from proxy.judgment import GuardReading
+    from proxy.model import RolloutState
 
 HELD: Final = Judgment()
 """What `decide` gives where nothing is to be done."""

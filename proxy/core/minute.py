@@ -8,10 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from proxy.model import BUCKETS, Snapshot, State, Verdict
+from proxy.model import BUCKETS, Snapshot, State
 
 if TYPE_CHECKING:
     from proxy.core.tally import Tally
+    from proxy.judgment import Verdict
 
 
 @dataclass(frozen=True, slots=True)

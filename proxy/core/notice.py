@@ -15,7 +15,8 @@ from proxy.model import State
 
 if TYPE_CHECKING:
     from proxy.core.alert_rules import RuleReading
-    from proxy.model import GuardReading, Judgment, RolloutState, Transition
+    from proxy.judgment import GuardReading, Judgment
+    from proxy.model import RolloutState, Transition
 
 
 class Severity(StrEnum):

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING
 
 from proxy.core.moves import MOVES, outcomes
 from proxy.errors import IllegalMove, InvalidCommand, RevisionConflict
-from proxy.model import BUCKETS, Action, Command, RolloutState, Stage, State, Transition, Verb, Verdict
+from proxy.judgment import Action, Verdict
+from proxy.model import BUCKETS, Command, RolloutState, Stage, State, Transition, Verb
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from proxy.config.schema import Rollout
-    from proxy.model import Judgment
+    from proxy.judgment import Judgment
 
 CONTROLLER = "controller"
 """The actor of automatic moves."""

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
-from proxy.model import Action, State, Verdict
+from proxy.judgment import Action, Verdict
+from proxy.model import State
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

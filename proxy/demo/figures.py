@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from proxy.model import Metric
+from proxy.judgment import Metric
 
 if TYPE_CHECKING:
     from proxy.model import Latencies, RolloutState, Transition

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from proxy.demo.clients import ClientsSeen
-    from proxy.model import Event, GuardReading, PathSummary, RolloutReport, Snapshot
+    from proxy.judgment import GuardReading
+    from proxy.model import Event, PathSummary, RolloutReport, Snapshot
 
 EVENTS_SHOWN = 3
 _STATE_STYLES = {

@@ -10,13 +10,15 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from proxy.core.rollout import phase_index
-from proxy.model import State, Verdict
+from proxy.judgment import Verdict
+from proxy.model import State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from proxy.config.schema import Rollout
-    from proxy.model import Judgment, RolloutState, Transition
+    from proxy.judgment import Judgment
+    from proxy.model import RolloutState, Transition
 
 
 class Ending(StrEnum):

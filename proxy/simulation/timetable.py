@@ -11,7 +11,8 @@ from rich.console import Group
 from rich.text import Text
 
 from proxy.config.units import format_duration
-from proxy.rendering import clean, duration, percent
+from proxy.printable import clean
+from proxy.rendering import duration, percent
 from proxy.simulation.outcome import Ending
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from proxy.core.histogram import BUCKET_COUNT, Histogram
 from proxy.core.minute import Minute
 from proxy.core.tally import ERROR_CLASSES, FALLBACK_REASONS, PathTally, Tally
 from proxy.errors import StoreCorrupt
-from proxy.model import BUCKETS, State, Verdict
+from proxy.judgment import Verdict
+from proxy.model import BUCKETS, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

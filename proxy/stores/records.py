@@ -23,7 +23,7 @@ from proxy.model import BUCKETS, KeyOverride, RolloutState, Transition
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from proxy.model import EvidenceReading
+    from proxy.judgment import EvidenceReading
 
 _TRANSITION = TypeAdapter(Transition)
 _STATE = TypeAdapter(RolloutState)
@@ -42,8 +42,8 @@ def require_successor(transition: Transition) -> None:
 
 
 def encode_transition(transition: Transition) -> str:
-    """JSON of the whole transition. A guard's reading that is not finite becomes null, as one without a
-    sample, and evidence beyond all numbers the largest number."""
+    """JSON of the whole transition. A guard's reading or a need's figure that is not finite becomes null, as
+    one without a sample, and evidence beyond all numbers the largest number."""
     judgment = transition.judgment
     if judgment is not None and not all(_is_finite(reading) for reading in judgment.evidence):
         evidence = tuple(_finite(reading) for reading in judgment.evidence)

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from proxy.core.breaker import BreakerState
 from proxy.core.delta import DISABLED, Load
 from proxy.core.series import CLIENT, SERVER, Labels, Series
-from proxy.model import ErrorClass, FallbackReason, Path, State, Verdict
+from proxy.judgment import Verdict
+from proxy.model import ErrorClass, FallbackReason, Path, State
 from proxy.telemetry import catalogue as c
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import pytest
 
 from proxy.config.environment import apply_overrides, as_value
 from proxy.config.loading import parse
-from proxy.model import Metric
+from proxy.judgment import Metric
 from tests.config.documents import BACKENDS, GUARD, PHASES, ROLLOUT, problems
 
 

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from proxy.config import fields
 from proxy.config.schema import Guard
-from proxy.model import Metric
+from proxy.judgment import Metric
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,7 +11,7 @@ from proxy.config.loading import load, parse
 from proxy.config.plans import PRESETS, plans_of, preset_text, stamps_of_plans
 from proxy.config.schema import Config
 from proxy.errors import ConfigError
-from proxy.model import Action
+from proxy.judgment import Action
 from tests.config.documents import ROLLOUT, problems
 
 if TYPE_CHECKING:

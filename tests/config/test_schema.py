@@ -7,7 +7,8 @@ import pytest
 from proxy.config.loading import parse
 from proxy.config.schema import Guard, Phase, Rollout
 from proxy.errors import ConfigError
-from proxy.model import Action, Metric, Path
+from proxy.judgment import Action, Metric
+from proxy.model import Path
 from tests.config.documents import BACKENDS, PHASES
 
 

@@ -12,7 +12,8 @@ from proxy.errors import (
     RevisionConflict,
     UnknownRollout,
 )
-from proxy.model import Path, State, Verb, Verdict
+from proxy.judgment import Verdict
+from proxy.model import Path, State, Verb
 from tests.controlplane.rig import ALERT_GUARD, CANARY, HALF, ROLLBACK_GUARD, Rig
 from tests.fakes import RecordingSink, traffic
 
@@ -279,6 +280,23 @@ async def test_a_report_is_the_state_the_judgment_and_two_readings() -> None:
     assert report.recent.observed_percentage == 10.0
     assert report.judgment.reasons == ("fixed split",)
     assert (report.breaker, report.endpoints[0].url) == ("open", "http://127.0.0.1:9002")
+
+
+async def test_a_pulse_has_the_counts_of_a_report_and_the_latencies_of_the_last_minute_alone() -> None:
+    rig = await Rig.opened({"percentage": 30}, {"name": "other", "routes": [{"prefix": "/other"}]})
+    await rig.second(traffic(100, 30))
+    pulse, other = rig.controller.pulses()
+    report = rig.controller.report("default")
+    assert pulse.state == rig.state()
+    assert pulse.recent == report.recent
+    assert pulse.total.v2.requests == report.total.v2.requests > 0
+    assert pulse.total.v1.errors == report.total.v1.errors
+    assert pulse.total.client_requests == 100
+    assert pulse.total.v2.latency.max == 0.0
+    assert (other.state.name, other.total.client_requests) == ("other", 0)
+    assert rig.controller.judgment("default") == report.judgment
+    with pytest.raises(UnknownRollout):
+        rig.controller.judgment("nothing")
 
 
 async def test_a_report_before_the_first_tick_says_so() -> None:

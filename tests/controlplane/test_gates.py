@@ -9,7 +9,8 @@ import orjson
 
 from proxy.controlplane.gatekeeper import AGAIN_AFTER_S
 from proxy.controlplane.webhook import WebhookError
-from proxy.model import State, Verb, Verdict
+from proxy.judgment import Verdict
+from proxy.model import State, Verb
 from tests.controlplane.rig import CANARY, HALF, ROLLBACK_GUARD, Rig
 from tests.fakes import traffic
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import math
+from typing import TYPE_CHECKING
 
 import pytest
 
-from proxy.core.comparison import Comparison, rates
+from proxy.core.comparison import Comparison
 from proxy.core.histogram import Histogram
 from proxy.core.policy import JudgePolicy
+from proxy.core.rising import rates
 from proxy.core.tally import Tally
 from tests.core.plans import second
+
+if TYPE_CHECKING:
+    from proxy.judgment import Need
 
 POLICY = JudgePolicy()
 
@@ -190,25 +194,50 @@ def test_a_mean_that_is_longer_is_told_as_one() -> None:
 # ... what is wanting
 
 
+TESTS = ["evidence:errors", "evidence:latency_p50", "evidence:latency_p90"]
+
+
+def wanting(comparison: Comparison, seen: Tally, seconds: float) -> list[Need]:
+    return [need for need in comparison.needs(seen, seconds) if not need.met]
+
+
 def test_all_is_wanting_at_first_and_nothing_in_the_end() -> None:
-    some = fed(*[second(v1=45, v2=5)] * 20)
-    found = some.wanting(second(v1=900, v2=100), 20.0)
-    assert found
-    assert all(math.isfinite(eta_s) and eta_s > 0.0 for _, eta_s in found)
+    some = fed(*[second(v1=45, v2=5)] * 2)
+    found = wanting(some, second(v1=90, v2=10), 2.0)
+    assert [need.criterion for need in found] == TESTS
+    for need in found:
+        assert need.have is not None
+        assert need.have < need.need == pytest.approx(20.0)
+        assert need.requests is not None
+        assert need.requests > 0.0
+        assert need.seconds == pytest.approx(need.requests / 5.0, abs=0.2)
     enough = fed(*[second(v1=45, v2=5)] * 200)
     assert enough.satisfied
-    assert enough.wanting(second(v1=9_000, v2=1_000), 200.0) == []
+    needs = enough.needs(second(v1=9_000, v2=1_000), 200.0)
+    assert [(need.criterion, need.met) for need in needs] == [
+        *((name, True) for name in TESTS),
+        ("evidence:regression", True),
+    ]
     enough.step()
-    assert enough.wanting(second(v1=9, v2=1), 1.0)
+    assert wanting(enough, second(v1=9, v2=1), 1.0)
     enough.restart()
-    assert enough.wanting(second(v1=9, v2=1), 1.0)
+    assert wanting(enough, second(v1=9, v2=1), 1.0)
 
 
 def test_without_v1_nothing_can_be_told() -> None:
-    [errors, latency] = fed().wanting(Tally(), 0.0)
-    assert errors[1] == latency[1] == math.inf
-    assert latency[0].endswith("too little is known of v1")
-    assert "more requests" not in errors[0]
+    errors, latency, tail = wanting(fed(), Tally(), 0.0)
+    assert (errors.seconds, errors.requests) == (latency.seconds, latency.requests) == (None, None)
+    assert latency.text == tail.text
+    assert latency.text.endswith("too little is known of v1")
+    assert "more requests" not in errors.text
+
+
+def test_what_speaks_against_v2_has_to_stay_below() -> None:
+    comparison = fed(*[second(v1=45, v2=5)] * 200, *[second(v1=45, v2=5, errors=5)] * 3)
+    need = wanting(comparison, second(v1=45, v2=5), 1.0)[-1]
+    assert (need.criterion, need.need, need.seconds) == ("evidence:regression", comparison.doubtful, None)
+    assert need.have == comparison.evidence >= comparison.doubtful
+    assert need.text == comparison.against()
 
 
 def test_readings_are_told_apart_by_what_they_speak_for() -> None:

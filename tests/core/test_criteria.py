@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.core.criteria import Missing, PhaseCriteria, Seen, V1Before
+from proxy.core.criteria import PhaseCriteria, Seen, V1Before
 from proxy.core.gauges import CALM, Surroundings
 from proxy.core.tally import Tally
+from proxy.judgment import Need, Unit
 from tests.core.plans import plan, second
 
 UNKNOWN = V1Before()
@@ -19,10 +20,18 @@ def criteria(baseline: object = None, **keys: object) -> PhaseCriteria:
 
 def wanting(tally: Tally, in_phase_s: float = 0.0, **keys: object) -> list[str]:
     seen, made = Seen(tally, in_phase_s), criteria(**keys)
-    found = made.missing(seen)
-    waits_for_more = [one for one in found if one.text[0].isdigit()]
+    found = unmet(made, seen)
+    waits_for_more = [text for text in found if text[0].isdigit()]
     assert made.waits(seen) is bool(waits_for_more)
-    return [one.text for one in found]
+    return found
+
+
+def unmet(made: PhaseCriteria, seen: Seen) -> list[str]:
+    needs = made.needs(seen)
+    found = [need.text for need in needs if not need.met]
+    assert made.unmet(seen) is bool(found)
+    assert all(not need.text and need.seconds == 0.0 for need in needs if need.met)
+    return found
 
 
 def required(
@@ -36,7 +45,7 @@ def required(
     baseline: dict[str, object] | None = None,
 ) -> list[str]:
     seen = Seen(tally, 1.0, around, before, alerting=alerting, has_cache=has_cache)
-    return [one.text for one in criteria(baseline, require=require).missing(seen)]
+    return unmet(criteria(baseline, require=require), seen)
 
 
 def test_requests_and_time_are_waited_for() -> None:
@@ -95,10 +104,44 @@ def test_a_criterion_without_data_is_not_met() -> None:
 
 def test_how_long_it_takes_is_told_at_the_present_rate() -> None:
     made = criteria(min_requests=300, min_duration="10m")
-    found = made.missing(Seen(second(v2=100), 50.0))
-    assert found == [Missing("100 of 300 requests", 100.0), Missing("50 s of 600 s", 550.0)]
-    assert made.missing(Seen(Tally(), 50.0))[0].eta_s == float("inf")
-    assert made.missing(Seen(Tally(), 0.0))[0].eta_s == float("inf")
+    assert made.needs(Seen(second(v2=100), 50.0)) == [
+        Need("min_requests", False, 100, 300, Unit.REQUESTS, 100.0, 200, "100 of 300 requests"),
+        Need("min_duration", False, 50.0, 600.0, Unit.SECONDS, 550.0, text="50 s of 600 s"),
+    ]
+    assert made.needs(Seen(Tally(), 50.0))[0].seconds is None
+    assert made.needs(Seen(Tally(), 0.0))[0].seconds is None
+
+
+def test_what_is_met_has_its_figures_too() -> None:
+    require = {
+        "error_rate_below": 0.1,
+        "latency_p95_below": "1s",
+        "success_rate_above": 0.9,
+        "improvement_above": 10.0,
+        "no_alerts": True,
+        "health": 0.5,
+        "cache_hit_rate_above": 0.3,
+    }
+    made = criteria(min_requests=10, min_duration="1m", require=require)
+    seen = Seen(second(v1=100, v1_s=0.1, v2=100, v2_s=0.05, errors=1), 61.0, has_cache=False)
+    assert [(need.criterion, need.met, need.unit) for need in made.needs(seen)] == [
+        ("min_requests", True, Unit.REQUESTS),
+        ("min_duration", True, Unit.SECONDS),
+        ("error_rate_below", True, Unit.SHARE),
+        ("latency_p95_below", True, Unit.SECONDS),
+        ("success_rate_above", True, Unit.SHARE),
+        ("improvement_above", True, Unit.PERCENT),
+        ("no_alerts", True, Unit.ALERTS),
+        ("health", True, Unit.SHARE),
+        ("cache_hit_rate_above", True, Unit.SHARE),
+    ]
+    errors, cache = made.needs(seen)[2], made.needs(seen)[8]
+    assert (errors.have, errors.need, cache.have) == (0.01, 0.1, None)
+
+
+def test_there_is_no_need_of_what_nobody_asks_for() -> None:
+    [one] = criteria().needs(Seen(second(v2=1), 1.0))
+    assert (one.criterion, one.need, one.requests) == ("min_requests", 1, 0.0)
 
 
 # ... better than v1
@@ -158,6 +201,9 @@ def test_the_baseline_excuses_what_it_has_itself() -> None:
         "error_rate 0.013, must be below 0.001, or at most 0.012 (baseline 0.01)"
     ]
     assert required(OR_BASELINE, failing(5), baseline={"error_rate": 0.01}) == []
+    need = criteria({"error_rate": 0.01}, require=OR_BASELINE).needs(Seen(failing(5), 1.0))[1]
+    assert (need.met, need.have) == (True, 0.005)
+    assert need.need == pytest.approx(0.012)
 
 
 def test_without_v1_the_baseline_is_v1_as_it_was() -> None:

@@ -10,7 +10,8 @@ import pytest
 from proxy.config.times import parse_hours
 from proxy.core.gates import LocalTime, closed, entered, frozen, is_open
 from proxy.core.rollout import step
-from proxy.model import Judgment, RolloutState, State, Transition, Verdict
+from proxy.judgment import Judgment, Verdict
+from proxy.model import RolloutState, State, Transition
 from tests.core.plans import CANARY, FULL, HALF, percent, plan, state
 
 if TYPE_CHECKING:

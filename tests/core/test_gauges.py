@@ -18,7 +18,8 @@ from proxy.core.gauges import (
 )
 from proxy.core.histogram import Histogram
 from proxy.core.tally import FALLBACK_INDEX, Tally
-from proxy.model import FallbackReason, Metric
+from proxy.judgment import Metric
+from proxy.model import FallbackReason
 from tests.core.plans import second
 
 LATENCIES = (Metric.LATENCY_P50, Metric.LATENCY_P95, Metric.LATENCY_P99)

@@ -12,7 +12,8 @@ from proxy.core.guards import LATELY_S, GuardTracker, SequentialGuard, WindowGua
 from proxy.core.histogram import Histogram
 from proxy.core.tally import ERROR_INDEX, FALLBACK_INDEX, Tally
 from proxy.core.window import Window
-from proxy.model import Action, ErrorClass, FallbackReason, GuardReading, Metric
+from proxy.judgment import Action, GuardReading, Metric
+from proxy.model import ErrorClass, FallbackReason
 from tests.core.plans import plan, second
 
 if TYPE_CHECKING:

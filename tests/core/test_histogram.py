@@ -196,6 +196,7 @@ def test_a_reading_stays_as_it_was() -> None:
     recorded.record(0.5)
     assert before == histogram([0.25]).reading()
     assert before != recorded.reading()
+    assert before.buckets() == histogram([0.25]).buckets()
     assert repr(before) == "Reading(1 latencies, p50 0.251904 s, p95 0.251904 s)"
 
 

@@ -12,7 +12,8 @@ from proxy.core.judge import HELD, Judge, policy_of
 from proxy.core.policy import JudgePolicy
 from proxy.core.rollout import step
 from proxy.core.tally import Tally
-from proxy.model import Action, Judgment, Metric, RolloutState, State, Verdict
+from proxy.judgment import Action, Judgment, Metric, Verdict
+from proxy.model import RolloutState, State
 from tests.core.plans import percent, phased, plan, second, state
 
 if TYPE_CHECKING:
@@ -512,6 +513,16 @@ def test_a_regression_that_is_only_told_is_an_alert() -> None:
     assert (alert.guard, alert.value, alert.limit) == ("regression", 0.5, 0.0)
     assert judge.words(alert).startswith("errors: v2 50 %")
     assert any(reason.startswith("errors: v2 50 %") for reason in judgment.reasons)
+
+
+def test_an_alert_of_a_guard_stands_on_what_the_guard_reads() -> None:
+    guard = {"metric": "error_rate", "above": 0.1, "mode": "window", "window": "10s", "action": "alert"}
+    judge = Judge(phased(guard))
+    judge.judge(CANARY, 0.0, 0.0)
+    for now in range(1, 10):
+        judge.observe(float(now), second(v2=10, errors=5, v1=10))
+    [alert] = judge.judge(CANARY, 9.0, 9.0).alerts
+    assert judge.words(alert).startswith("guard error_rate above 0.1: 0.5")
 
 
 def test_a_hard_limit_goes_before_a_regression() -> None:

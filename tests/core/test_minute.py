@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from proxy.core.minute import Minute
-from proxy.model import State, Verdict
+from proxy.judgment import Verdict
+from proxy.model import State
 from tests.fakes import traffic
 
 

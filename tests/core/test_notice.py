@@ -20,17 +20,8 @@ from proxy.core.notice import (
     of_test,
     of_worker,
 )
-from proxy.model import (
-    Action,
-    EvidenceReading,
-    GuardReading,
-    Judgment,
-    Metric,
-    RolloutState,
-    State,
-    Transition,
-    Verdict,
-)
+from proxy.judgment import Action, EvidenceReading, GuardReading, Judgment, Metric, Verdict
+from proxy.model import RolloutState, State, Transition
 
 RUNNING = RolloutState("shop", State.RUNNING, 25_000, "canary", 4)
 READING = GuardReading(

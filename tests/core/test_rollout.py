@@ -23,18 +23,8 @@ from proxy.core.rollout import (
     step,
 )
 from proxy.errors import ControlError, IllegalMove, InvalidCommand, RevisionConflict
-from proxy.model import (
-    BUCKETS,
-    Action,
-    Command,
-    Judgment,
-    RolloutState,
-    Stage,
-    State,
-    Transition,
-    Verb,
-    Verdict,
-)
+from proxy.judgment import Action, Judgment, Verdict
+from proxy.model import BUCKETS, Command, RolloutState, Stage, State, Transition, Verb
 from tests.core.plans import percent, phased, plan, state
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 from proxy.core.verdicts import PRECEDENCE, SEVERITY, Finding, Ground, decided, severity
-from proxy.model import Action, Verdict
+from proxy.judgment import Action, Verdict
 
 
 def test_limits_go_before_regressions_before_overdue_phases_before_waiting_before_passing() -> None:

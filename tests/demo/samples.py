@@ -5,20 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 from proxy.demo.clients import ClientsSeen
+from proxy.judgment import Action, GuardReading, Judgment, Metric, Verdict
 from proxy.model import (
-    Action,
     Event,
-    GuardReading,
-    Judgment,
     LatencySummary,
-    Metric,
     PathSummary,
     RolloutReport,
     RolloutState,
     Snapshot,
     State,
     Transition,
-    Verdict,
 )
 
 START_WALL = 1_000.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from proxy.demo.configuration import demo_config
 from proxy.demo.faults import SLOWNESS_S
-from proxy.model import Action, Metric
+from proxy.judgment import Action, Metric
 
 CONFIG = demo_config("http://127.0.0.1:9001", "http://127.0.0.1:9002", "127.0.0.1:0", "127.0.0.1:0")
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from proxy.demo.figures import event_line, latencies, ratio, reading, standing
-from proxy.model import LatencySummary, Metric
+from proxy.judgment import Metric
+from proxy.model import LatencySummary
 from tests.demo.samples import REASON, ROLLED_BACK, RUNNING, START_WALL, raised, rolled_back
 
 

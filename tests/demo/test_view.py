@@ -10,7 +10,7 @@ from rich.console import Console
 
 from proxy.demo.faults import Fault
 from proxy.demo.view import EVENTS_SHOWN, Frame, plain_line, render
-from proxy.model import Judgment, Metric
+from proxy.judgment import Judgment, Metric
 from tests.demo.samples import (
     FAIL,
     READING,

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from proxy.core.minute import Minute
 from proxy.core.tally import Tally
-from proxy.model import BUCKETS, KeyOverride, RolloutState, State, Transition, Verdict
+from proxy.judgment import Verdict
+from proxy.model import BUCKETS, KeyOverride, RolloutState, State, Transition
 from proxy.model import Path as Route
 from proxy.stores.sqlite import SqliteStore
 from proxy.stores.sqlite_minutes import SqliteMinutes

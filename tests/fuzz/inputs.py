@@ -30,7 +30,8 @@ from proxy.core.override import plain, sign, verify
 from proxy.core.proxy_protocol import Header, HeaderError, read_header
 from proxy.core.tally import Tally
 from proxy.errors import ConfigError, RevisionConflict, StoreCorrupt, WireError
-from proxy.model import BUCKETS, State, Verb, Verdict
+from proxy.judgment import Verdict
+from proxy.model import BUCKETS, State, Verb
 from proxy.model import Path as Version
 from proxy.orders import read_state, read_unhealthy
 from proxy.stores.minute_records import encode_minute

@@ -68,6 +68,12 @@ def test_slow_answers_for_ten_minutes_roll_back() -> None:
     assert found.rolled_back_at_s - 3_600 >= 600
 
 
+def test_slow_answers_roll_back_where_traffic_is_scarce() -> None:
+    slow = '[[change]]\nat = "1h"\nv2 = { latency = { p50 = "2s", p95 = "4s" } }'
+    scarce = FASTER.replace("rps = 20", "rps = 2").format(duration="2h")
+    assert moves(drive("staged", scarce + slow, tick="30s", hastened=24)) == [("guard:latency_p95", 0)]
+
+
 def test_in_between_a_person_decides() -> None:
     found = staged("v2 = { error_rate = 0.009 }", at="0s", duration="2h")
     assert moves(found) == [("guard:error_rate", 10)]

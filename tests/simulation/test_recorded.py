@@ -10,7 +10,8 @@ from proxy.core.histogram import Histogram
 from proxy.core.minute import Minute
 from proxy.core.tally import ERROR_INDEX, FALLBACK_INDEX, Tally
 from proxy.errors import DualpathError
-from proxy.model import BUCKETS, ErrorClass, FallbackReason, State, Verdict
+from proxy.judgment import Verdict
+from proxy.model import BUCKETS, ErrorClass, FallbackReason, State
 from proxy.simulation.chance import generator
 from proxy.simulation.history import recorded_minutes
 from proxy.simulation.outcome import Ending

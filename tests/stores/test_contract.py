@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.errors import RevisionConflict
-from proxy.model import Action, GuardReading, Judgment, Metric, State, Verdict
+from proxy.judgment import Action, GuardReading, Judgment, Metric, Verdict
+from proxy.model import State
 from proxy.stores.memory import MemoryStore
 from proxy.stores.sqlite import SqliteStore
 from tests.stores.states import NEW, chain, event, step

@@ -15,7 +15,8 @@ from proxy.core.histogram import BUCKET_COUNT
 from proxy.core.minute import Minute
 from proxy.core.tally import ERROR_CLASSES, FALLBACK_REASONS, PathTally, Tally
 from proxy.errors import StoreCorrupt
-from proxy.model import State, Verdict
+from proxy.judgment import Verdict
+from proxy.model import State
 from proxy.stores.memory import MemoryMinutes
 from proxy.stores.minute_records import decode_minute, encode_minute
 from proxy.stores.opening import storage_at

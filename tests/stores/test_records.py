@@ -12,17 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.errors import StoreCorrupt
-from proxy.model import (
-    BUCKETS,
-    Action,
-    EvidenceReading,
-    GuardReading,
-    Judgment,
-    Metric,
-    RolloutState,
-    State,
-    Transition,
-)
+from proxy.judgment import Action, EvidenceReading, GuardReading, Judgment, Metric, Need, Unit
+from proxy.model import BUCKETS, RolloutState, State, Transition
 from proxy.stores.records import decode_state, decode_transition, encode_transition
 from tests.stores.states import NEW, step
 
@@ -42,6 +33,7 @@ states = st.builds(
 readings = st.builds(
     GuardReading, value=st.none() | finite, limit=finite, guard=texts, sample=counts, min_requests=counts
 )
+needs = st.builds(Need, criterion=texts, have=st.none() | finite, need=finite, seconds=st.none() | finite)
 judgments = st.builds(
     Judgment,
     reasons=st.tuples(texts),
@@ -49,6 +41,7 @@ judgments = st.builds(
     step=counts,
     readings=st.tuples(readings),
     alerts=st.tuples(readings),
+    needs=st.tuples(needs),
 )
 transitions = st.builds(
     Transition, states, states, texts, texts, texts, at=finite, judgment=st.none() | judgments
@@ -58,6 +51,20 @@ transitions = st.builds(
 @given(transitions)
 def test_a_transition_comes_back_equal(transition: Transition) -> None:
     assert decode_transition(encode_transition(transition)) == transition
+
+
+def test_a_need_that_is_not_finite_is_not_known() -> None:
+    need = Need("evidence:regression", False, float("inf"), 10.0, Unit.EVIDENCE)
+    transition = Transition(NEW, NEW, "alert:g", "r", "controller", 1.0, Judgment(needs=(need,)))
+    read = decode_transition(encode_transition(transition)).judgment
+    assert read is not None
+    assert read.needs[0].have is None
+
+
+def test_what_was_written_before_there_were_needs_can_be_read() -> None:
+    document = orjson.loads(encode_transition(Transition(NEW, NEW, "", "", "", 1.0, Judgment())))
+    del document["judgment"]["needs"]
+    assert decode_transition(orjson.dumps(document)).judgment == Judgment()
 
 
 def test_a_reading_that_is_not_finite_comes_back_as_no_reading() -> None:

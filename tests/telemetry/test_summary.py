@@ -5,16 +5,8 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from proxy.model import (
-    Judgment,
-    LatencySummary,
-    PathSummary,
-    RolloutReport,
-    RolloutState,
-    Snapshot,
-    State,
-    Verdict,
-)
+from proxy.judgment import Judgment, Verdict
+from proxy.model import LatencySummary, PathSummary, RolloutReport, RolloutState, Snapshot, State
 from proxy.telemetry.json_lines import JsonFormatter
 from proxy.telemetry.summary import Standing, Summary
 

@@ -12,7 +12,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 from proxy.core.notice import NoticeKind
-from proxy.model import Metric
+from proxy.judgment import Metric
 
 if TYPE_CHECKING:
     from proxy.core.notice import Notice
