@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import uvloop
 
-from proxy.reload import ConfigSource
+from proxy.config.source import ConfigSource
 from proxy.serving import serve
 
 

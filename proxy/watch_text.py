@@ -17,7 +17,9 @@ from rich.text import Text
 
 from proxy.deploy_progress import progress_of, remaining
 from proxy.deploy_screen import criteria_table
-from proxy.rendering import clean, command_text, duration, milliseconds, moment, percent
+from proxy.printable import clean
+from proxy.rendering import command_text, duration, milliseconds, moment, percent
+from proxy.watch_list import by_urgency, rollout_list
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -71,7 +73,10 @@ def watch_text(
     ]
     if waiting := document["store"]["waiting"]:
         parts.append(Text(f"the store does not work: {waiting} not stored yet", style="bold red"))
-    for rollout in document["rollouts"]:
+    rollouts = by_urgency(document["rollouts"])
+    if len(rollouts) > 1:
+        parts += [Text(), rollout_list(rollouts)]
+    for rollout in rollouts:
         name = rollout["name"]
         mine = [one for one in events if one["rollout"] == name][-_EVENTS:]
         parts += [Text(), *_one(rollout, plans.get(name), trends.get(name, Trend()), ascii_only)]
@@ -117,14 +122,17 @@ def _rail(rollout: JsonDocument, phases: Sequence[JsonDocument], ascii_only: boo
     return line
 
 
-def _why(rollout: JsonDocument) -> Iterator[Text]:
+def _why(rollout: JsonDocument) -> Iterator[Table]:
     judgment = rollout["judgment"]
     moving = rollout["state"] in {"running", "paused"}
     reasons = (judgment["missing"] or judgment["reasons"]) if moving else [rollout["reason"]]
     word = judgment["verdict"] if moving else "because"
     for at, reason in enumerate(reasons[:3]):
-        line = Text(f"  {'' if at else word:<10}", style=_VERDICTS.get(word, "bold"))
-        yield line.append(clean(reason), style="default")
+        line = Table.grid()
+        line.add_column(width=12)
+        line.add_column()
+        line.add_row(Text(f"  {'' if at else word}", style=_VERDICTS.get(word, "bold")), Text(clean(reason)))
+        yield line
 
 
 def _figures(rollout: JsonDocument, trend: Trend) -> Table:

@@ -21,7 +21,8 @@ from proxy.admin_client import AdminApiError
 from proxy.deploy_progress import progress_of
 from proxy.deploy_screen import PlainScreen
 from proxy.deploy_waiting import ended_by_signals
-from proxy.rendering import clean, moment, percent
+from proxy.printable import clean
+from proxy.rendering import moment, percent
 from proxy.session import INTERRUPTED
 from proxy.watch_text import Trend, watch_text
 

@@ -18,10 +18,15 @@ Document = dict[str, Any]
 
 
 async def drawn(
-    one: Document, trend: Trend | None = None, events: Sequence[Document] = (), *, ascii_only: bool = False
+    one: Document,
+    trend: Trend | None = None,
+    events: Sequence[Document] = (),
+    *,
+    ascii_only: bool = False,
+    others: Sequence[Document] = (),
 ) -> str:
     admin = FakeAdmin()
-    admin.rollouts = [one]
+    admin.rollouts = [one, *others]
     plans = {
         "default": {
             "name": "default",
@@ -44,6 +49,42 @@ async def test_one_look_says_where_it_stands_and_why() -> None:
     assert "errors below 0.02" in text
     assert "30.00%" in text  # v2's errors
     assert max(map(len, text.splitlines())) <= 80
+
+
+async def test_a_long_reason_stays_in_its_column() -> None:
+    one = {**rollout("default"), "state": "rolled_back", "phase": None, "reason": "too many of them " * 8}
+    lines = (await drawn(one)).splitlines()
+    first = next(at for at, line in enumerate(lines) if "because" in line)
+    assert lines[first + 1].startswith(f"{'':12}too many of them")
+
+
+async def test_of_several_all_stand_at_the_top_and_what_needs_somebody_comes_first() -> None:
+    well = {
+        **rollout("well"),
+        "guards": [],
+        "judgment": {**rollout("x")["judgment"], "verdict": "pass", "missing": []},
+    }
+    back = {**rollout("back"), "state": "rolled_back", "phase": None, "percentage": 0.0}
+    idle = {**rollout("idle"), "state": "disabled", "guards": [], "judgment": well["judgment"]}
+    paused = {**well, "name": "paused", "state": "paused"}
+    text = await drawn(idle, others=[well, paused, back])
+    names = [line.split()[0] for line in text.splitlines() if line and line[0] != " "]
+    assert names == [
+        "dualpath",
+        "rollout",
+        "back",
+        "paused",
+        "well",
+        "idle",
+        *(f"{one}:" for one in ("back", "paused", "well", "idle")),
+    ]
+    assert max(map(len, text.splitlines())) <= 80
+    assert "rollout  state" not in await drawn(well)
+
+
+async def test_of_very_many_the_most_urgent_are_listed() -> None:
+    others = [rollout(f"r{at:02}") for at in range(20)]
+    assert "and 9 more" in await drawn(rollout("default"), others=others)
 
 
 async def test_what_was_rolled_back_says_why() -> None:

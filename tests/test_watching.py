@@ -103,7 +103,7 @@ def test_the_verb_watches(monkeypatch: pytest.MonkeyPatch) -> None:
         asked.append(no_color)
         return INTERRUPTED
 
-    monkeypatch.setattr("proxy.verbs.watch", noted)
+    monkeypatch.setattr("proxy.watching.watch", noted)
     outside = FakeOutside().build()
     assert main(["status", "--watch"], outside=outside) == INTERRUPTED
     assert main(["status", "--watch", "--no-color"], outside=outside) == INTERRUPTED

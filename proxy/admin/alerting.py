@@ -22,7 +22,7 @@ from proxy.core.alert_book import Silence
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from proxy.core.alert_book import ActiveAlert, SinkReport, SinkTrial
+    from proxy.core.alert_book import ActiveAlert, AlertsReport, SinkReport, SinkTrial
     from proxy.ports import Alerting, Clock
 
 _LONGEST_SILENCE_S: Final = 30 * 86_400.0
@@ -75,14 +75,11 @@ class AlertHandlers:
     async def alerts(self, request: web.Request) -> web.Response:
         """What lasts, the silences, the sinks."""
         inputs.refuse_query(request.query.items())
-        report = self._alerting.report()
-        return json_answer(
-            {
-                "active": [_active_view(alert, silence) for alert, silence in report.active],
-                "silences": [silence_view(one) for one in report.silences],
-                "sinks": [_sink_view(one) for one in report.sinks],
-            }
-        )
+        return json_answer(_report_view(self._alerting.report()))
+
+    def document(self) -> views.JsonObject | None:
+        """What `alerts` answers; None where nothing is alerted."""
+        return None if self._given is None else _report_view(self._given.report())
 
     async def test_alerts(self, request: web.Request) -> web.Response:
         """Send a test now, and say what became of it at each sink."""
@@ -121,6 +118,14 @@ class AlertHandlers:
         body = inputs.validated(shape, fields)
         inputs.refuse_twice(raw, fields)
         return body
+
+
+def _report_view(report: AlertsReport) -> views.JsonObject:
+    return {
+        "active": [_active_view(alert, silence) for alert, silence in report.active],
+        "silences": [silence_view(one) for one in report.silences],
+        "sinks": [_sink_view(one) for one in report.sinks],
+    }
 
 
 def silence_view(silence: Silence) -> views.JsonObject:

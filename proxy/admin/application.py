@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Protocol
 
 import orjson
@@ -20,9 +20,10 @@ from proxy.admin.acting import Acting
 from proxy.admin.alerting import AlertHandlers
 from proxy.admin.archive import Archive
 from proxy.admin.auth import AddressBook, Doorkeeper, authorise
+from proxy.admin.board import Board
 from proxy.admin.edge import Caller, secure
 from proxy.admin.openapi import document
-from proxy.admin.operations import OPERATIONS
+from proxy.admin.operations import EVENT_STREAM, OPERATIONS
 from proxy.admin.pages import FILES, OPEN, Pages, let_show
 from proxy.admin.problems import RefusedError, problem_of, problem_response
 from proxy.admin.stream import Stream
@@ -43,12 +44,17 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("dualpath.admin")
 
-PROBES = frozenset(operation.path for operation in OPERATIONS if not operation.guarded)
+PROBES = frozenset(operation.path for operation in OPERATIONS if operation.is_probe)
 """Paths that load balancers and container runtimes ask, under any name and without a token."""
 
 METRICS = "/metrics"
 _ROUTES = {"get": web.get, "post": web.post, "delete": web.delete}
-_DOCUMENT = orjson.dumps(document(), option=orjson.OPT_APPEND_NEWLINE)
+
+
+@cache
+def _described() -> bytes:
+    """The API's own description; to make it takes longer than most processes are asked for it."""
+    return orjson.dumps(document(), option=orjson.OPT_APPEND_NEWLINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +93,24 @@ def build_admin(config: Config, controller: Controller, around: Surroundings) ->
     api = _Api(config, controller, around, started_s=around.clock.monotonic())
     app = web.Application(middlewares=[_problems, guard.check], client_max_size=inputs.MAX_BODY_BYTES)
     app.on_response_prepare.extend([secure, let_show])
-    app.add_routes(api.routes())
-    stream = Stream(controller, around.clock, api.status_document, guard.still)
+    stream = Stream(controller, around.clock, api.board, api.status_document, guard.still)
+    app.cleanup_ctx.append(api.board.beating)
     app.on_shutdown.append(stream.end)
-    app.add_routes([*guard.pages.routes(), *stream.routes()])
+    owners = (*api.owners, guard.pages, stream)
+    app.add_routes([*(_route(operation, owners) for operation in OPERATIONS), *guard.pages.routes()])
     app[_FOLLOWERS] = (guard, api)
     return app
+
+
+def _route(operation: Operation, owners: Sequence[object]) -> web.RouteDef:
+    """An operation's, to the one of `owners` that has its handler."""
+    owner = next(one for one in owners if hasattr(one, operation.handler))
+    handler = getattr(owner, operation.handler)
+    if operation.verb is not None:
+        handler = partial(handler, verb=operation.verb)
+    if operation.media_types == (EVENT_STREAM,):
+        return web.get(operation.path, handler, allow_head=False)
+    return _ROUTES[operation.method](operation.path, handler)
 
 
 def follow(app: web.Application, config: Config) -> None:
@@ -111,34 +129,22 @@ _FOLLOWERS: web.AppKey[tuple[_Follower, ...]] = web.AppKey("followers")
 
 
 class _Api:
-    """The handlers, one method each."""
+    """The handlers, one method each; `owners` have the others."""
 
     def __init__(
         self, config: Config, controller: Controller, around: Surroundings, started_s: float
     ) -> None:
         self._config = config
         self._controller = controller
-        self._acting = Acting(controller, around.clock)
         self._alerts = AlertHandlers(around.alerting, around.clock)
         self._around = around
+        self.owners = (self, Acting(controller, around.clock), self._alerts)
+        self.board = Board(controller, around.clock, self._beside)
         self._started_s = started_s
 
     def follow(self, config: Config) -> None:
         """This is the configuration in force now."""
         self._config = config
-
-    def routes(self) -> list[web.RouteDef]:
-        """Every operation, and its handler."""
-        return [
-            _ROUTES[operation.method](operation.path, self._handler(operation)) for operation in OPERATIONS
-        ]
-
-    def _handler(self, operation: Operation) -> Handler:
-        others = (self._acting, self._alerts)
-        owner = next((one for one in others if hasattr(one, operation.handler)), self)
-        handler = getattr(owner, operation.handler)
-        bound: Handler = handler if operation.verb is None else partial(handler, verb=operation.verb)
-        return bound
 
     async def healthz(self, request: web.Request) -> web.Response:
         """The process answers; nothing else is claimed."""
@@ -163,14 +169,9 @@ class _Api:
 
     def status_document(self) -> views.JsonObject:
         """What `status` answers."""
-        loaded = self._around.loaded()
         return {
-            "instance": self._around.instance,
-            "version": __version__,
+            **self._about(),
             "uptime_s": round(self._around.clock.monotonic() - self._started_s, 3),
-            "workers": self._around.workers(),
-            "config": views.loaded_view(loaded.at, loaded.error),
-            "store": {"waiting": self._controller.waiting},
             "refused": dict(self._around.refused()),
             "tunnels": dict(zip(("v1", "v2"), self._around.tunnels(), strict=True)),
             "summary": views.summary_view(self._controller.reports()),
@@ -211,6 +212,18 @@ class _Api:
         query = inputs.read_minute_query(request.query.items(), self._around.clock.wall())
         return json_answer(await self._around.archive.minutes(name, query))
 
+    async def seconds(self, request: web.Request) -> web.Response:
+        """One rollout, second by second, as far back as that is kept."""
+        inputs.refuse_query(request.query.items())
+        name = self._controller.report(request.match_info["name"]).state.name
+        return json_answer(self.board.seconds.document(name))
+
+    async def latencies(self, request: web.Request) -> web.Response:
+        """How the latencies of one rollout spread now."""
+        inputs.refuse_query(request.query.items())
+        report = self._controller.report(request.match_info["name"])
+        return json_answer({"rollout": report.state.name, **views.latencies_view(report.recent)})
+
     async def explain(self, request: web.Request) -> web.Response:
         """Where a request would go, and why; nothing is sent."""
         query = inputs.read_explain_query(request.query.items())
@@ -229,7 +242,7 @@ class _Api:
     async def openapi(self, request: web.Request) -> web.Response:
         """What can be asked, for machines."""
         inputs.refuse_query(request.query.items())
-        return web.Response(body=_DOCUMENT, content_type="application/json")
+        return web.Response(body=_described(), content_type="application/json")
 
     async def metrics(self, request: web.Request) -> web.Response:
         """Everything that is counted, for a scraper."""
@@ -238,6 +251,21 @@ class _Api:
             raise RefusedError(404, "there are no metrics here")
         body, media_type = await self._around.metrics(",".join(request.headers.getall("Accept", [])))
         return web.Response(body=body, headers={"Content-Type": media_type})
+
+    def _about(self) -> views.JsonObject:
+        loaded = self._around.loaded()
+        return {
+            "instance": self._around.instance,
+            "version": __version__,
+            "workers": self._around.workers(),
+            "config": views.loaded_view(loaded.at, loaded.error),
+            "store": {"waiting": self._controller.waiting},
+        }
+
+    def _beside(self) -> dict[str, views.JsonObject]:
+        """What the board shows beside the rollouts."""
+        alerts = self._alerts.document()
+        return {"about": self._about(), **({} if alerts is None else {"alerts": alerts})}
 
     def _rollouts(self) -> list[views.JsonObject]:
         return [views.rollout_view(report) for report in self._controller.reports()]

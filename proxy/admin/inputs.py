@@ -61,6 +61,17 @@ class MinuteQuery:
 
 
 @dataclass(frozen=True, slots=True)
+class Listening:
+    """What a listener wants. `known` is the last event that it has, None for one that wants only what
+    comes; `rollout` the one that it looks at."""
+
+    known: int | None
+    status: bool
+    board: bool
+    rollout: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class ExplainQuery:
     """The request that is to be explained."""
 
@@ -165,6 +176,19 @@ def read_explain_query(query: Iterable[tuple[str, str]]) -> ExplainQuery:
     )
 
 
+def read_listening(query: Iterable[tuple[str, str]], last: str | None) -> Listening:
+    """`after`, `status`, `board` and `rollout`, all optional. `last` is what a listener that comes back had
+    last, which wins over `after`. Raises 400."""
+    given = _known(query, frozenset({"after", "status", "board", "rollout"}))
+    given |= {"after": last} if last else {}
+    return Listening(
+        known=_whole(given, "after", default=0, low=0, high=10**_MAX_DIGITS) if "after" in given else None,
+        status=_flag(given, "status"),
+        board=_flag(given, "board"),
+        rollout=given.get("rollout") or None,
+    )
+
+
 def refuse_query(query: Iterable[tuple[str, str]]) -> None:
     """For what takes no query parameter. Raises `RefusedError` 400 if there is one."""
     _known(query, frozenset())
@@ -262,6 +286,13 @@ def _instant(given: dict[str, str], name: str, default: float) -> float:
     raise RefusedError(
         400, f'query parameter "{name}" must be an instant such as 2026-01-01T00:00:00Z, or seconds'
     )
+
+
+def _flag(given: dict[str, str], name: str) -> bool:
+    text = given.get(name, "false")
+    if text not in {"true", "false"}:
+        raise RefusedError(400, f'query parameter "{name}" must be true or false')
+    return text == "true"
 
 
 def _whole(given: dict[str, str], name: str, *, default: int, low: int, high: int) -> int:

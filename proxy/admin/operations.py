@@ -7,17 +7,18 @@ other lacks. Pure data; what is done stands in the application, under the name i
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from proxy.admin.alerting import SILENCE_SCHEMA, TEST_SCHEMA
 from proxy.admin.command_inputs import OVERRIDE_SCHEMA, STOP_SCHEMA, bulk_schema
 from proxy.admin.inputs import MAX_EVENTS, MAX_MINUTES, body_schema
-from proxy.admin.schemas import TEXT
+from proxy.admin.schemas import LOGIN_SCHEMA, TEXT
 from proxy.model import Verb
 
 if TYPE_CHECKING:
     from proxy.admin.schemas import Schema
 
+EVENT_STREAM: Final = "text/event-stream"
 _FIRST, _LAST = -1, 10**18 - 1
 
 
@@ -36,7 +37,8 @@ class Operation:
     concerns one rollout unless it is one for `many`. `takes` is the body of what has no verb.
 
     `answer` names the schema of a 200, `refusals` are the statuses of problems besides those of every
-    operation. `guarded` is whether a token is needed, where there are any.
+    operation. `guarded` is whether a token is needed, where there are any; a probe is asked without one and
+    under any name.
     """
 
     path: str
@@ -50,6 +52,7 @@ class Operation:
     query: tuple[Query, ...] = ()
     refusals: tuple[int, ...] = ()
     guarded: bool = True
+    is_probe: bool = False
     media_types: tuple[str, ...] = ("application/json",)
 
     @property
@@ -89,6 +92,13 @@ _TRAIL = (
     ),
     _EVENTS[1],
 )
+_WANTED: Schema = {"type": "string", "enum": ["true", "false"], "default": "false"}
+_LISTENING = (
+    Query("after", _TRAIL[0].schema, "The last event that is known; without it, only what comes."),
+    Query("status", _WANTED, "The whole status, once a second."),
+    Query("board", _WANTED, "A line for each rollout, once a second those that have changed."),
+    Query("rollout", TEXT, "All of this rollout, once a second."),
+)
 _MINUTES = (
     Query("from", TEXT, "The first instant, RFC 3339 or seconds since 1970; an hour before `to` if absent."),
     Query("to", TEXT, "The instant behind the last; now if absent."),
@@ -117,8 +127,16 @@ _MEANINGS = {
 }
 
 OPERATIONS: tuple[Operation, ...] = (
-    Operation("/healthz", "healthz", "Alive", "Whether the process answers.", guarded=False),
-    Operation("/readyz", "readyz", "Ready", "Whether traffic can be served.", refusals=(503,), guarded=False),
+    Operation("/healthz", "healthz", "Alive", "Whether the process answers.", guarded=False, is_probe=True),
+    Operation(
+        "/readyz",
+        "readyz",
+        "Ready",
+        "Whether traffic can be served.",
+        refusals=(503,),
+        guarded=False,
+        is_probe=True,
+    ),
     Operation(
         "/metrics",
         "metrics",
@@ -216,6 +234,15 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("/api/v1/store", "store", "Stored", "Whether the store can be written: it is tried."),
     Operation("/api/v1/events", "events", "Events", "A page of the audit, oldest first.", query=_EVENTS),
     Operation(
+        "/api/v1/events/stream",
+        "listen",
+        "Stream",
+        "The audit as it grows, and what changes every second, as server-sent events.",
+        query=_LISTENING,
+        refusals=(404, 503),
+        media_types=(EVENT_STREAM,),
+    ),
+    Operation(
         "/api/v1/events/records",
         "records",
         "Records",
@@ -232,6 +259,20 @@ OPERATIONS: tuple[Operation, ...] = (
         refusals=(404, 503),
     ),
     Operation(
+        "/api/v1/rollouts/{name}/seconds",
+        "seconds",
+        "Seconds",
+        "What was counted of one rollout in the last minutes, second by second, oldest first.",
+        refusals=(404,),
+    ),
+    Operation(
+        "/api/v1/rollouts/{name}/latencies",
+        "latencies",
+        "LatenciesNow",
+        "How the latencies of the last minute spread, on v1 and on v2.",
+        refusals=(404,),
+    ),
+    Operation(
         "/api/v1/explain",
         "explain",
         "Explanation",
@@ -241,4 +282,31 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation("/api/v1/config", "config", "Configuration", "The configuration in force, without secrets."),
     Operation("/api/v1/openapi.json", "openapi", "Document", "This document."),
+    Operation(
+        "/dashboard/session",
+        "session",
+        "Visitor",
+        "Who looks, by the cookie of the dashboard.",
+        guarded=False,
+        refusals=(403,),
+    ),
+    Operation(
+        "/dashboard/session",
+        "login",
+        "Visitor",
+        "A token for a cookie. What changes something with the cookie needs X-CSRF-Token: csrf.",
+        method="post",
+        takes=LOGIN_SCHEMA,
+        guarded=False,
+        refusals=(401, 403, 408, 413, 415, 422, 429),
+    ),
+    Operation(
+        "/dashboard/session",
+        "logout",
+        "Visitor",
+        "End the session of the cookie.",
+        method="delete",
+        guarded=False,
+        refusals=(403,),
+    ),
 )

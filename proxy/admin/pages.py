@@ -58,13 +58,8 @@ class Pages:
         return f"<Pages {len(self._files)} files, {self._sessions!r}>"
 
     def routes(self) -> list[web.RouteDef]:
-        """Of the files, and of the session."""
-        return [
-            *(web.get(place, self.file) for place in FILES),
-            web.get(SESSION, self.session),
-            web.post(SESSION, self.login),
-            web.delete(SESSION, self.logout),
-        ]
+        """Of the files."""
+        return [web.get(place, self.file) for place in FILES]
 
     def visitor(self, request: web.Request) -> Identity | None:
         """Who has sent the cookie of a session. Raises `RefusedError` 403 for a change that comes without

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from proxy.admin.seconds import COUNTS, FIGURES
 from proxy.core.notice import NoticeKind, Severity
 from proxy.core.refusals import REASONS
-from proxy.model import Action, ErrorClass, FallbackReason, Metric, Path, Stage, State, Verdict
+from proxy.judgment import Action, Metric, Unit, Verdict
+from proxy.model import ErrorClass, FallbackReason, Path, Stage, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -67,6 +69,7 @@ MILLISECONDS: Schema = {"type": "number", "minimum": 0}
 INSTANT: Schema = {"type": "string", "format": "date-time"}
 HASH: Schema = {"type": "string", "pattern": "^([0-9a-f]{64})?$", "description": "SHA-256; empty: none"}
 PATH = words(Path)
+LOGIN_SCHEMA: Schema = {**closed(token=TEXT), "title": "Login"}
 
 _STATE: dict[str, Schema] = {
     "state": words(State),
@@ -82,6 +85,7 @@ _JUDGMENT: dict[str, Schema] = {
     "action": nullable(words(Action)),
     "evidence": listed(ref("Evidence")),
     "missing": listed(TEXT),
+    "needs": listed(ref("Need")),
     "eta_s": nullable(NUMBER),
 }
 _ATTEMPTS: dict[str, Schema] = {
@@ -138,6 +142,13 @@ _OVERRIDE: dict[str, Schema] = {
     "at": INSTANT,
     "reason": TEXT,
 }
+_SPREAD: Schema = {
+    "type": "array",
+    "items": NUMBER,
+    "minItems": 3,
+    "maxItems": 3,
+    "description": "from and to in milliseconds, and how many lie between",
+}
 _ENDPOINTS = closed(endpoints=COUNT, healthy=COUNT)
 _BACKENDS = closed(v1=_ENDPOINTS, v2=_ENDPOINTS)
 
@@ -156,6 +167,16 @@ SCHEMAS: dict[str, Schema] = {
         action=words(Action),
     ),
     "Evidence": closed(name=TEXT, value=nullable(NUMBER), needed=nullable(NUMBER), against=FLAG, text=TEXT),
+    "Need": closed(
+        criterion=TEXT,
+        met=FLAG,
+        have=nullable(NUMBER),
+        need=NUMBER,
+        unit=words(Unit),
+        seconds=nullable(NUMBER),
+        requests=nullable(NUMBER),
+        text=TEXT,
+    ),
     "Endpoint": closed(
         path=PATH, url=TEXT, healthy=FLAG, ejected=FLAG, outstanding=COUNT, idle_connections=COUNT
     ),
@@ -216,6 +237,13 @@ SCHEMAS: dict[str, Schema] = {
         verdict=words(Verdict),
         **_FIGURES,
     ),
+    "Seconds": closed(
+        rollout=TEXT,
+        at=listed(INSTANT),
+        **dict.fromkeys(COUNTS, listed(nullable(COUNT))),
+        **dict.fromkeys(FIGURES, listed(nullable(NUMBER))),
+    ),
+    "LatenciesNow": closed(rollout=TEXT, window_s=NUMBER, v1=listed(_SPREAD), v2=listed(_SPREAD)),
     "Explanation": closed(
         rollout=nullable(TEXT),
         path=PATH,
@@ -270,6 +298,8 @@ SCHEMAS: dict[str, Schema] = {
     ),
     "Configuration": {"type": "object", "description": "proxy.toml as it is in force; secrets are ***"},
     "Document": {"type": "object", "description": "this document"},
+    "Stream": {"type": "string", "description": "docs/admin-api.md tells the events"},
+    "Visitor": closed(name=nullable(TEXT), operator=FLAG, login=FLAG, csrf=nullable(TEXT)),
     "Metrics": {"type": "string", "description": "docs/metrics.md tells what stands in it"},
     "Problem": {
         "type": "object",

@@ -1,4 +1,4 @@
-"""The audit as it grows, and the status once a second, as server-sent events.
+"""The audit as it grows, and once a second the status or what the dashboard shows, as server-sent events.
 
 Owns the frames, and that nobody who listens slowly costs more than one of them: nothing is queued, each
 listener asks for what it lacks when it has taken what it was given. It decides nothing and keeps nothing but
@@ -24,6 +24,8 @@ from proxy.errors import StoreCorrupt, StoreUnavailable
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
+    from proxy.admin.board import Board
+    from proxy.admin.inputs import Listening
     from proxy.controlplane.controller import Controller
     from proxy.model import Event
     from proxy.ports import Clock
@@ -48,11 +50,13 @@ class Stream:
         self,
         controller: Controller,
         clock: Clock,
+        board: Board,
         status: Callable[[], views.JsonObject],
         still: Callable[[web.Request], bool],
     ) -> None:
         self._controller = controller
         self._clock = clock
+        self._board = board
         self._make_status = status
         self._still = still
         self._places: Counter[str] = Counter()
@@ -63,17 +67,15 @@ class Stream:
     def __repr__(self) -> str:
         return f"<Stream to {self._places.total()}>"
 
-    def routes(self) -> list[web.RouteDef]:
-        """One."""
-        return [web.get(STREAM, self.listen, allow_head=False)]
-
     async def end(self, app: web.Application) -> None:
         """aiohttp: the application shuts down. Whoever listens comes back to the next one."""
         self._ending.set()
 
     async def listen(self, request: web.Request) -> web.StreamResponse:
         """Until the listener leaves, may no longer listen, or does not read."""
-        known, wants_status = _asked(request)
+        wish = inputs.read_listening(request.query.items(), request.headers.get("Last-Event-ID"))
+        if wish.rollout:
+            self._controller.report(wish.rollout)
         place = request.remote or ""
         if self._places.total() >= MOST or self._places[place] >= MOST_FROM_ONE_PLACE:
             raise RefusedError(503, "too many listen already", headers={"Retry-After": "5"})
@@ -83,7 +85,7 @@ class Stream:
             response.headers["X-Accel-Buffering"] = "no"
             response.force_close()  # after hours of listening there is nothing more to ask here
             await response.prepare(request)
-            async for frame in self._frames(request, known, wants_status=wants_status):
+            async for frame in self._frames(request, wish):
                 async with asyncio.timeout(TAKEN_WITHIN_S):
                     await response.write(frame)
         except (TimeoutError, ConnectionError):
@@ -96,15 +98,14 @@ class Stream:
                 del self._places[place]
         return response
 
-    async def _frames(
-        self, request: web.Request, known: int | None, *, wants_status: bool
-    ) -> AsyncIterator[bytes]:
-        """`known` is the last event that the listener has, None for one that wants only what comes."""
+    async def _frames(self, request: web.Request, wish: Listening) -> AsyncIterator[bytes]:
         yield b"retry: 2000\n\n"
-        said = self._clock.monotonic()
+        said, known, beat = self._clock.monotonic(), wish.known, -1
         while request.transport is not None and self._still(request) and not self._ending.is_set():
             now = self._clock.monotonic()
-            frame = self._fresh_status(now) if wants_status else b""
+            frame = self._fresh_status(now) if wish.status else b""
+            shown, beat = self._shown(wish, beat)
+            frame += shown
             newest = await self._newest_seq(now)
             if known is None:
                 known = newest
@@ -120,6 +121,16 @@ class Stream:
                 yield b": still here\n\n"
             if known is None or newest is None or known >= newest:
                 await self._pause()
+
+    def _shown(self, wish: Listening, beat: int) -> tuple[bytes, int]:
+        """What there is to be seen since this beat, and the beat by then."""
+        if not wish.board and not wish.rollout:
+            return b"", beat
+        board, now = self._board.since(beat)
+        if now == beat:
+            return b"", beat
+        detail = self._board.detail(wish.rollout) if wish.rollout else b""
+        return (board if wish.board else b"") + detail, now
 
     async def _pause(self) -> None:
         try:
@@ -153,18 +164,6 @@ class Stream:
             return await self._controller.events(after=known, limit=_AT_ONCE)
         except (StoreUnavailable, StoreCorrupt):
             return ()
-
-
-def _asked(request: web.Request) -> tuple[int | None, bool]:
-    """The last event that is known, and whether the status is wanted. Raises `RefusedError` 400."""
-    given = list(request.query.items())
-    wanted = [value for name, value in given if name == "status"]
-    if wanted not in ([], ["true"], ["false"]):
-        raise RefusedError(400, 'query parameter "status" is true or false')
-    rest = [item for item in given if item[0] != "status"]
-    last = request.headers.get("Last-Event-ID")
-    query = inputs.read_trail_query([("after", last)] if last else rest)
-    return (query.after if last or rest else None), wanted == ["true"]
 
 
 def _event_frame(event: Event) -> bytes:

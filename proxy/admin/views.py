@@ -11,23 +11,24 @@ from datetime import UTC, datetime
 from math import isfinite
 from typing import TYPE_CHECKING
 
+from proxy.core.histogram import bucket_bounds_us
+from proxy.judgment import Action, Verdict
 from proxy.model import Path, Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from proxy.core.audit import TrailPage
     from proxy.core.minute import Minute
+    from proxy.judgment import EvidenceReading, GuardReading, Judgment, Need
     from proxy.model import (
         EndpointStatus,
         Event,
-        EvidenceReading,
         Explanation,
-        GuardReading,
-        Judgment,
         KeyOverride,
         Latencies,
         PathSummary,
+        Pulse,
         RolloutReport,
         RolloutState,
         Snapshot,
@@ -35,13 +36,8 @@ if TYPE_CHECKING:
 
 JsonObject = dict[str, object]
 
-_COMPARED: tuple[tuple[str, Callable[[PathSummary], float]], ...] = (
-    ("error_rate", lambda path: path.error_rate),
-    ("mean_ms", lambda path: _ms(path.latency.mean)),
-    ("p50_ms", lambda path: _ms(path.latency.p50)),
-    ("p95_ms", lambda path: _ms(path.latency.p95)),
-    ("p99_ms", lambda path: _ms(path.latency.p99)),
-)
+_MERGED = 4
+"""Buckets of a histogram that are shown as one."""
 
 
 def rollout_view(report: RolloutReport) -> JsonObject:
@@ -87,6 +83,45 @@ def summary_view(reports: Sequence[RolloutReport]) -> JsonObject:
             "v2": sum(report.users.v2 for report in reports),
         },
     }
+
+
+def row_view(pulse: Pulse, judgment: Judgment | None) -> JsonObject:
+    """One rollout in a list of many; rounded, so that it hardly changes while nothing does."""
+    state, recent = pulse.state, pulse.recent
+    readings = () if judgment is None else judgment.readings
+    return {
+        "name": state.name,
+        "state": state.state,
+        "phase": state.phase,
+        "percentage": state.percentage,
+        "observed_percentage": round(recent.observed_percentage, 1),
+        "verdict": Verdict.HOLD if judgment is None else judgment.verdict,
+        "waits": judgment is not None and bool(judgment.missing),
+        "crossed": any(one.crossed and one.action is not Action.ALERT for one in readings),
+        "error_rate": [
+            round(path.error_rate, 4) if path.requests else None for path in (recent.v1, recent.v2)
+        ],
+    }
+
+
+def latencies_view(snapshot: Snapshot) -> JsonObject:
+    """How latencies spread: per path lists of [from, to, count] in milliseconds, eight to an octave, without
+    those that are empty."""
+    return {"window_s": snapshot.window_s, "v1": _spread(snapshot.v1), "v2": _spread(snapshot.v2)}
+
+
+def _spread(path: PathSummary) -> list[list[float]]:
+    found: dict[int, int] = {}
+    for index, count in path.latency.buckets():
+        found[index // _MERGED] = found.get(index // _MERGED, 0) + count
+    return [
+        [
+            bucket_bounds_us(group * _MERGED)[0] / 1000,
+            bucket_bounds_us(group * _MERGED + _MERGED - 1)[1] / 1000,
+            count,
+        ]
+        for group, count in found.items()
+    ]
 
 
 def event_view(event: Event) -> JsonObject:
@@ -223,6 +258,7 @@ def _judgment_view(judgment: Judgment) -> JsonObject:
         "action": judgment.action,
         "evidence": [_evidence_view(reading) for reading in judgment.evidence],
         "missing": list(judgment.missing),
+        "needs": [_need_view(need) for need in judgment.needs],
         "eta_s": None if judgment.eta_s is None else _number(judgment.eta_s),
     }
 
@@ -234,6 +270,19 @@ def _evidence_view(reading: EvidenceReading) -> JsonObject:
         "needed": _number(reading.needed),
         "against": reading.against,
         "text": reading.text,
+    }
+
+
+def _need_view(need: Need) -> JsonObject:
+    return {
+        "criterion": need.criterion,
+        "met": need.met,
+        "have": None if need.have is None or not isfinite(need.have) else _share(need.have),
+        "need": _share(need.need),
+        "unit": need.unit,
+        "seconds": None if need.seconds is None else _number(need.seconds),
+        "requests": need.requests,
+        "text": need.text,
     }
 
 
@@ -252,12 +301,13 @@ def _guard_view(reading: GuardReading) -> JsonObject:
 
 
 def _figures(snapshot: Snapshot) -> JsonObject:
+    told = _latency_view(snapshot.v1.latency), _latency_view(snapshot.v2.latency)
     return {
         "paths": {
-            "v1": {"assigned": snapshot.assigned_v1, **_path_view(snapshot.v1)},
+            "v1": {"assigned": snapshot.assigned_v1, **_path_view(snapshot.v1, told[0])},
             "v2": {
                 "assigned": snapshot.assigned_v2,
-                **_path_view(snapshot.v2),
+                **_path_view(snapshot.v2, told[1]),
                 "fallbacks": snapshot.fallbacks,
                 "fallback_rate": _share(snapshot.fallback_rate),
                 "fallback_errors": snapshot.fallback_errors,
@@ -269,24 +319,24 @@ def _figures(snapshot: Snapshot) -> JsonObject:
             "error_rate": _share(snapshot.client_error_rate),
             "aborts": snapshot.client_aborts,
         },
-        "comparison": _comparison(snapshot.v1, snapshot.v2),
+        "comparison": _comparison(snapshot, *told),
         "fallbacks_by_reason": {str(reason): count for reason, count in snapshot.fallbacks_by_reason},
         "fallbacks_over_budget": snapshot.fallbacks_over_budget,
         "overridden": snapshot.overridden,
     }
 
 
-def _path_view(path: PathSummary) -> JsonObject:
+def _path_view(path: PathSummary, latency_ms: dict[str, float]) -> JsonObject:
     return {
         "requests": path.requests,
         "errors": path.errors,
         "error_rate": _share(path.error_rate),
         "errors_by_class": {str(kind): count for kind, count in path.errors_by_class},
-        "latency_ms": _latency_view(path.latency),
+        "latency_ms": latency_ms,
     }
 
 
-def _latency_view(latency: Latencies) -> JsonObject:
+def _latency_view(latency: Latencies) -> dict[str, float]:
     return {
         "mean": _ms(latency.mean),
         "p50": _ms(latency.p50),
@@ -297,15 +347,18 @@ def _latency_view(latency: Latencies) -> JsonObject:
     }
 
 
-def _comparison(v1: PathSummary, v2: PathSummary) -> JsonObject:
+def _comparison(snapshot: Snapshot, ms_v1: dict[str, float], ms_v2: dict[str, float]) -> JsonObject:
     """Per figure v2 minus v1 and v2 over v1; None without a sample on both paths, and for a ratio to zero."""
+    v1, v2 = snapshot.v1, snapshot.v2
     both = v1.requests > 0 and v2.requests > 0
+    pairs = {"error_rate": (v1.error_rate, v2.error_rate)}
+    pairs |= {f"{name}_ms": (ms_v1[name], ms_v2[name]) for name in ("mean", "p50", "p95", "p99")}
     return {
         name: {
-            "difference": round(read(v2) - read(v1), 6) if both else None,
-            "ratio": round(read(v2) / read(v1), 4) if both and read(v1) > 0 else None,
+            "difference": round(of_v2 - of_v1, 6) if both else None,
+            "ratio": round(of_v2 / of_v1, 4) if both and of_v1 > 0 else None,
         }
-        for name, read in _COMPARED
+        for name, (of_v1, of_v2) in pairs.items()
     }
 
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from proxy.rendering import clean, duration, percent
+from proxy.printable import clean
+from proxy.rendering import duration, percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

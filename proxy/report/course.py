@@ -42,7 +42,10 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Stay:
-    """The time between two changes of state in which v2 had something, or nothing any more."""
+    """The time between two changes of state in which v2 had something, or nothing any more.
+
+    `checks` are those of the phase; where a pause has divided it, they stand at its last stay.
+    """
 
     state: str
     phase: str | None
@@ -96,12 +99,16 @@ def course_of(material: Material) -> Course:
 
 def _stays(material: Material, moves: Sequence[JsonDocument]) -> Iterator[Stay]:
     phases = {one["name"]: one for one in material.plan.get("phases", ())}
+    began = 0.0
     for place, move in enumerate(moves):
         ender = moves[place + 1] if place + 1 < len(moves) else None
         start, end = epoch(move["at"]), material.at if ender is None else epoch(ender["at"])
         after = move["after"]
-        sums = sum_of([one for one in material.minutes if start <= _middle(one) < end])
+        if place == 0 or _place(after) != _place(moves[place - 1]["after"]):
+            began = start
+        sums = _between(material, start, end)
         phase = phases.get(after["phase"] or "")
+        goes_on = ender is not None and _place(ender["after"]) == _place(after)
         yield Stay(
             state=after["state"],
             phase=after["phase"],
@@ -112,8 +119,19 @@ def _stays(material: Material, moves: Sequence[JsonDocument]) -> Iterator[Stay]:
             actor="" if ender is None else ender["actor"],
             reason="" if ender is None else ender["reason"],
             sums=sums,
-            checks=() if phase is None else tuple(_checks(phase, sums, end - start)),
+            checks=()
+            if phase is None or goes_on
+            else tuple(_checks(phase, _between(material, began, end), end - start)),
         )
+
+
+def _place(stand: JsonDocument) -> tuple[Any, Any]:
+    """What evidence belongs to: a pause begins the time anew, and what was counted before it still counts."""
+    return stand["phase"], stand["percentage"]
+
+
+def _between(material: Material, start: float, end: float) -> Sum:
+    return sum_of([one for one in material.minutes if start <= _middle(one) < end])
 
 
 def _middle(minute: JsonDocument) -> float:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from proxy.rendering import clean, duration, moment, percent
+from proxy.printable import clean
+from proxy.rendering import duration, moment, percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -1,4 +1,4 @@
-"""The report as one HTML file: nothing is loaded, it can be mailed, archived and printed (to PDF).
+"""The report as one HTML file: nothing is loaded, it can be mailed and archived; and the same for paper.
 
 Pure. All text of others is escaped.
 """
@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from proxy.config.texts import parse_duration
-from proxy.rendering import clean, duration, moment, percent
+from proxy.printable import clean
+from proxy.rendering import duration, moment, percent
 from proxy.report.markdown import ms, share
 from proxy.report.plots import Line, Plot, svg
 
@@ -23,16 +24,27 @@ JsonDocument = dict[str, Any]
 _TONES = {"completed": "good", "running": "wait", "paused": "wait", "rolled_back": "bad", "aborted": "bad"}
 _TICKS = {True: '<b class="good">✓</b>', False: '<b class="bad">✗</b>', None: "?"}
 
-_STYLE = (Path(__file__).parent / "page.css").read_text("utf-8")
+_LOOKS, _DARK, _PAPER = (
+    (Path(__file__).parent / f"{name}.css").read_text("utf-8") for name in ("page", "dark", "paper")
+)
 
 
 def page_of(report: JsonDocument) -> str:
-    """The whole file."""
+    """The whole file, for a screen."""
+    return _page(report, _LOOKS + _DARK)
+
+
+def printed_page_of(report: JsonDocument) -> str:
+    """The whole file, for a printer or for what makes a PDF of it."""
+    return _page(report, _LOOKS + _PAPER)
+
+
+def _page(report: JsonDocument, style: str) -> str:
     name = _text(report["rollout"])
     return (
         '<!doctype html>\n<html lang="en-GB"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>Rollout {name}</title><style>{_STYLE}</style></head>"
+        f"<title>Rollout {name}</title><style>{style}</style></head>"
         f"<body>{''.join(_body(report))}</body></html>\n"
     )
 
@@ -135,7 +147,7 @@ def _plots(report: JsonDocument) -> Iterator[Plot]:
         Line(name, name, [(at, one["requests"][place] / max(one["seconds"], 1.0)) for at, one in minutes])
         for place, name in enumerate(("v1", "v2"))
     ]
-    steps = Line("target", "v2", _steps(report, span[1]))
+    steps = Line("target", "v2", _steps(report, span[1]), steady=True)
     yield Plot("Share of v2", lambda value: f"{value:g} %", [steps], span, marks)
     limits = _limits(report, "error_rate")
     yield Plot(
@@ -146,14 +158,12 @@ def _plots(report: JsonDocument) -> Iterator[Plot]:
 
 
 def _steps(report: JsonDocument, end: float) -> list[tuple[float, float | None]]:
-    """The target as stairs, closely enough that no gap is seen."""
-    points: list[tuple[float, float | None]] = []
-    for stay in report["stays"]:
-        start, until = _at(stay["from"]), min(_at(stay["to"]), end)
-        count = int((until - start) / 60.0) + 1
-        points += [(min(start + 60.0 * step, until), stay["percentage"]) for step in range(count)]
-        points.append((until, stay["percentage"]))
-    return points
+    """The target as stairs."""
+    return [
+        (at, stay["percentage"])
+        for stay in report["stays"]
+        for at in (_at(stay["from"]), min(_at(stay["to"]), end))
+    ]
 
 
 def _limits(report: JsonDocument, metric: str) -> list[tuple[float, str]]:

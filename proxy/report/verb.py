@@ -12,18 +12,22 @@ from typing import Annotated, Any
 import orjson
 import typer
 
+from proxy.options import parse_within
 from proxy.report.course import course_of
 from proxy.report.document import document_of
 from proxy.report.gathering import gather
 from proxy.report.markdown import markdown_of
-from proxy.report.page import page_of
+from proxy.report.page import page_of, printed_page_of
 from proxy.session import OK, Session, UsageError, show
-from proxy.verbs import chosen, parse_within
+from proxy.verbs import chosen
 
 Output = Annotated[
     str,
     typer.Option(
-        "-o", "--output", metavar="FILE", help='Its name ends with .html, .md or .json; "-" is Markdown.'
+        "-o",
+        "--output",
+        metavar="FILE",
+        help='Its name ends with .html, .md, .json or .pdf-ready (HTML for paper); "-" is Markdown.',
     ),
 ]
 Name = Annotated[str | None, typer.Option("--name", metavar="NAME", help="Which rollout.")]
@@ -43,13 +47,24 @@ _FORMS: dict[str, Callable[[dict[str, Any]], str]] = {
     ".html": page_of,
     ".md": markdown_of,
     ".json": _json_of,
+    ".pdf-ready": printed_page_of,
 }
+_PAPER = ".pdf-ready"
+
+
+def _form_of(output: str) -> Callable[[dict[str, Any]], str] | None:
+    """What the name asks for. Browsers want .html at the end, of what is for paper too."""
+    path = Path(output)
+    suffix = path.suffix.lower()
+    if suffix == ".html" and path.stem.lower().endswith(_PAPER):
+        suffix = _PAPER
+    return markdown_of if output == "-" else _FORMS.get(suffix)
 
 
 def report(ctx: typer.Context, output: Output, name: Name = None, last: Since = None) -> int:
     """Write what was planned for a rollout, what happened, whom it hurt, and what follows."""
     session: Session = ctx.obj
-    form = markdown_of if output == "-" else _FORMS.get(Path(output).suffix.lower())
+    form = _form_of(output)
     if form is None:
         raise UsageError(f"--output must end with {', '.join(_FORMS)}, not {output!r}")
     now = time.time()

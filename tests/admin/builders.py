@@ -6,17 +6,13 @@ from hashlib import sha256
 from typing import Any
 
 from proxy.config.schema import Config
+from proxy.judgment import Action, EvidenceReading, GuardReading, Judgment, Metric, Need, Unit, Verdict
 from proxy.model import (
-    Action,
     EndpointStatus,
     ErrorClass,
     Event,
-    EvidenceReading,
     FallbackReason,
-    GuardReading,
-    Judgment,
     LatencySummary,
-    Metric,
     Path,
     PathSummary,
     RolloutReport,
@@ -24,7 +20,6 @@ from proxy.model import (
     Snapshot,
     State,
     Transition,
-    Verdict,
 )
 
 RUNNING = RolloutState(
@@ -52,6 +47,7 @@ FAILED = Judgment(
     readings=(READING,),
     evidence=(EvidenceReading("errors", 4.7, 4.60517, against=True, text="60 of 200"),),
     missing=("errors below 0.02",),
+    needs=(Need("error_rate_below", False, 0.3, 0.02, Unit.SHARE, text="errors below 0.02"),),
 )
 V1 = PathSummary(700, 7, ((ErrorClass.STATUS, 7),), LatencySummary(0.02, 0.01, 0.03, 0.04, 0.05, 0.5))
 V2 = PathSummary(

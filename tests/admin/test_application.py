@@ -13,18 +13,19 @@ from proxy.admin import wire
 from proxy.admin.application import Loaded, Surroundings, build_admin, follow
 from proxy.config.schema import Telemetry
 from proxy.errors import IllegalMove, StoreUnavailable, UnknownRollout
-from proxy.model import Command, Event, Explanation, Path, RolloutReport, RolloutState, State, Verb
+from proxy.model import Command, Event, Explanation, Path, Pulse, RolloutReport, RolloutState, State, Verb
 from tests.admin.builders import EVENT, OPERATOR, REPORT, RUNNING, TOKENS, VIEWER, config
 from tests.admin.wire import Answer, Client, client_of
 from tests.fakes import FakeClock
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Iterator, Sequence
 
     from aiohttp import web
 
     from proxy.config.schema import Config
     from proxy.controlplane.controller import Controller
+    from proxy.judgment import Judgment
 
 PROBLEM = "application/problem+json"
 
@@ -49,6 +50,12 @@ class FakeController:
 
     def reports(self) -> Sequence[RolloutReport]:
         return [REPORT]
+
+    def pulses(self) -> Iterator[Pulse]:
+        yield Pulse(RUNNING, REPORT.total, REPORT.recent)
+
+    def judgment(self, name: str) -> Judgment:
+        return self.report(name).judgment
 
     async def command(self, command: Command) -> RolloutState:
         self.commands.append(command)
@@ -523,3 +530,19 @@ async def test_open_metrics_need_no_token_and_nothing_else_is_open_with_them() -
 
 async def test_without_a_source_there_are_no_metrics(client: Client) -> None:
     is_problem(await client.get("/metrics"), 404)
+
+
+# ... what the dashboard asks for ...
+
+
+async def test_the_last_seconds_of_a_rollout(client: Client) -> None:
+    answer = await client.get("/api/v1/rollouts/default/seconds")
+    assert (answer.status, answer.json["rollout"]) == (200, "default")
+    assert answer.json["percentage"] == [30.0] * len(answer.json["at"])
+    is_problem(await client.get("/api/v1/rollouts/nothing/seconds"), 404)
+
+
+async def test_how_latencies_spread(client: Client) -> None:
+    answer = await client.get("/api/v1/rollouts/default/latencies")
+    assert answer.json == {"rollout": "default", "window_s": 60.0, "v1": [], "v2": []}
+    is_problem(await client.get("/api/v1/rollouts/nothing/latencies"), 404)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pytest
 
-from proxy.admin import stream
+from proxy.admin import board, stream
 from proxy.admin.pages import SESSION
 from proxy.admin.stream import STREAM
 from proxy.errors import StoreUnavailable
@@ -143,6 +143,27 @@ async def test_the_status_comes_only_to_whom_it_is_wanted_by() -> None:
         assert "event: status" not in await one.until("id: 2\n")
 
 
+async def test_the_board_comes_with_the_rollout_that_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(board, "EVERY_S", 0.001)
+    admin = Admin()
+    Growing(admin, 0)
+    async with client_of(admin.app) as client:
+        async with listener(client, f"{STREAM}?board=true&rollout=default") as one:
+            text = await one.until("event: rollout\ndata: ")
+            assert text.index("event: board\ndata: ") < text.index("event: rollout")
+            text = await one.until('"rollouts":[]')  # nothing has changed since
+            assert text.count('"about":{') == 1
+            assert "event: status" not in text
+        async with listener(client, f"{STREAM}?rollout=default") as one:
+            assert "event: board" not in await one.until("event: rollout")
+
+
+async def test_a_rollout_that_is_not_there_is_not_found() -> None:
+    admin = Admin()
+    async with client_of(admin.app) as client:
+        assert (await client.get(f"{STREAM}?rollout=nothing")).status == 404
+
+
 async def test_a_silent_stream_shows_that_it_lives(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream, "HEARTBEAT_S", -1.0)
     admin = Admin()
@@ -161,7 +182,9 @@ async def test_a_dead_store_stops_no_status() -> None:
         await one.until("id: 5\n")
 
 
-@pytest.mark.parametrize("target", ["?after=x", "?after=-1", "?what=1", "?status=yes", "?after=1&after=2"])
+@pytest.mark.parametrize(
+    "target", ["?after=x", "?after=-1", "?what=1", "?status=yes", "?board=1", "?limit=3", "?after=1&after=2"]
+)
 async def test_what_is_not_understood_is_refused(target: str) -> None:
     admin = Admin()
     async with client_of(admin.app) as client:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import inf
 from typing import Any, cast
 
 import orjson
@@ -11,9 +12,12 @@ from proxy.admin.views import (
     events_view,
     explanation_view,
     instant,
+    latencies_view,
     rollout_view,
     summary_view,
 )
+from proxy.core.histogram import Histogram
+from proxy.judgment import Judgment, Need, Unit
 from proxy.model import (
     ErrorClass,
     Explanation,
@@ -122,6 +126,18 @@ def test_the_judgment_and_its_guards() -> None:
             {"name": "errors", "value": 4.7, "needed": 4.6052, "against": True, "text": "60 of 200"}
         ],
         "missing": ["errors below 0.02"],
+        "needs": [
+            {
+                "criterion": "error_rate_below",
+                "met": False,
+                "have": 0.3,
+                "need": 0.02,
+                "unit": "share",
+                "seconds": None,
+                "requests": None,
+                "text": "errors below 0.02",
+            }
+        ],
         "eta_s": None,
     }
     assert seen["guards"] == [
@@ -139,6 +155,12 @@ def test_the_judgment_and_its_guards() -> None:
     ]
 
 
+def test_a_need_that_no_number_holds_is_not_known() -> None:
+    need = Need("evidence:regression", False, inf, 10.0, Unit.EVIDENCE, 12.34567, 100.0, "worse")
+    [seen] = view(replace(REPORT, judgment=Judgment(needs=(need,))))["judgment"]["needs"]
+    assert (seen["have"], seen["need"], seen["seconds"], seen["requests"]) == (None, 10.0, 12.3457, 100.0)
+
+
 def test_a_rollout_without_traffic_has_zeros_and_no_opinion() -> None:
     seen = view(EMPTY_REPORT)
     assert seen["paths"]["v2"]["error_rate"] == 0.0
@@ -150,6 +172,7 @@ def test_a_rollout_without_traffic_has_zeros_and_no_opinion() -> None:
         "action": None,
         "evidence": [],
         "missing": [],
+        "needs": [],
         "eta_s": None,
     }
     assert (seen["guards"], seen["endpoints"]) == ([], [])
@@ -240,3 +263,11 @@ def test_the_summary_is_over_all_rollouts() -> None:
         "users": {"seen": 15, "v2": 4},
     }
     assert summary_view([nothing])["v2_share"] == 0.0
+
+
+def test_the_spread_of_latencies_is_told_in_milliseconds_eight_to_an_octave() -> None:
+    histogram = Histogram()
+    for ms in (10.0, 10.1, 10.2, 25.0):
+        histogram.record(ms / 1000)
+    spread = latencies_view(Snapshot(window_s=60.0, v2=PathSummary(latency=histogram.reading())))
+    assert spread == {"window_s": 60.0, "v1": [], "v2": [[9.216, 10.24, 3], [24.576, 26.624, 1]]}

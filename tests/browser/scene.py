@@ -52,6 +52,7 @@ class Scene:
     browser: Browser
     session: aiohttp.ClientSession
     complaints: list[str] = field(default_factory=list)
+    _logged_in: dict[str, Any] = field(default_factory=dict)
 
     async def turn(self, fault: Fault) -> None:
         """From now on v2 fails like that."""
@@ -64,17 +65,21 @@ class Scene:
         async with self.session.post(url, json=body, headers=headers) as answer:
             assert answer.status == 200, await answer.text()
 
-    async def open(self, token: str | None, **context: Any) -> Page:
+    async def open(self, token: str | None, *, at: str = "", **context: Any) -> Page:
         """The dashboard in a window of its own, logged in if there is a token."""
-        window = await self.browser.new_context(**{"viewport": {"width": 1360, "height": 900}, **context})
+        known = self._logged_in.get(token or "")
+        window = await self.browser.new_context(
+            **{"viewport": {"width": 1360, "height": 900}, "storage_state": known, **context}
+        )
         page = await window.new_page()
         page.on("console", lambda said: self._note(said.type, said.text))
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        await page.goto(f"{self.proxy.admin_url}/")
-        if token is not None:
+        await page.goto(f"{self.proxy.admin_url}/{at}")
+        if token is not None and known is None:
             await page.fill("#token", token)
             await page.click("#login button")
             await page.wait_for_selector(".hero")
+            self._logged_in[token] = await window.storage_state()
         return page
 
     def _note(self, kind: str, text: str) -> None:
@@ -127,7 +132,7 @@ def configuration(v1_url: str, v2_url: str) -> Table:
         {"metric": "error_rate", "above": 0.05, "window": "30s", "action": "alert"},
     ]
     shares = (
-        ("canary", 10, 6, 60),
+        ("canary", 10, 5, 40),
         ("early", 30, 3600, 20_000),
         ("half", 50, 3600, 0),
         ("full", 100, 0, 300),
@@ -152,6 +157,17 @@ def configuration(v1_url: str, v2_url: str) -> Table:
         "admin": {"address": "127.0.0.1:0", "tokens": tokens},
         "store": {"url": "sqlite:///board.db"},
         "log": {"level": "error"},
+        "alerts": {
+            "rules": [
+                {
+                    "name": "v2-fails",
+                    "metric": "error_rate",
+                    "above": 0.02,
+                    "window": "30s",
+                    "min_requests": 5,
+                }
+            ]
+        },
         "backends": {
             "v1": {"endpoints": [v1_url], "health": probe},
             "v2": {"endpoints": [v2_url], "health": probe, "response_timeout": "500ms"},

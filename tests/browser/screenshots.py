@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from proxy.demo.faults import Fault
 from tests.browser.scene import OPERATOR, VIEWER, scene
+from tests.demo import capture
 
 if TYPE_CHECKING:
     from playwright.async_api import Page
@@ -39,13 +40,26 @@ async def take() -> None:
             await asyncio.sleep(EVIDENT_S)
             await page.bring_to_front()
             await _save(page, "holding", full_page=True)
-            await page.click('[data-verb="promote"]')
+            await page.click('[data-act="promote"]')
             await _save(page, "confirming")
+            await page.click("#ask-no")
+            await page.click('[data-act="set"]')
+            await page.fill("#ask-share", "20")
+            await page.fill("#ask-reason", "it has done well so far")
+            await _save(page, "set")
             await page.click("#ask-no")
             await stage.turn(Fault.ERRORS)
             await page.locator(".hero.bad").wait_for(timeout=20_000)
             await _save(page, "failing")
             await page.locator(".hero h1", has_text="Rolled back").wait_for(timeout=20_000)
+            await page.click('#alerts [data-act="silence"]')
+            await page.fill("#ask-alerts", "latency*")
+            await page.fill("#ask-reason", "load test until noon")
+            await page.click("#ask-yes")
+            await page.locator("#alerts", has_text="load test").wait_for()
+            await page.click("#alerted")
+            await _save(page, "alerts")
+            await page.evaluate("scrollTo(0, 0)")
             await asyncio.sleep(LATER_S)
             await _save(page, "rolled-back", full_page=True)
             await _save(dark, "dark")
@@ -53,9 +67,7 @@ async def take() -> None:
 
 
 async def _opened(stage: Scene, token: str, **context: object) -> Page:
-    page = await stage.open(token, **context)
-    await page.goto(f"{stage.proxy.admin_url}/#/restaurants")
-    return page
+    return await stage.open(token, at="#/restaurants", **context)
 
 
 async def _save(page: Page, name: str, *, full_page: bool = False) -> None:
@@ -68,3 +80,4 @@ async def _save(page: Page, name: str, *, full_page: bool = False) -> None:
 
 if __name__ == "__main__":
     asyncio.run(take())
+    capture.main()

@@ -5,7 +5,7 @@ from proxy.report.course import Check, course_of
 from proxy.report.document import document_of
 from proxy.report.sums import Sum, sum_of
 from tests.fake_admin import rollout
-from tests.report.material import EVENTS, MINUTES, START, material, minute
+from tests.report.material import CANARY, EVENTS, HALF, MINUTES, NOTHING, START, event, material, minute
 
 
 def test_minutes_add_up() -> None:
@@ -129,3 +129,20 @@ def test_the_outcome_is_one_sentence_for_each_state() -> None:
     states = ("disabled", "running", "paused", "rolled_back", "completed", "aborted")
     told = {outcome(material(rollout={**one, "state": state})) for state in states}
     assert len(told) == len(states)
+
+
+def test_a_pause_divides_no_phase() -> None:
+    paused = {**CANARY, "state": "paused"}
+    events = [
+        event(2, START, "command:start", NOTHING, CANARY),
+        event(3, START + 60, "command:pause", CANARY, paused),
+        event(4, START + 120, "command:resume", paused, CANARY),
+        event(5, START + 240, "phase:canary", CANARY, HALF),
+    ]
+    minutes = [minute(START + 60 * n, (1000, 0), (20, 0)) for n in range(4)]
+    first, pause, last, _ = course_of(material(events=events, minutes=minutes)).stays
+    assert (first.checks, pause.checks) == ((), ())
+    told = {check.name: (check.measured, check.met) for check in last.checks}
+    assert told["time"] == ("120 s", True)
+    assert told["requests on v2"] == ("80", True)
+    assert last.sums.v2.requests == 40

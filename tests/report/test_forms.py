@@ -6,8 +6,8 @@ from html.parser import HTMLParser
 from proxy.report.course import course_of
 from proxy.report.document import document_of
 from proxy.report.markdown import markdown_of
-from proxy.report.page import page_of
-from proxy.report.plots import Line, Plot, svg
+from proxy.report.page import page_of, printed_page_of
+from proxy.report.plots import Line, Plot, Points, svg
 from tests.report.material import material
 
 DOCUMENT = document_of(material(), course_of(material()))
@@ -96,6 +96,41 @@ def test_a_line_is_broken_where_nothing_is_known() -> None:
     assert "a &lt;plot&gt;" in picture
     assert 'class="limit"' in picture
     assert 'class="mark"' in picture
+
+
+def drawn(line: Line) -> tuple[list[float], int]:
+    """The heights that are drawn, and how many lines they are."""
+    path = re.search(r' d="([^"]*)"', svg(Plot("one", str, [line], (0.0, line.points[-1][0]))))
+    assert path is not None
+    return [float(y) for y in re.findall(r"[ML][0-9.]+ ([0-9.]+)", path[1])], path[1].count("M")
+
+
+def test_a_month_of_minutes_is_drawn_with_as_many_points_as_can_be_seen() -> None:
+    minutes: Points = [(60.0 * n, 1.0 if n == 30_000 else 0.01 * (n % 5)) for n in range(43_200)]
+    heights, lines = drawn(Line("one", "v1", minutes))
+    assert len(heights) <= 1000
+    assert lines == 1
+    assert heights.count(min(heights)) == 1  # the one minute that was bad is seen
+    silent: Points = [(at, None if 10_000 <= at / 60 < 20_000 else value) for at, value in minutes]
+    heights, lines = drawn(Line("one", "v1", silent))
+    assert len(heights) <= 1000
+    assert lines == 2
+
+
+def test_a_target_that_stays_for_a_year_is_two_points() -> None:
+    stays = [{**DOCUMENT["stays"][0], "to": "2027-01-01T00:00:00Z"}]
+    page = page_of({**DOCUMENT, "stays": stays, "to": "2027-01-01T00:00:00Z"})
+    path = re.search(r'<path class="line v2" d="([^"]*)"', page)
+    assert path is not None
+    assert (path[1].count("M"), path[1].count("L")) == (1, 1)
+
+
+def test_what_is_to_be_printed_is_laid_out_for_paper() -> None:
+    page = printed_page_of(DOCUMENT)
+    parsed(page)
+    assert "@page{size:A4" in page
+    assert "prefers-color-scheme" not in page
+    assert "@page" not in page_of(DOCUMENT)
 
 
 def test_a_plot_of_nothing_is_a_plot() -> None:

@@ -30,7 +30,13 @@ def run(outside: FakeOutside, *arguments: str) -> int:
 
 
 @pytest.mark.parametrize(
-    ("name", "begins"), [("r.html", "<!doctype html>"), ("r.md", "# Rollout default"), ("R.JSON", "{")]
+    ("name", "begins"),
+    [
+        ("r.html", "<!doctype html>"),
+        ("r.md", "# Rollout default"),
+        ("R.JSON", "{"),
+        ("r.pdf-ready", "<!doctype html>"),
+    ],
 )
 def test_the_name_says_the_form(
     outside: FakeOutside, capsys: Captured, tmp_path: Path, name: str, begins: str
@@ -38,6 +44,12 @@ def test_the_name_says_the_form(
     assert run(outside, "-o", str(tmp_path / name)) == 0
     assert (tmp_path / name).read_text("utf-8").startswith(begins)
     assert "It is under way" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["r.pdf-ready", "r.pdf-ready.html", "R.PDF-READY.HTML"])
+def test_what_is_for_paper_is_html_of_its_own(outside: FakeOutside, tmp_path: Path, name: str) -> None:
+    assert run(outside, "-o", str(tmp_path / name)) == 0
+    assert "@page" in (tmp_path / name).read_text("utf-8")
 
 
 def test_it_begins_where_v2_last_got_something(outside: FakeOutside, tmp_path: Path) -> None:

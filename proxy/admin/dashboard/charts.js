@@ -20,7 +20,7 @@ export function draw(chart, at) {
   const x = (t) => LEFT + ((t - chart.from) / (chart.to - chart.from)) * (WIDTH - LEFT - RIGHT);
   const y = (value) => TOP + (1 - (value - low) / (high - low)) * (HEIGHT - TOP - BOTTOM);
   const place = { x, y, low, high };
-  const shown = chart.limits.filter((one) => one.value <= high && one.value >= low);
+  const shown = beside(chart.limits.filter((one) => one.value <= high && one.value >= low), y);
   return h("figure", { class: "chart", "data-key": chart.key },
     h("figcaption", {}, h("strong", {}, chart.title), legend(chart, at, high, low)),
     h("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", tabindex: "0", "aria-label": spoken(chart), "data-chart": chart.key },
@@ -30,11 +30,21 @@ export function draw(chart, at) {
         h("line", { class: `mark ${one.tone}`, x1: x(one.t), x2: x(one.t), y1: TOP, y2: HEIGHT - BOTTOM }, h("title", {}, one.name))),
       shown.map((one) => [
         h("line", { class: "limit", x1: LEFT, x2: WIDTH - RIGHT, y1: y(one.value), y2: y(one.value) }),
-        h("text", { class: "limit-name", x: WIDTH - RIGHT - 4, y: y(one.value) < TOP + 14 ? y(one.value) + 12 : y(one.value) - 4, "text-anchor": "end" }, one.name)]),
+        h("text", { class: "limit-name", x: LEFT + 5 + one.along, y: y(one.value) < TOP + 14 ? y(one.value) + 13 : y(one.value) - 5 }, one.name)]),
       chart.series.map((one) => h("path", { class: `line ${one.line}`, d: path(one.points, place) })),
       at === null ? null : h("line", { class: "cursor", x1: x(at), x2: x(at), y1: TOP, y2: HEIGHT - BOTTOM }),
       chart.series.some((one) => one.points.length) ? null
         : h("text", { class: "empty", x: (LEFT + WIDTH) / 2, y: HEIGHT / 2, "text-anchor": "middle" }, "nothing in this time")));
+}
+
+/** Limits whose names would stand on one another, with how far along their line each has its name. */
+function beside(limits, y) {
+  let before = { at: -Infinity, along: 0 };
+  return [...limits].sort((a, b) => b.value - a.value).map((one) => {
+    const at = y(one.value);
+    before = { at, along: at - before.at < 13 ? before.along + 115 : 0 };
+    return { ...one, along: before.along };
+  });
 }
 
 /** The moment under the pointer, or `steps` points further on; null outside. */

@@ -1,16 +1,10 @@
 // What the figures mean: where a rollout stands in words, how far its phase has come, and its past as series.
 // Documents of the API in, plain values out; nothing here touches the page.
 
-import { count, duration, percent, seconds } from "/dashboard/format.js";
+import { count, duration, ms, percent, seconds } from "/dashboard/format.js";
 
-const TIME = /^([0-9]+) s of [0-9.e+]+ s$/;
-const REQUESTS = /^([0-9,]+) of [0-9,]+ requests$/;
-const REQUIRED = {
-  error_rate_below: "error_rate", success_rate_above: "success_rate", client_error_rate_below: "client_error_rate",
-  fallback_rate_below: "fallback_rate", latency_p50_below: "latency_p50", latency_p95_below: "latency_p95",
-  latency_p99_below: "latency_p99", improvement_above: "improvement", no_alerts: "an alert fires", health: "health",
-  cache_hit_rate_above: "cache_hit_rate",
-};
+const NAMES = { min_duration: "time", min_requests: "requests on v2", no_alerts: "no alert" };
+const OBSTACLE = "evidence:regression"; // it must stay below: nothing to wait for
 
 /** The sentence at the top: `tone` is good, wait, bad or idle. */
 export function standing(rollout, plan) {
@@ -26,67 +20,80 @@ export function standing(rollout, plan) {
   if (state === "paused") return { tone: "wait", head: `Paused${where ? ` in ${where}` : ""}`, why: [...because, "Guards go on watching."] };
   if (judgment.verdict === "fail") return { tone: "bad", head: "v2 is failing", why: judgment.reasons };
   const crossed = rollout.guards.find((one) => one.crossed && one.action !== "alert");
-  if (crossed) return { tone: "bad", head: `A limit is crossed${where ? ` in ${where}` : ""}`, why: [`${crossed.name}: ${crossed.action} follows unless that ends at once.`, ...judgment.missing.map(waiting)] };
+  if (crossed) return { tone: "bad", head: `A limit is crossed${where ? ` in ${where}` : ""}`, why: [`${crossed.name}: ${crossed.action} follows unless that ends at once.`, ...waits(judgment)] };
   if (state === "completed") return { tone: "good", head: `Completed: v2 has ${percent(rollout.percentage)}`, why: because };
   if (!phases.length) return { tone: "good", head: "A fixed split, nothing is wrong", why: ["It has no phases: only people move it up."] };
-  if (judgment.missing.length) return { tone: "wait", head: `Holding in ${where}`, why: judgment.missing.map(waiting) };
+  if (judgment.missing.length) return { tone: "wait", head: `Holding in ${where}`, why: waits(judgment) };
   if (judgment.verdict === "hold") return { tone: "wait", head: `Holding in ${where}`, why: judgment.reasons };
   const next = phases[place + 1];
   return { tone: "good", head: `${where} has passed`, why: [next ? `${next.name} is next.` : "It was the last phase."] };
 }
 
-function waiting(text) {
-  const time = TIME.exec(text);
-  if (time) return `Its time is not over: ${duration(Number(time[1]))} have passed.`;
-  return REQUESTS.test(text) ? `It needs more requests on v2: ${text}.` : text;
+/** What it waits for, in sentences: what is still needed where that is known, else the judge's words. */
+function waits(judgment) {
+  const needs = new Map(judgment.needs.map((one) => [one.text, one]));
+  return judgment.missing.map((text) => {
+    const need = needs.get(text);
+    if (need?.criterion === "min_duration") return `Its time is not over: ${duration(need.need - need.have)} of ${duration(need.need)} are left.`;
+    if (need?.criterion === "min_requests") return `It needs ${count(need.need - need.have)} more requests on v2 (${count(need.have)} of ${count(need.need)} are there).`;
+    return text;
+  });
 }
 
-/** What the present phase asks for: [{name, share 0..1, text}]. What `missing` does not name is met. */
-export function criteria(rollout, plan) {
-  const phase = plan?.phases?.find((one) => one.name === rollout.phase);
+/** What the present phase asks for: [{name, share 0..1, text}], what is missing first. */
+export function criteria(rollout) {
   const { judgment } = rollout;
-  if (!phase || rollout.state !== "running") return [];
-  const found = [];
-  const least = seconds(phase.min_duration);
-  if (least > 0) {
-    const done = counted(TIME, judgment.missing);
-    found.push({ name: "time", share: done === null ? 1 : Math.min(done / least, 1),
-      text: done === null ? `${duration(least)} are over` : `${duration(least - done)} left of ${duration(least)}` });
-  }
-  const wanted = Math.max(phase.min_requests ?? 0, 1);
-  const have = counted(REQUESTS, judgment.missing);
-  if (wanted > 1 || have !== null) {
-    found.push({ name: "requests on v2", share: have === null ? 1 : Math.min(have / wanted, 1),
-      text: have === null ? `${count(wanted)} are there` : `${count(wanted - have)} more needed of ${count(wanted)}` });
-  }
-  for (const [key, limit] of Object.entries(phase.require ?? {})) {
-    if (!(key in REQUIRED) || limit === false || limit === null) continue;
-    const unmet = judgment.missing.find((text) => text.startsWith(REQUIRED[key]));
-    found.push({ name: key.replaceAll("_", " "), share: unmet ? 0 : 1, text: unmet ?? limitText(key, limit) });
-  }
-  if (plan.judge?.promotion === "evidence" && (rollout.percentage < 100 || plan.judge.holdback)) {
-    for (const one of judgment.evidence.filter((reading) => !reading.against && reading.needed)) {
-      const share = one.value >= one.needed ? 1 : Math.log(Math.max(one.value, 1)) / Math.log(one.needed);
-      const more = judgment.missing.join(" ").match(/about ([0-9,]+) more requests/);
-      const isErrors = one.name === "errors";
-      found.push({ name: isErrors ? "fails as seldom as v1" : `${one.name.replace("latency_", "")} as fast as v1`, share,
-        text: share >= 1 ? "shown" : `${Math.floor(share * 100)} % shown${more ? `, about ${more[1]} requests more` : ""}` });
-    }
-  }
-  return found.sort((a, b) => (a.share >= 1) - (b.share >= 1)); // what is missing comes first
+  const ofAnother = judgment.cause?.startsWith("phase:") && judgment.cause !== `phase:${rollout.phase}`;
+  if (rollout.state !== "running" || ofAnother) return [];
+  return judgment.needs
+    .filter((need) => need.criterion !== OBSTACLE && !(need.criterion === "min_requests" && need.met && need.need <= 1))
+    .map((need) => ({ name: named(need.criterion), share: need.met ? 1 : partOf(need), text: need.met ? metText(need) : missingText(need) }))
+    .sort((a, b) => (a.share >= 1) - (b.share >= 1));
 }
 
-function limitText(key, limit) {
-  if (limit === true) return "met";
-  return typeof limit === "number" && /rate|health/.test(key) ? `met: ${key.endsWith("above") || key === "health" ? "≥" : "<"} ${percent(limit * 100)}` : `met: ${limit}`;
+function named(criterion) {
+  if (criterion === "evidence:errors") return "fails as seldom as v1";
+  if (criterion.startsWith("evidence:")) return `${criterion.slice(9).replace("latency_", "")} as fast as v1`;
+  return NAMES[criterion] ?? criterion.replaceAll("_", " ");
 }
 
-function counted(pattern, missing) {
-  for (const text of missing) {
-    const match = pattern.exec(text);
-    if (match) return Number(match[1].replaceAll(",", ""));
-  }
-  return null;
+/** Evidence multiplies, so that its logarithm grows evenly with the requests. */
+function partOf({ have, need, unit, criterion }) {
+  if (have === null || need <= 0) return 0;
+  if (unit === "evidence") return Math.min(0.99, Math.log(Math.max(have, 1)) / Math.log(need));
+  return criterion in NAMES && unit !== "alerts" ? Math.min(0.99, have / need) : 0;
+}
+
+function missingText(need) {
+  if (need.criterion === "min_duration") return `${duration(Math.ceil(need.need - need.have))} left of ${duration(need.need)}`;
+  if (need.criterion === "min_requests") return `${count(need.need - need.have)} more needed of ${count(need.need)}${inTime(need)}`;
+  if (need.unit !== "evidence") return need.text;
+  const more = need.requests === null ? "" : `, about ${count(Math.ceil(need.requests))} requests more`;
+  return `${Math.floor(partOf(need) * 100)} % shown${more}${inTime(need)}`;
+}
+
+function inTime({ seconds: left }) {
+  return left === null ? "" : `, about ${duration(Math.ceil(left))}`;
+}
+
+function metText({ criterion, have, need, unit }) {
+  if (criterion === "min_duration") return `${duration(need)} are over`;
+  if (criterion === "min_requests") return `${count(need)} are there`;
+  if (unit === "evidence") return "shown";
+  if (unit === "alerts") return "none fires";
+  if (have === null) return "not reported";
+  const told = (value) => (unit === "share" ? percent(value * 100, 2) : unit === "s" ? ms(value * 1000) : `${Number(value.toPrecision(3))}${unit === "%" ? " %" : ""}`);
+  return `${told(have)}, asked: ${criterion.endsWith("above") || criterion === "health" ? "above" : "below"} ${told(need)}`;
+}
+
+/** The same as `standing` would say, from a line of the board alone. */
+export function toneOf(row, plan) {
+  if (row.state === "rolled_back" || row.state === "aborted") return "bad";
+  if (row.state === "disabled") return "idle";
+  if (row.state === "paused") return "wait";
+  if (row.verdict === "fail" || row.crossed) return "bad";
+  if (row.state === "completed" || !plan?.phases?.length) return "good";
+  return row.waits || row.verdict === "hold" ? "wait" : "good";
 }
 
 /** The limits that act by themselves: as the judge reads them now, or as the plan has them while it reads none. */
@@ -168,10 +175,43 @@ export class Past {
     });
   }
 
+  /** The last minutes as the proxy has kept them, second by second. They go before, and between, what has come. */
+  seed(document) {
+    const at = document.at.map((one) => new Date(one).getTime());
+    const points = [];
+    at.forEach((t, place) => {
+      const rates = grown(document, at, place, SMOOTH_MS);
+      if (rates === null) return;
+      const minute = grown(document, at, place, 60_000);
+      const side = (name) => ({ requests: minute.sum[`${name}_requests`], errors: minute.sum[`${name}_errors`] });
+      const quantiles = Object.fromEntries(["p50", "p95", "p99"].flatMap((name) => [[`${name}_1`, document[`v1_${name}_ms`][place]], [`${name}_2`, document[`v2_${name}_ms`][place]]]));
+      points.push({ ...rates.point, ...quantiles, t, pct: document.percentage[place], recent: difference(side("v1"), side("v2")) });
+    });
+    if (!points.length) return;
+    const [from, to] = [points[0].t, points.at(-1).t];
+    this.points = [...this.points.filter((one) => one.t < from), ...points, ...this.points.filter((one) => one.t > to)];
+  }
+
   since(from) {
     const live = this.points[0]?.t ?? Infinity;
     return [...this.minutes.filter((one) => one.t < live), ...this.points].filter((one) => one.t >= from);
   }
+}
+
+/** What was counted in the last `span` before a place, as a point; null where nothing is known of it. */
+function grown(document, at, place, span) {
+  const sum = {};
+  let first = place;
+  while (first > 0 && at[first - 1] > at[place] - span) first -= 1;
+  const known = document.v1_requests.slice(first, place + 1).filter((one) => one !== null).length;
+  if (!known || document.v1_requests[place] === null) return null;
+  for (const name of ["v1_requests", "v1_errors", "v2_requests", "v2_errors", "v2_assigned", "fallbacks", "client_requests", "client_errors"]) {
+    sum[name] = document[name].slice(first, place + 1).reduce((all, one) => all + (one ?? 0), 0);
+  }
+  const zero = { at: at[place] - known * 1000, n1: 0, e1: 0, n2: 0, e2: 0, c: 0, ce: 0, a2: 0, fb: 0 };
+  const point = between(zero, { at: at[place], n1: sum.v1_requests, e1: sum.v1_errors, n2: sum.v2_requests, e2: sum.v2_errors,
+    a2: sum.v2_assigned, fb: sum.fallbacks, c: sum.client_requests, ce: sum.client_errors });
+  return { sum, point };
 }
 
 function totals({ paths, client }) {

@@ -24,6 +24,10 @@ export async function post(path, body) {
   return answer(await fetch(path, { method: "POST", headers, body: JSON.stringify(body) }));
 }
 
+export async function remove(path) {
+  return answer(await fetch(path, { method: "DELETE", headers: csrf() }));
+}
+
 function csrf() {
   return session.csrf ? { "X-CSRF-Token": session.csrf } : {};
 }
@@ -35,31 +39,49 @@ async function answer(response) {
 }
 
 /**
- * Listens until `close`. The browser resumes by itself where it was; if the proxy refuses, we ask who we are first,
- * so that a session which has ended leads to the login, and not to one failed attempt after the other.
+ * Listens until `close`: a line for each rollout, all of the one that is looked at, and the audit. The browser resumes
+ * by itself where it was; if the proxy refuses, we ask who we are first, so that a session which has ended leads to
+ * the login, and not to one failed attempt after the other.
  */
 export class Live {
-  constructor(after, { status, audit, refused }) {
+  constructor(after, { opened, board, rollout, audit, refused }) {
     this.after = after;
-    this.on = { status, audit, refused };
+    this.on = { opened, board, rollout, audit, refused };
+    this.rollout = null;
     this.heard = performance.now();
     this.closed = false;
     this.open();
   }
 
   open() {
-    this.source = new EventSource(`/api/v1/events/stream?status=true&after=${this.after}`);
-    this.source.addEventListener("status", (event) => {
-      this.heard = performance.now();
-      this.on.status(JSON.parse(event.data));
+    const query = new URLSearchParams({ board: "true", after: this.after });
+    if (this.rollout !== null) query.set("rollout", this.rollout);
+    const source = new EventSource(`/api/v1/events/stream?${query}`);
+    this.source = source;
+    const take = (kind, what) => source.addEventListener(kind, (event) => {
+      if (source === this.source) what(event);
     });
-    this.source.addEventListener("audit", (event) => {
+    take("open", () => this.on.opened());
+    take("board", (event) => {
+      this.heard = performance.now();
+      this.on.board(JSON.parse(event.data));
+    });
+    take("rollout", (event) => this.on.rollout(JSON.parse(event.data)));
+    take("audit", (event) => {
       this.after = Number(event.lastEventId);
       this.on.audit(JSON.parse(event.data));
     });
-    this.source.addEventListener("error", () => {
-      if (this.source.readyState === EventSource.CLOSED && !this.closed) setTimeout(() => this.again(), 2000);
+    take("error", () => {
+      if (source.readyState === EventSource.CLOSED && !this.closed) setTimeout(() => this.again(), 2000);
     });
+  }
+
+  /** From now on in full: this rollout. */
+  look(rollout) {
+    if (rollout === this.rollout || this.closed) return;
+    this.rollout = rollout;
+    this.source.close();
+    this.open();
   }
 
   async again() {
@@ -71,7 +93,10 @@ export class Live {
       return;
     }
     if (session.name === null) this.on.refused();
-    else this.open();
+    else {
+      this.rollout = null; // it may be no more: the board says which there are
+      this.open();
+    }
   }
 
   /** Seconds since the last word. A stream that hangs without an end is opened anew. */

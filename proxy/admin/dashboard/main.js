@@ -1,16 +1,18 @@
 // What holds the page together: who looks, which rollout is chosen, what has come, and what is done about it.
 
 import { h, patch } from "/dashboard/dom.js";
+import { ask, carryOut } from "/dashboard/acting.js";
+import { loudest } from "/dashboard/alerts.js";
 import { moment, stepped } from "/dashboard/charts.js";
 import { ms, percent, share } from "/dashboard/format.js";
 import { Past, limitsOf, standing, tolerable } from "/dashboard/figures.js";
-import { Live, get, logout, post, session, whoami } from "/dashboard/live.js";
+import { Live, get, logout, session, whoami } from "/dashboard/live.js";
 import { loginForm, oneRollout, rolloutList } from "/dashboard/view.js";
 
 const MOST_EVENTS = 100;
 const STALE_S = 4;
-const page = { status: null, plans: {}, events: [], pasts: {}, live: null, span: 5, cursor: null, cursorKey: null,
-  skew: 0, charts: [], loaded: null, remembered: "", error: "" };
+const page = { about: null, alerts: null, names: [], rows: {}, looked: null, plans: {}, events: [], pasts: {}, live: null, span: 5,
+  cursor: null, skew: 0, charts: [], loaded: null, remembered: "" };
 const $ = (id) => document.getElementById(id);
 
 // ... what comes
@@ -18,8 +20,7 @@ const $ = (id) => document.getElementById(id);
 async function begin() {
   try {
     await whoami();
-  } catch (error) {
-    page.error = String(error.message);
+  } catch {
     setTimeout(begin, 2000);
     return;
   }
@@ -28,21 +29,40 @@ async function begin() {
     const { events } = await get(`/api/v1/events?after=-1&limit=${MOST_EVENTS}`);
     page.events = events.reverse();
     page.live?.close();
-    page.live = new Live(page.events[0]?.seq ?? 0, { status, audit, refused: show });
+    page.live = new Live(page.events[0]?.seq ?? 0, { opened, board, rollout, audit, refused: show });
   } catch {
     setTimeout(begin, 2000);
   }
   show();
 }
 
-function status(document) {
-  page.status = document;
+/** The stream has begun, or gone on after a break: what came meanwhile is asked for. */
+function opened() {
+  page.remembered = "";
+  if (page.live.rollout === null) return;
+  readSeconds(page.live.rollout);
+  readEvents(page.live.rollout);
+}
+
+function board(document) {
+  page.skew = new Date(document.at).getTime() - Date.now();
+  for (const name of ["about", "alerts", "names"]) if (document[name]) page[name] = document[name];
+  for (const row of document.rollouts) page.rows[row.name] = row;
+  if (page.loaded !== page.about.config.loaded_at) readPlans(page.about.config.loaded_at);
+  page.live.look(chosen());
+  if (page.live.rollout === null) show();
+}
+
+function rollout(document) {
   const at = new Date(document.at).getTime();
-  page.skew = at - Date.now();
-  for (const rollout of document.rollouts) (page.pasts[rollout.name] ??= new Past()).take(at, rollout);
-  if (page.loaded !== document.config.loaded_at) readPlans(document.config.loaded_at);
+  page.looked = document;
+  pastOf(document.name).take(at, document);
   readMinutes(at);
   show();
+}
+
+function pastOf(name) {
+  return (page.pasts[name] ??= new Past());
 }
 
 function audit(event) {
@@ -62,26 +82,46 @@ async function readPlans(loaded) {
   }
 }
 
+async function readSeconds(name) {
+  try {
+    pastOf(name).seed(await get(`/api/v1/rollouts/${encodeURIComponent(name)}/seconds`));
+    show();
+  } catch {
+    // what comes from now on is shown all the same
+  }
+}
+
+async function readEvents(name) {
+  try {
+    const { events } = await get(`/api/v1/events?after=-1&limit=${MOST_EVENTS}&rollout=${encodeURIComponent(name)}`);
+    const known = new Set(page.events.map((one) => one.seq));
+    page.events = [...page.events, ...events.filter((one) => !known.has(one.seq))].sort((a, b) => b.seq - a.seq);
+    show();
+  } catch {
+    // the store does not answer
+  }
+}
+
 async function readMinutes(now) {
-  const rollout = chosen();
-  const wanted = rollout && `${rollout.name} ${Math.floor(now / 60_000)} ${page.span}`;
-  if (!rollout || wanted === page.remembered) return;
+  const name = page.live.rollout;
+  const wanted = name && `${name} ${Math.floor(now / 60_000)} ${page.span}`;
+  if (!name || wanted === page.remembered) return;
   page.remembered = wanted;
   try {
     const from = Math.floor(now / 1000) - Math.max(60, page.span) * 60;
-    const { minutes } = await get(`/api/v1/rollouts/${encodeURIComponent(rollout.name)}/minutes?from=${from}`);
-    page.pasts[rollout.name].remember(minutes);
+    const { minutes } = await get(`/api/v1/rollouts/${encodeURIComponent(name)}/minutes?from=${from}`);
+    pastOf(name).remember(minutes);
   } catch {
-    // the store does not answer: what has come since the page was opened is shown all the same
+    // the store does not answer: what the proxy remembers is shown all the same
   }
 }
 
 // ... what is shown
 
+/** The name of the rollout that is looked at, null where there is none of that name. */
 function chosen() {
-  const rollouts = page.status?.rollouts ?? [];
   const name = decodeURIComponent(location.hash.replace(/^#\//, ""));
-  return rollouts.find((one) => one.name === name) ?? (name ? undefined : rollouts[0]);
+  return page.names.includes(name) ? name : name ? null : (page.names[0] ?? null);
 }
 
 function show() {
@@ -91,39 +131,44 @@ function show() {
     if (!$("login")) patch($("main"), loginForm(""));
     return;
   }
-  if (!page.status) return;
-  const rollout = chosen();
+  if (!page.about) return;
+  const name = chosen();
   const now = Date.now() + page.skew;
   const parts = [];
-  if (page.status.rollouts.length > 1 || !rollout) parts.push(rolloutList(page.status.rollouts, page.plans, rollout?.name));
+  if (page.names.length > 1 || name === null) parts.push(rolloutList(page.names.map((one) => page.rows[one]), page.plans, name));
+  const rollout = page.looked?.name === name ? page.looked : null;
   if (rollout) {
-    const plan = page.plans[rollout.name];
-    const past = page.pasts[rollout.name];
+    const plan = page.plans[name];
+    const past = pastOf(name);
     const earliest = now - page.span * 60_000;
     const from = Math.max(earliest, Math.min(past.since(earliest)[0]?.t ?? now, now - 60_000));
-    const events = page.events.filter((one) => one.rollout === rollout.name);
+    const events = page.events.filter((one) => one.rollout === name);
     page.charts = charts(rollout, plan, past.since(from), events, { from, to: now });
-    parts.push(oneRollout(rollout, plan, { operator: session.operator, now, events, charts: page.charts, span: page.span,
+    parts.push(oneRollout(rollout, plan, { operator: session.operator, now, events, charts: page.charts, span: page.span, alerts: page.alerts,
       cursor: page.cursor !== null && page.cursor >= from ? page.cursor : null, last: past.points.at(-1) }));
-    document.title = `${standing(rollout, plan).head} · ${rollout.name} · dualpath`;
-  }
+    document.title = `${standing(rollout, plan).head} · ${name} · dualpath`;
+  } else if (name !== null) parts.push(h("p", { class: "muted pad", "data-key": "loading" }, "Loading …"));
   patch($("main"), parts);
 }
 
 function frame() {
-  const { status, live } = page;
+  const { about, alerts, live } = page;
   const silent = live ? live.silence() : Infinity;
   const stale = silent > STALE_S;
-  $("live").className = `live ${!status ? "" : stale ? "bad" : "good"}`;
-  set($("live"), session.name === null || !status ? "" : stale ? `stale: nothing for ${Math.floor(silent)} s` : "live");
-  document.body.classList.toggle("stale", Boolean(status) && stale && session.name !== null);
-  set($("instance"), status ? `${status.instance} · ${status.version}` : "");
+  $("live").className = `live ${!about ? "" : stale ? "bad" : "good"}`;
+  set($("live"), session.name === null || !about ? "" : stale ? `stale: nothing for ${Math.floor(silent)} s` : "live");
+  document.body.classList.toggle("stale", Boolean(about) && stale && session.name !== null);
+  set($("instance"), about ? `${about.instance} · ${about.version}` : "");
   set($("who"), session.name === null ? "" : `${session.name} (${session.operator ? "operator" : "viewer"})`);
   $("logout").hidden = !(session.login && session.name !== null);
   $("stop").hidden = !session.operator;
+  const loud = loudest(alerts);
+  $("alerted").hidden = session.name === null || !loud.count;
+  $("alerted").className = `quiet ${loud.tone}`;
+  set($("alerted"), loud.count === 1 ? "1 alert" : `${loud.count} alerts`);
   const trouble = [];
-  if (status?.store.waiting) trouble.push(`The store does not work: ${status.store.waiting} changes are in force and not stored. Nothing goes up meanwhile.`);
-  if (status?.config.error) trouble.push(`A newer configuration was refused: ${status.config.error}`);
+  if (about?.store.waiting) trouble.push(`The store does not work: ${about.store.waiting} changes are in force and not stored. Nothing goes up meanwhile.`);
+  if (about?.config.error) trouble.push(`A newer configuration was refused: ${about.config.error}`);
   $("banner").hidden = !trouble.length;
   set($("banner"), trouble.join(" "));
 }
@@ -167,42 +212,13 @@ function say(text) {
 
 // ... what is done
 
-const MEANINGS = {
-  start: "The plan begins with its first phase; without phases, v2 gets the configured share.",
-  pause: "v2 keeps its share and nothing moves by itself; guards go on watching.",
-  resume: "It goes on where it was paused.",
-  promote: "The next phase begins now, whatever its criteria say.",
-  rollback: "v2 gets nothing any more, at once.",
-  emergency_stop: "Every rollout is rolled back to 0 at once, before any store is asked.",
-};
-const RAISES = new Set(["start", "resume", "promote"]);
-let asking = null;
-
-function ask(verb) {
-  const rollout = verb === "emergency_stop" ? null : chosen();
-  asking = { verb, name: rollout?.name, revision: rollout?.revision };
-  const title = verb === "emergency_stop" ? "Emergency stop" : verb[0].toUpperCase() + verb.slice(1);
-  $("ask-title").textContent = rollout ? `${title} ${rollout.name}?` : `${title}?`;
-  $("ask-what").textContent = MEANINGS[verb];
-  $("ask-yes").textContent = title;
-  $("ask-yes").className = RAISES.has(verb) || verb === "pause" ? "primary" : "danger";
-  $("ask-error").textContent = "";
-  $("ask-reason").value = "";
-  $("ask").showModal();
-  $("ask-reason").focus();
-}
-
 async function act(event) {
   event.preventDefault();
-  const { verb, name, revision } = asking;
-  const reason = $("ask-reason").value.trim();
-  const body = { ...(reason ? { reason } : {}), ...(RAISES.has(verb) ? { revision } : {}) };
-  const path = name === undefined ? "/api/v1/emergency_stop" : `/api/v1/rollouts/${encodeURIComponent(name)}/${verb}`;
   $("ask-yes").disabled = true;
   try {
-    const done = await post(path, body);
+    const done = await carryOut();
     $("ask").close();
-    say(`${verb.replace("_", " ")}: done${done.stored === false ? ", not stored yet" : ""}`);
+    say(done);
   } catch (error) {
     $("ask-error").textContent = error.message;
     if (error.status === 401) begin();
@@ -226,7 +242,11 @@ async function login(event) {
 document.addEventListener("click", (event) => {
   const button = event.target.closest("button");
   if (!button) return;
-  if (button.dataset.verb) ask(button.dataset.verb);
+  if (button.dataset.act) ask(button.dataset, page.looked);
+  if (button.id === "alerted") {
+    $("alerts")?.scrollIntoView({ block: "center" });
+    $("alerts")?.focus();
+  }
   if (button.dataset.span) {
     page.span = Number(button.dataset.span);
     page.remembered = "";
@@ -257,7 +277,7 @@ document.addEventListener("keydown", (event) => {
 $("ask-no").addEventListener("click", () => $("ask").close());
 $("logout").addEventListener("click", async () => {
   page.live?.close();
-  page.live = page.status = null;
+  page.live = page.about = page.looked = null;
   await logout().catch(() => Object.assign(session, { name: null, operator: false, csrf: null }));
   show();
 });
@@ -272,7 +292,11 @@ function theme() {
   document.documentElement.dataset.theme = dark ? "dark" : "light";
 }
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", theme);
-window.addEventListener("hashchange", () => { page.remembered = ""; page.cursor = null; show(); });
+window.addEventListener("hashchange", () => {
+  page.cursor = null;
+  page.live?.look(chosen());
+  show();
+});
 setInterval(() => page.live && frame(), 1000);
 theme();
 begin();

@@ -4,32 +4,30 @@
 import { h } from "/dashboard/dom.js";
 import { draw } from "/dashboard/charts.js";
 import { DASH, ago, clock, count, duration, ms, percent, rate, reading, share } from "/dashboard/format.js";
-import { criteria, failedPhase, limitsOf, standing, tolerable } from "/dashboard/figures.js";
+import { criteria, failedPhase, limitsOf, standing, tolerable, toneOf } from "/dashboard/figures.js";
+import { actButton, actsOf } from "/dashboard/acting.js";
+import { alertsCard } from "/dashboard/alerts.js";
+import { spread } from "/dashboard/spread.js";
 
-const VERBS = {
-  disabled: ["start"], running: ["pause", "promote", "rollback"], paused: ["resume", "promote", "rollback"],
-  rolled_back: ["start"], completed: ["rollback"], aborted: ["start"],
-};
 const SIGNS = { good: "✓", wait: "◷", bad: "✕", idle: "○" };
 const WORDS = { rolled_back: "rolled back" };
 const VERDICTS = { pass: "good", hold: "wait", fail: "bad" };
 
 export function rolloutList(rollouts, plans, chosen) {
   const urgent = { bad: 0, wait: 1, good: 2, idle: 3 };
-  const order = (one) => urgent[standing(one, plans[one.name]).tone];
+  const order = (one) => urgent[toneOf(one, plans[one.name])];
   const sorted = [...rollouts].sort((a, b) => order(a) - order(b)); // what needs somebody comes first
   return h("nav", { class: "card list", tabindex: "0", "aria-label": "Rollouts", "data-key": "list" },
     h("table", {},
       h("thead", {}, h("tr", {}, ["Rollout", "State", "Phase", "Target", "Observed", "Verdict", "Errors v1", "Errors v2"].map((one) => h("th", { scope: "col" }, one)))),
       h("tbody", {}, sorted.map((one) => h("tr", { class: one.name === chosen ? "chosen" : null, "data-key": one.name },
         h("th", { scope: "row" }, h("a", { href: `#/${encodeURIComponent(one.name)}`, "aria-current": one.name === chosen ? "page" : null }, one.name)),
-        h("td", {}, pill(standing(one, plans[one.name]).tone, WORDS[one.state] ?? one.state)),
+        h("td", {}, pill(toneOf(one, plans[one.name]), WORDS[one.state] ?? one.state)),
         h("td", {}, one.phase ?? DASH),
         h("td", { class: "number" }, percent(one.percentage)),
         h("td", { class: "number" }, percent(one.observed_percentage, 1)),
-        h("td", {}, one.judgment.verdict === "fail" || (one.state === "running" && plans[one.name]?.phases?.length) ? pill(VERDICTS[one.judgment.verdict], one.judgment.verdict) : DASH),
-        h("td", { class: "number" }, share(one.recent.paths.v1.error_rate)),
-        h("td", { class: "number" }, share(one.recent.paths.v2.error_rate)))))));
+        h("td", {}, one.verdict === "fail" || (one.state === "running" && plans[one.name]?.phases?.length) ? pill(VERDICTS[one.verdict], one.verdict) : DASH),
+        one.error_rate.map((rate) => h("td", { class: "number" }, share(rate))))))));
 }
 
 export function oneRollout(rollout, plan, shown) {
@@ -37,14 +35,14 @@ export function oneRollout(rollout, plan, shown) {
     hero(rollout, plan, shown), rail(rollout, plan, shown.events), tiles(rollout, plan, shown),
     h("div", { class: "card", "data-key": "charts" },
       h("div", { class: "head" }, h("h2", {}, "v1 beside v2"), spans(shown.span)),
-      h("div", { class: "charts" }, shown.charts.map((one) => draw(one, shown.cursor)), latencies(rollout))),
-    h("div", { class: "columns", "data-key": "columns" }, limits(rollout, plan), backends(rollout), evidence(rollout)),
+      h("div", { class: "charts" }, shown.charts.map((one) => draw(one, shown.cursor)), distributions(rollout, plan))),
+    h("div", { class: "columns", "data-key": "columns" }, limits(rollout, plan), alertsCard(shown.alerts, rollout.name, shown), backends(rollout), evidence(rollout)),
     timeline(shown.events, shown.now));
 }
 
 function hero(rollout, plan, { operator, now }) {
   const { tone, head, why } = standing(rollout, plan);
-  const verbs = VERBS[rollout.state].filter((one) => one !== "promote" || plan?.phases?.length);
+  const acts = actsOf(rollout, plan);
   return h("section", { class: `card hero ${tone}`, "data-key": "hero", "aria-label": "Where it stands" },
     h("div", { class: "share" },
       h("span", { class: "big" }, percent(rollout.percentage)), h("span", {}, "on v2"),
@@ -55,9 +53,9 @@ function hero(rollout, plan, { operator, now }) {
       h("p", { class: "muted" }, `${rollout.name} · ${WORDS[rollout.state] ?? rollout.state} since ${clock(rollout.since)} (${ago(rollout.since, now)})`,
         rollout.judgment.eta_s !== null ? ` · about ${duration(Math.ceil(rollout.judgment.eta_s))} more at the present rate` : "",
         ` · breaker ${rollout.breaker.replace("_", " ")}`)),
-    operator ? h("div", { class: "actions", role: "group", "aria-label": "Actions" }, verbs.map((verb) =>
-      h("button", { type: "button", "data-verb": verb, class: verb === "rollback" ? "danger" : verb === "pause" ? "quiet" : "primary" },
-        verb[0].toUpperCase() + verb.slice(1)))) : null);
+    operator ? h("div", { class: "acts", role: "group", "aria-label": "Actions" },
+      h("div", { class: "actions" }, acts.first.map((one) => actButton(one))),
+      h("div", { class: "actions rare" }, acts.rare.map((one) => actButton(one, "quiet small")))) : null);
 }
 
 function rail(rollout, plan, events) {
@@ -66,13 +64,15 @@ function rail(rollout, plan, events) {
   const place = phases.findIndex((one) => one.name === rollout.phase);
   const all = rollout.state === "completed";
   const failed = phases.findIndex((one) => one.name === failedPhase(rollout, events));
-  const asked = criteria(rollout, plan);
+  const asked = criteria(rollout);
+  const left = rollout.state === "running" ? rollout.judgment.eta_s : null;
   return h("section", { class: "card", "data-key": "rail", "aria-label": "Phases" },
     h("ol", { class: "rail", tabindex: "0", "aria-label": "The plan" }, phases.map((one, at) => {
       const kind = all || at < Math.max(place, failed) ? "done" : at === place ? "now" : at === failed ? "failed" : "next";
       return h("li", { class: kind, "aria-current": kind === "now" ? "step" : null },
         h("span", { class: "dot", "aria-hidden": "true" }, { done: "✓", failed: "✕" }[kind] ?? at + 1),
         h("span", { class: "name" }, one.name), h("span", { class: "muted" }, percent(one.percentage)),
+        kind === "now" && left !== null ? h("span", { class: "left" }, `about ${duration(Math.ceil(left))} left`) : null,
         h("span", { class: "visually-hidden" }, { done: "done", now: "now", failed: "ended by a rollback", next: "to come" }[kind]));
     })),
     asked.length ? h("ul", { class: "criteria" }, asked.map((one) => h("li", { class: one.share >= 1 ? "met" : "unmet" },
@@ -165,24 +165,15 @@ function backends(rollout) {
         h("td", {}, one.healthy ? one.ejected ? pill("bad", "ejected") : pill("good", "healthy") : pill("bad", "unhealthy")), h("td", { class: "number" }, one.outstanding)))))));
 }
 
-function latencies(rollout) {
+function distributions(rollout, plan) {
   const { v1, v2 } = rollout.recent.paths;
-  const names = ["p50", "p90", "p95", "p99", "max"];
-  const most = Math.max(...names.flatMap((one) => [v1.latency_ms[one], v2.latency_ms[one]]), 1);
-  const at = (value) => 44 + 230 * Math.log1p(value) / Math.log1p(most);
-  return h("figure", { class: "chart" }, h("figcaption", {}, h("strong", {}, "Latencies, quantile by quantile"),
-      h("span", { class: "legend" }, h("span", { class: "key v1" }, "● v1"), h("span", { class: "key v2" }, "■ v2"), h("span", { class: "muted" }, `the last ${duration(rollout.recent.window_s)}`))),
-    h("svg", { viewBox: "0 0 400 150", role: "img", class: "quantiles", "aria-label": names.map((one) => `${one}: v1 ${ms(v1.latency_ms[one])}, v2 ${ms(v2.latency_ms[one])}`).join("; ") },
-      names.map((one, row) => [
-        h("text", { class: "tick", x: 4, y: 20 + row * 28 }, one),
-        h("line", { class: "grid", x1: at(Math.min(v1.latency_ms[one], v2.latency_ms[one])), x2: at(Math.max(v1.latency_ms[one], v2.latency_ms[one])), y1: 16 + row * 28, y2: 16 + row * 28 }),
-        v1.requests ? h("circle", { class: "v1", cx: at(v1.latency_ms[one]), cy: 16 + row * 28, r: 5 }) : null,
-        v2.requests ? h("rect", { class: "v2", x: at(v2.latency_ms[one]) - 4.5, y: 11.5 + row * 28, width: 9, height: 9 }) : null,
-        h("text", { class: "tick", x: 396, y: 20 + row * 28, "text-anchor": "end" }, `${v1.requests ? ms(v1.latency_ms[one]) : DASH} | ${v2.requests ? ms(v2.latency_ms[one]) : DASH}`)])));
+  const limits = limitsOf(rollout, plan).filter((one) => /^latency_p[0-9]+$/.test(one.metric) && one.name.includes(" above "));
+  return spread(rollout.latencies, { v1: v1.requests ? v1.latency_ms : null, v2: v2.requests ? v2.latency_ms : null },
+    limits.map((one) => ({ value: one.limit * 1000, name: `${one.metric.slice(8)}: ${one.action} at ${reading(one.metric, one.limit)}` })));
 }
 
 function timeline(events, now) {
-  return h("section", { class: "card", "data-key": "events" }, h("h2", {}, "What has happened"), events.length ? h("ol", { class: "events" }, events.map((one) => {
+  return h("section", { class: "card", "data-key": "events" }, h("h2", {}, "What has happened"), events.length ? h("ol", { class: "events", tabindex: "0", "aria-label": "Events, newest first" }, events.map((one) => {
     const moved = one.changes_state && stand(one.before) !== stand(one.after);
     const lost = moved && (one.after.state === "rolled_back" || one.after.state === "aborted");
     const tone = lost ? "bad" : !moved ? one.cause.startsWith("alert:") ? "wait" : "idle" : one.after.percentage >= one.before.percentage ? "good" : "wait";
