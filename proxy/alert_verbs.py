@@ -12,22 +12,14 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from proxy.config.units import parse_duration
-from proxy.rendering import clean, moment
+from proxy.options import AsJson, Reason, parse_lasting
+from proxy.printable import clean
+from proxy.rendering import moment
 from proxy.session import FAILED, OK, Session, show, show_json
-from proxy.verbs import AsJson, Command, Reason
-
-
-def _parse_lasting(value: str) -> str:
-    try:
-        parse_duration(value)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
-    return value
-
+from proxy.verbs import Command
 
 Lasting = Annotated[
-    str, typer.Option("--for", parser=_parse_lasting, metavar="DURATION", help='How long, such as "2h".')
+    str, typer.Option("--for", parser=parse_lasting, metavar="DURATION", help='How long, such as "2h".')
 ]
 Which = Annotated[
     list[str] | None,

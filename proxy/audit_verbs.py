@@ -11,11 +11,11 @@ import typer
 
 from proxy import rendering, why_text
 from proxy.admin_client import AdminApi, AdminApiError, JsonDocument
+from proxy.options import AsJson
 from proxy.session import FAILED, OK, Session, UsageError, show, show_json
 from proxy.verification import verify
 
 Limit = Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many events at most.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the API's JSON instead.")]
 Everything = Annotated[
     bool, typer.Option("--all", help="Every reading, and the figures behind each decision.")
 ]

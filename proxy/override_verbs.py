@@ -11,11 +11,12 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from proxy.config.texts import parse_duration
 from proxy.model import Path
-from proxy.rendering import clean, moment
+from proxy.options import AsJson, Lasting, Reason
+from proxy.printable import clean
+from proxy.rendering import moment
 from proxy.session import Session, show, show_json
-from proxy.verbs import AsJson, Command, Reason, chosen
+from proxy.verbs import Command, chosen
 
 Key = Annotated[
     str, typer.Argument(metavar="KEY", help="The user's key, as the key header or cookie holds it.")
@@ -24,23 +25,6 @@ Target = Annotated[Path, typer.Argument(metavar="v1|v2", help="Where its request
 One = Annotated[
     str | None, typer.Option("--name", metavar="NAME", help="Which rollout, if there are several.")
 ]
-
-
-def _parse_lasting(value: str) -> str:
-    try:
-        parse_duration(value)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
-    return value
-
-
-Lasting = Annotated[
-    str | None,
-    typer.Option(
-        "--for", parser=_parse_lasting, metavar="DURATION", help='How long, such as "2h"; else for good.'
-    ),
-]
-
 
 _SUSPENDED = "suspended: the rollout was taken back, and overrides to v2 count again once it is started"
 
@@ -66,17 +50,20 @@ def set_override(
 
 
 def list_overrides(ctx: typer.Context, name: One = None, as_json: AsJson = False) -> None:
-    """Show the keys that are sent to one path."""
+    """Show the keys that are sent to one path, of one rollout or of all."""
     session: Session = ctx.obj
 
     async def ask(admin: Any) -> Any:
-        return await admin.overrides(await chosen(admin, name))
+        if name is not None:
+            return (await admin.overrides(await chosen(admin, name)))["overrides"]
+        names = [rollout["name"] for rollout in (await admin.status())["rollouts"]]
+        return [one for rollout in names for one in (await admin.overrides(rollout))["overrides"]]
 
-    document = session.ask(ask)
+    overrides = session.ask(ask)
     if as_json:
-        show_json(document)
+        show_json({"overrides": overrides})
     else:
-        show(overrides_text(document["overrides"]))
+        show(overrides_text(overrides, named=name is None))
 
 
 def remove_override(ctx: typer.Context, key: Key, name: One = None) -> None:
@@ -103,17 +90,18 @@ def override_text(override: dict[str, Any]) -> Text:
     return line if override["stored"] else line.append(", not stored yet", style="bold yellow")
 
 
-def overrides_text(overrides: list[dict[str, Any]]) -> RenderableType:
-    """A line for each."""
+def overrides_text(overrides: list[dict[str, Any]], *, named: bool) -> RenderableType:
+    """A line for each, `named` by its rollout."""
     if not overrides:
         return Text("no key is overridden")
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for header in ("key", "path", "until", "by", "reason"):
+    for header in (*(("rollout",) if named else ()), "key", "path", "until", "by", "reason"):
         table.add_column(Text(header), overflow="fold")
     for one in overrides:
         until = moment(one["expires_at"]) if one["expires_at"] else "-"
         path = f"{one['path']} (suspended)" if one.get("suspended") else one["path"]
-        cells = (one["key"], path, until, one["actor"], one["reason"] or "-")
+        whose = (one["rollout"],) if named else ()
+        cells = (*whose, one["key"], path, until, one["actor"], one["reason"] or "-")
         table.add_row(*(Text(clean(cell)) for cell in cells))
     return Group(table, Text(_SUSPENDED)) if any(one.get("suspended") for one in overrides) else Group(table)
 

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Final, Self
 import psutil
 
 from proxy.errors import ConfigError
+from proxy.later import later
 from proxy.scraping import looked_at
 from proxy.telemetry.daemons import in_daemon
 from proxy.telemetry.otlp import Collector, ExportError, resource
-from proxy.telemetry.otlp_metrics import message, rejected_points
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -149,7 +149,9 @@ class Pushing:
         about: Mapping[str, str | int],
         at: float,
     ) -> str:
-        """In the thread: what went wrong, or nothing."""
+        """In the thread: what went wrong, or nothing. What writes messages is imported with the first."""
+        message = later("proxy.telemetry.otlp_metrics:message")
+        rejected_points = later("proxy.telemetry.otlp_metrics:rejected_points")
         content = message(looked_at(readings, pids), about, self._started_at, at)
         try:
             rejected = rejected_points(collector.send(content, self._ending))

@@ -10,21 +10,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from proxy.admin.application import Loaded
-from proxy.config.loading import load
 from proxy.config.plans import plans_of, stamps_of_plans
 from proxy.config.tls_files import stamps
 from proxy.errors import ConfigError, DualpathError
 from proxy.model import Path
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable
 
     from proxy.config.schema import Config
+    from proxy.config.source import ConfigSource, Mark
     from proxy.config.tls_files import Stamps
 
 log = logging.getLogger("dualpath")
@@ -40,8 +39,6 @@ FIXED: Final = (
 )
 """Tables and keys that a running process cannot change; a restart can, without downtime."""
 
-Mark = tuple[int, int, int]
-
 _NOTHING: Final = "nothing has changed"
 
 
@@ -51,29 +48,6 @@ class Note:
 
     cause: str
     reason: str
-
-
-class ConfigSource:
-    """The file that `serve` was given, and the environment over it."""
-
-    def __init__(self, path: str, environ: Mapping[str, str]) -> None:
-        self.path = path
-        self._environ = environ
-
-    def __repr__(self) -> str:
-        return f"ConfigSource({self.path!r})"
-
-    def read(self) -> Config:
-        """What it says now, checked as a whole. Raises `ConfigError`."""
-        return load(self.path, self._environ)
-
-    def mark(self) -> Mark | None:
-        """What changes when the file does, links followed; None while there is no file."""
-        try:
-            found = os.stat(self.path)
-        except (OSError, ValueError):
-            return None
-        return found.st_mtime_ns, found.st_ino, found.st_size
 
 
 class Reloader:

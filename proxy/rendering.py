@@ -13,6 +13,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from proxy.printable import clean
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -134,11 +136,6 @@ def endpoint_state(endpoint: JsonDocument) -> str:
     if not endpoint["healthy"]:
         return "unhealthy"
     return "ejected" if endpoint["ejected"] else "healthy"
-
-
-def clean(value: object) -> str:
-    """Text that cannot steer a terminal."""
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in str(value))
 
 
 def percent(value: float) -> str:

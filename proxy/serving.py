@@ -39,8 +39,9 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from proxy.config.schema import Config
+    from proxy.config.source import ConfigSource, Mark
     from proxy.listening import Inherited
-    from proxy.reload import ConfigSource, Mark, Note
+    from proxy.reload import Note
 
 log = logging.getLogger("dualpath")
 

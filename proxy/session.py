@@ -1,6 +1,8 @@
 """One run of the command line: what it reaches for outside, and its connection to the admin API.
 
 Owns the options that every admin verb takes, before the verb or after it, and where their defaults come from.
+Whatever takes long to import or much memory, the client and what draws, is imported by the verb that needs
+it: `serve` has no use for most of it, and runs for months.
 """
 
 from __future__ import annotations
@@ -14,12 +16,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
-from rich.console import Console
 
-from proxy.admin_client import TlsFiles, open_admin, parse_admin_token, parse_admin_url
 from proxy.errors import DualpathError
-from proxy.later import later
-from proxy.rendering import clean
+from proxy.later import import_aiohttp, later
+from proxy.printable import clean
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -27,11 +27,12 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from proxy.admin_client import AdminApi
+    from proxy.admin_client import AdminApi, TlsFiles
+    from proxy.config.source import ConfigSource
     from proxy.demo.play import DemoOptions
-    from proxy.reload import ConfigSource
 
 DEFAULT_ADMIN = "http://127.0.0.1:9900"
+DEFAULT_CONFIG = "proxy.toml"
 OK, FAILED, USAGE, ROLLED_BACK, TIMED_OUT = 0, 1, 2, 3, 4
 """Exit codes."""
 INTERRUPTED = 130
@@ -47,13 +48,20 @@ class UsageError(DualpathError):
 def _serve(file: ConfigSource) -> int:
     # Until it is heeded: whoever moves log files must not end a process that has not opened any.
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    import_aiohttp()
     code: int = later("proxy.running:run_serve")(file)
     return code
 
 
 def _demo(options: DemoOptions) -> int:
-    code: int = later("proxy.running:run_the_demo")(options)
+    import_aiohttp()
+    code: int = later("proxy.demo.running:run_the_demo")(options)
     return code
+
+
+def _admin(url: str, token: str | None, tls: TlsFiles) -> AbstractAsyncContextManager[AdminApi]:
+    client: AbstractAsyncContextManager[AdminApi] = later("proxy.admin_client:open_admin")(url, token, tls)
+    return client
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +70,7 @@ class Outside:
 
     serve: Callable[[ConfigSource], int] = _serve
     demo: Callable[[DemoOptions], int] = _demo
-    admin: Callable[[str, str | None, TlsFiles], AbstractAsyncContextManager[AdminApi]] = open_admin
+    admin: Callable[[str, str | None, TlsFiles], AbstractAsyncContextManager[AdminApi]] = _admin
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     poll_s: float = 0.5
     """How often a rollout that is waited for is looked at."""
@@ -82,20 +90,22 @@ class Session:
     def url(self) -> str:
         """Where the admin API is. Raises `UsageError`."""
         url = self.admin_url or self.outside.environ.get("DUALPATH_ADMIN") or DEFAULT_ADMIN
-        return _checked("--admin or DUALPATH_ADMIN", parse_admin_url, url)
+        return _checked("--admin or DUALPATH_ADMIN", later("proxy.admin_client:parse_admin_url"), url)
 
     def ask(self, question: Callable[[AdminApi], Awaitable[T]]) -> T:
         """Put a question to the admin API. Raises `AdminApiError`, `UsageError`."""
         environ, url = self.outside.environ, self.url
         token = self.token or environ.get("DUALPATH_TOKEN")
-        token = _checked("--token or DUALPATH_TOKEN", parse_admin_token, token) if token else None
-        tls = TlsFiles(
+        if token:
+            parse: Callable[[str], str] = later("proxy.admin_client:parse_admin_token")
+            token = _checked("--token or DUALPATH_TOKEN", parse, token)
+        tls = later("proxy.admin_client:TlsFiles")(
             self.cacert or environ.get("DUALPATH_CACERT") or None,
             self.cert or environ.get("DUALPATH_CERT") or None,
         )
 
         async def ask() -> T:
-            async with self.outside.admin(url, token, tls) as admin:
+            async with self.outside.admin(url, token or None, tls) as admin:
                 return await question(admin)
 
         return asyncio.run(ask())
@@ -103,8 +113,7 @@ class Session:
 
 def show(renderable: RenderableType) -> None:
     """Print for a person: lines stay whole, so that a pipe can search them; styles only on a terminal."""
-    console = Console(highlight=False, markup=False, emoji=False)
-    console.print(renderable, soft_wrap=True)
+    later("proxy.console:show")(renderable)
 
 
 def show_json(document: Any) -> None:

@@ -13,10 +13,9 @@ import ssl
 import sys
 from typing import TYPE_CHECKING, Final, Protocol
 
-from cryptography import x509
-
 from proxy.config.tls_files import no_passphrase, problems_of_client, problems_of_server
 from proxy.errors import ConfigError
+from proxy.later import later
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,13 +31,6 @@ _CLIENT_AUTH: Final = {
     "optional": ssl.CERT_OPTIONAL,
     "required": ssl.CERT_REQUIRED,
 }
-_NO_NAMES: Final = (
-    x509.ExtensionNotFound,
-    x509.DuplicateExtension,
-    x509.UnsupportedGeneralNameType,
-    ValueError,
-)
-"""There are none, or they cannot be read."""
 _HTTP_1: Final = "http/1.1"
 
 
@@ -124,14 +116,8 @@ def _harden(context: ssl.SSLContext, min_version: str) -> None:
 
 
 def _names(entry: Certificate) -> frozenset[str]:
-    """The host names in a certificate, in lower case; wildcards as they stand there."""
-    with open(entry.certificate, "rb") as file:
-        leaf = x509.load_pem_x509_certificates(file.read())[0]
-    try:
-        alternatives = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except _NO_NAMES:
-        return frozenset()
-    return frozenset(name.lower() for name in alternatives.get_values_for_type(x509.DNSName))
+    names: frozenset[str] = later("proxy.config.certificates:names")(entry.certificate)
+    return names
 
 
 def _alike(names: Sequence[frozenset[str]], index: int) -> tuple[int, ...]:

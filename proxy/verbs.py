@@ -5,65 +5,19 @@ Owns what each asks and what its exit code says. It must never decide what the p
 a percentage that is none. Annotations are read at run time: typer makes the options from them.
 """
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated
 
 import typer
 
 from proxy import rendering
 from proxy.admin_client import AdminApi, JsonDocument
-from proxy.config.texts import parse_duration, parse_percentage
-from proxy.deploy_waiting import Patience, until_done
+from proxy.later import later
 from proxy.model import Path, Verb
+from proxy.options import AsJson, Every, Full, Lower, Name, NoColor, Percent, Reason, Wait, Watching, Within
 from proxy.session import FAILED, OK, Session, UsageError, complain, show, show_json
-from proxy.watching import watch
 
 Command = Callable[..., int | None]
-
-_PERCENT = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)%?")
-
-
-def parse_percent(value: str) -> float:
-    """A percentage as it is typed: "5", "0.5", "5%". Raises `typer.BadParameter`."""
-    match = _PERCENT.fullmatch(value)
-    if match is None:
-        raise typer.BadParameter(f"must be a number from 0 to 100, not {value!r}")
-    number = float(match[1])
-    try:
-        return parse_percentage(int(number) if number.is_integer() else number)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
-
-
-def parse_within(value: str) -> float:
-    """A duration as it is typed: "90s", "2h". Raises `typer.BadParameter`."""
-    try:
-        return parse_duration(value)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
-
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print the API's JSON instead.")]
-Watching = Annotated[bool, typer.Option("--watch", help="Look again every second, until Ctrl-C.")]
-NoColor = Annotated[bool, typer.Option("--no-color", help="With --watch: no colours.")]
-Percent = Annotated[float, typer.Argument(parser=parse_percent, metavar="PERCENT", help="0 to 100.")]
-Lower = Annotated[
-    float | None,
-    typer.Option("--to", parser=parse_percent, metavar="PERCENT", help="Keep this share on v2 instead of 0."),
-]
-Full = Annotated[bool, typer.Option("--full", help="To the end of the plan at once.")]
-Name = Annotated[
-    str | None,
-    typer.Option("--name", metavar="NAME", help='Which rollout, or several: "checkout-*".'),
-]
-Every = Annotated[bool, typer.Option("--all", help="Every rollout.")]
-Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Goes into the audit.")]
-Wait = Annotated[bool, typer.Option("--wait", help="Until it is completed (0) or rolled back (3).")]
-Within = Annotated[
-    float | None,
-    typer.Option("--timeout", parser=parse_within, metavar="DURATION", help="Wait no longer (exit 4)."),
-]
 
 
 # ... verbs that look ...
@@ -77,6 +31,7 @@ def status(
     if watching and as_json:
         raise UsageError("--watch is for people; for scripts there is GET /api/v1/events/stream")
     if watching:
+        watch: Callable[..., Awaitable[int]] = later("proxy.watching:watch")
         return session.ask(lambda admin: watch(admin, no_color=no_color))
     document = session.ask(lambda admin: admin.status())
     if as_json:
@@ -123,40 +78,21 @@ def explain(  # its options are the parts of a request
 # ... verbs that act ...
 
 
-def start(
-    ctx: typer.Context,
-    name: Name = None,
-    every: Every = False,
-    reason: Reason = "",
-    wait: Wait = False,
-    within: Within = None,
-) -> int:
-    """Begin the plan, or the configured percentage."""
-    return _carry_out(ctx.obj, Verb.START, (name, every), {"reason": reason}, waiting=(wait, within))
+def _moving(verb: Verb, text: str) -> Command:
+    """A verb that takes nothing but what all of them take; `text` is its help."""
 
+    def move(
+        ctx: typer.Context,
+        name: Name = None,
+        every: Every = False,
+        reason: Reason = "",
+        wait: Wait = False,
+        within: Within = None,
+    ) -> int:
+        return _carry_out(ctx.obj, verb, (name, every), {"reason": reason}, waiting=(wait, within))
 
-def pause(
-    ctx: typer.Context,
-    name: Name = None,
-    every: Every = False,
-    reason: Reason = "",
-    wait: Wait = False,
-    within: Within = None,
-) -> int:
-    """Stay at this percentage until `resume`; guards go on watching."""
-    return _carry_out(ctx.obj, Verb.PAUSE, (name, every), {"reason": reason}, waiting=(wait, within))
-
-
-def resume(
-    ctx: typer.Context,
-    name: Name = None,
-    every: Every = False,
-    reason: Reason = "",
-    wait: Wait = False,
-    within: Within = None,
-) -> int:
-    """Go on after `pause`."""
-    return _carry_out(ctx.obj, Verb.RESUME, (name, every), {"reason": reason}, waiting=(wait, within))
+    move.__doc__ = text
+    return move
 
 
 def promote(
@@ -204,30 +140,6 @@ def set_percentage(
     )
 
 
-def step_down(
-    ctx: typer.Context,
-    name: Name = None,
-    every: Every = False,
-    reason: Reason = "",
-    wait: Wait = False,
-    within: Within = None,
-) -> int:
-    """One phase back; from the first one to nothing."""
-    return _carry_out(ctx.obj, Verb.STEP_DOWN, (name, every), {"reason": reason}, waiting=(wait, within))
-
-
-def abort(
-    ctx: typer.Context,
-    name: Name = None,
-    every: Every = False,
-    reason: Reason = "",
-    wait: Wait = False,
-    within: Within = None,
-) -> int:
-    """End the rollout: v2 gets nothing more."""
-    return _carry_out(ctx.obj, Verb.ABORT, (name, every), {"reason": reason}, waiting=(wait, within))
-
-
 def emergency_stop(ctx: typer.Context, reason: Reason = "") -> None:
     """Take everything back from v2 now, in every rollout."""
     session: Session = ctx.obj
@@ -241,14 +153,14 @@ def emergency_stop(ctx: typer.Context, reason: Reason = "") -> None:
 
 
 ACTING: dict[str, Command] = {
-    "start": start,
-    "pause": pause,
-    "resume": resume,
+    "start": _moving(Verb.START, "Begin the plan, or the configured percentage."),
+    "pause": _moving(Verb.PAUSE, "Stay at this percentage until `resume`; guards go on watching."),
+    "resume": _moving(Verb.RESUME, "Go on after `pause`."),
     "promote": promote,
     "rollback": rollback,
     "set": set_percentage,
-    "step-down": step_down,
-    "abort": abort,
+    "step-down": _moving(Verb.STEP_DOWN, "One phase back; from the first one to nothing."),
+    "abort": _moving(Verb.ABORT, "End the rollout: v2 gets nothing more."),
 }
 
 
@@ -266,12 +178,15 @@ def _carry_out(
     wait, timeout_s = waiting
     if timeout_s is not None and not wait:
         raise UsageError("--timeout goes with --wait")
-    patience = Patience(timeout_s, session.outside.poll_s)
 
     async def ask(admin: AdminApi) -> int:
         moved: list[JsonDocument] = []
         code = await _command_each(admin, verb, choice, given, moved)
-        return max(code, await until_done(admin, verb, moved, patience)) if wait else code
+        if not wait:
+            return code
+        patience = later("proxy.deploy_waiting:Patience")(timeout_s, session.outside.poll_s)
+        until_done: Callable[..., Awaitable[int]] = later("proxy.deploy_waiting:until_done")
+        return max(code, await until_done(admin, verb, moved, patience))
 
     return session.ask(ask)
 
@@ -288,7 +203,8 @@ async def _command_each(
     name, every = choice
     pattern = "*" if every else name
     if (name is None or not every) and (pattern is None or not _is_pattern(pattern)):
-        moved.append(await admin.command(await chosen(admin, name), verb, body))
+        rollout = await chosen(admin, name, "--name or --all")
+        moved.append(await admin.command(rollout, verb, body))
         show(rendering.command_text(moved[-1]))
         return OK
     if name is not None and every:
@@ -304,15 +220,15 @@ async def _command_each(
     return code
 
 
-async def chosen(admin: AdminApi, name: str | None) -> str:
-    """The rollout of that name, or the only one. Raises `UsageError`."""
+async def chosen(admin: AdminApi, name: str | None, by: str = "--name") -> str:
+    """The rollout of that name, or the only one. `by` are the options that choose. Raises `UsageError`."""
     if name == "":
         raise UsageError("--name must not be empty")
     if name is not None:
         return name
     names = [str(rollout["name"]) for rollout in (await admin.status())["rollouts"]]
     if len(names) != 1:
-        raise UsageError(f"there are several rollouts, choose with --name or --all: {', '.join(names)}")
+        raise UsageError(f"there are several rollouts, choose with {by}: {', '.join(names)}")
     return names[0]
 
 

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from proxy.admin_client import AdminApi, TlsFiles
     from proxy.config.schema import Config
+    from proxy.config.source import ConfigSource
     from proxy.demo.play import DemoOptions
     from proxy.model import Verb
-    from proxy.reload import ConfigSource
 
 Document = dict[str, Any]
 

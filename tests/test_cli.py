@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING
 import orjson
 import pytest
 
-from proxy import __version__
-from proxy.cli import main
+from proxy import __version__, commands
+from proxy.cli import main, plainly_served
 from proxy.demo.faults import Fault
 from proxy.demo.play import DemoOptions
 from proxy.errors import DualpathError
+from proxy.session import Outside
 from tests.fake_admin import FakeOutside
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from proxy.config.source import ConfigSource
 
 GOOD = """
 [backends.v1]
@@ -196,6 +199,54 @@ def test_help_is_plain(arguments: list[str], outside: FakeOutside, capsys: Captu
     assert out.startswith("Usage: dualpath")
     assert "--admin URL" in out
     assert out.isascii()
+
+
+@pytest.mark.parametrize("verb", [*commands._LOCAL, *commands._ASKING, *commands._GROUPS])
+def test_the_list_says_of_a_verb_what_its_own_help_begins_with(
+    verb: str, outside: FakeOutside, capsys: Captured
+) -> None:
+    assert main(["--help"], outside=outside.build()) == 0
+    listed = " ".join(capsys.readouterr().out.partition("Commands:")[2].split())
+    text, _ = {**commands._LOCAL, **commands._ASKING, **commands._GROUPS}[verb]
+    assert f"{verb} {text}" in listed
+    assert main([verb, "--help"], outside=outside.build()) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert f"{text} " in told
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["serve"], ["serve", "a.toml"], ["serve", "-c", "a.toml"], ["serve", "--config", "a.toml"]],
+)
+@pytest.mark.parametrize("environ", [{}, {"DUALPATH_CONFIG": "b.toml"}, {"DUALPATH_CONFIG": ""}])
+def test_the_usual_ways_to_serve_mean_what_the_verb_makes_of_them(
+    arguments: list[str], environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served: list[str] = []
+
+    def serve(file: ConfigSource) -> int:
+        served.append(file.path)
+        return 0
+
+    outside = Outside(serve=serve)
+    monkeypatch.delenv("DUALPATH_CONFIG", raising=False)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    assert plainly_served(arguments, environ) is not None
+    assert main(arguments, outside=outside) == commands.run(arguments, outside) == 0
+    plain, read = served
+    assert plain == read
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *([], ["check"], ["serve", ""], ["serve", "--help"], ["serve", "-x", "a.toml"], ["serve", "-c"]),
+        *(["serve", "-c", "-x"], ["serve", "a.toml", "b.toml"], ["--admin", "x", "serve"]),
+    ],
+)
+def test_everything_else_is_up_to_the_commands(arguments: list[str]) -> None:
+    assert plainly_served(arguments, {}) is None
 
 
 def test_commands_that_run_the_proxy_have_no_admin_options(outside: FakeOutside, capsys: Captured) -> None:

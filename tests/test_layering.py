@@ -23,11 +23,13 @@ if TYPE_CHECKING:
 
 LAYERS = {
     "proxy": 0,
+    "proxy.judgment": 0,
     "proxy.model": 0,
     "proxy.errors": 0,
     "proxy.ports": 0,
     "proxy.config": 0,
     "proxy.tls": 0,
+    "proxy.later": 0,
     "proxy.core": 1,
     "proxy.dataplane": 2,
     "proxy.controlplane": 2,

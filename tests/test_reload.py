@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from proxy.config.source import ConfigSource
 from proxy.errors import StoreUnavailable
-from proxy.reload import ConfigSource, Note, Reloader, changes, fixed_changes, sharing
+from proxy.reload import Note, Reloader, changes, fixed_changes, sharing
 from tests.certificates import Authority
 from tests.controlplane.rig import config
 from tests.fakes import FakeClock

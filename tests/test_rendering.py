@@ -13,8 +13,8 @@ from rich.console import Console
 
 from proxy.admin.views import event_view, explanation_view, rollout_view, summary_view
 from proxy.model import Event, Explanation, KeyOverride, Path, Transition
+from proxy.printable import clean
 from proxy.rendering import (
-    clean,
     command_text,
     duration,
     endpoint_state,

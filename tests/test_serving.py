@@ -10,9 +10,9 @@ from typing import Self
 import pytest
 
 from proxy import serving
+from proxy.config.source import ConfigSource
 from proxy.errors import StartError
 from proxy.listening import Inherited
-from proxy.reload import ConfigSource
 from tests.controlplane.rig import config
 
 

@@ -11,13 +11,16 @@ import pytest
 from proxy import running, session
 from proxy.admin_client import TlsFiles
 from proxy.cli import main
+from proxy.config.source import ConfigSource
+from proxy.demo import running as demo_running
 from proxy.demo.play import DemoOptions
-from proxy.reload import ConfigSource
 from proxy.session import Outside, Session
+from tests.certificates import Authority
 from tests.fake_admin import FakeOutside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 DEFAULT = "http://127.0.0.1:9900"
 Captured = pytest.CaptureFixture[str]
@@ -122,6 +125,47 @@ def test_a_question_does_not_wait_for_what_it_does_not_use() -> None:
     assert "proxy.verbs" in loaded
 
 
+def test_what_serves_for_months_does_not_hold_what_it_does_not_use() -> None:
+    """A process of `serve` by a plain configuration, up to where it would begin."""
+    serves = """
+import asyncio, sys
+from proxy import later
+from proxy.cli import main
+from proxy.session import Outside
+later.import_aiohttp()
+running, source = later.later("proxy.running:serve"), later.later("proxy.config.source:ConfigSource")
+main(["serve", sys.argv[1]], outside=Outside(serve=lambda file: len(file.read().rollouts)))
+print(*sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", serves, "proxy.toml"], capture_output=True, text=True, check=True
+    )
+    loaded = set(done.stdout.split())
+    unused = {"typer", "rich", "cryptography", "google.protobuf", "opentelemetry", "pydantic.v1"}
+    unused |= {"proxy.commands", "proxy.demo", "proxy.simulation", "proxy.report", "proxy.rendering"}
+    assert loaded & unused == set()
+    assert {"proxy.serving", "proxy.config.loading"} <= loaded
+
+
+def test_aiohttp_is_imported_without_the_authorities_of_the_system(tmp_path: Path) -> None:
+    file = Authority(tmp_path).file
+    imports = """
+import os, ssl
+from proxy.later import import_aiohttp
+import_aiohttp()
+from aiohttp import connector
+verified = connector._SSL_CONTEXT_VERIFIED
+print(verified.cert_store_stats()["x509"], verified.verify_mode.name)
+print(ssl.create_default_context().cert_store_stats()["x509"], "SSL_CERT_DIR" in os.environ)
+"""
+    environ = {**os.environ, "SSL_CERT_FILE": str(file)}
+    environ.pop("SSL_CERT_DIR", None)
+    done = subprocess.run(
+        [sys.executable, "-c", imports], capture_output=True, text=True, check=True, env=environ
+    )
+    assert done.stdout.split("\n")[:2] == ["0 CERT_REQUIRED", "1 False"]
+
+
 @pytest.fixture
 def usual_signals() -> Iterator[None]:
     before = signal.getsignal(signal.SIGUSR1)
@@ -150,7 +194,7 @@ def test_what_runs_the_proxy_runs_on_an_event_loop(name: str, monkeypatch: pytes
         given.append(what)
         return 7
 
-    monkeypatch.setattr(running, name, run)
+    monkeypatch.setattr(running if name == "serve" else demo_running, name, run)
     outside, options = Outside(), DemoOptions()
     file = ConfigSource("proxy.toml", {})
     assert (outside.serve(file) if name == "serve" else outside.demo(options)) == 7

@@ -7,7 +7,7 @@ import pytest
 
 from proxy.admin_client import AdminApiError
 from proxy.cli import main
-from tests.fake_admin import FakeOutside, override
+from tests.fake_admin import FakeAdmin, FakeOutside, override
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -292,8 +292,8 @@ def test_a_key_that_is_sent_to_v2_while_the_rollout_is_taken_back_is_not_there_y
     outside.admin.overridden = [override("default", suspended=True), override("default", "bob", "v1")]
     assert run(outside, "override", "list") == 0
     _, first, second, note = capsys.readouterr().out.splitlines()
-    assert first.split() == ["ada", "v2", "(suspended)", "-", "tess", "-"]
-    assert second.split() == ["bob", "v1", "-", "tess", "-"]
+    assert first.split() == ["default", "ada", "v2", "(suspended)", "-", "tess", "-"]
+    assert second.split() == ["default", "bob", "v1", "-", "tess", "-"]
     assert note.startswith("suspended: ")
 
 
@@ -301,13 +301,33 @@ def test_overrides_are_listed(outside: FakeOutside, capsys: Captured) -> None:
     assert run(outside, "override", "list") == 0
     assert capsys.readouterr().out == "no key is overridden\n"
     outside.admin.overridden = [override("default", "a\x1b[2J", expires_in="1h"), override("default")]
-    assert run(outside, "override", "list") == 0
+    assert run(outside, "override", "list", "--name", "default") == 0
     header, first, second = capsys.readouterr().out.splitlines()
     assert header.split() == ["key", "path", "until", "by", "reason"]
     assert "\x1b" not in first
     assert second.split() == ["ada", "v2", "-", "tess", "-"]
     assert run(outside, "override", "list", "--json") == 0
     assert len(orjson.loads(capsys.readouterr().out)["overrides"]) == 2
+
+
+def test_overrides_of_all_rollouts_are_listed_unless_one_is_named(
+    outside: FakeOutside, capsys: Captured
+) -> None:
+    outside.admin = FakeAdmin("checkout", "search")
+    outside.admin.overridden = [override("search", "bob", "v1"), override("checkout")]
+    assert run(outside, "override", "list") == 0
+    header, first, second = capsys.readouterr().out.splitlines()
+    assert header.split()[:2] == ["rollout", "key"]
+    assert (first.split()[:2], second.split()[:2]) == (["checkout", "ada"], ["search", "bob"])
+    assert run(outside, "override", "list", "--name", "search", "--json") == 0
+    assert [one["key"] for one in orjson.loads(capsys.readouterr().out)["overrides"]] == ["bob"]
+
+
+def test_an_override_asks_for_a_name_where_it_must_have_one(outside: FakeOutside, capsys: Captured) -> None:
+    outside.admin = FakeAdmin("checkout", "search")
+    assert run(outside, "override", "set", "ada", "v2") == 2
+    words = "there are several rollouts, choose with --name: checkout, search"
+    assert words in capsys.readouterr().err
 
 
 def test_a_key_is_split_again(outside: FakeOutside, capsys: Captured) -> None:

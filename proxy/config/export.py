@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
+from proxy.config.descriptions import descriptions
 from proxy.config.fields import WITH_SECRETS
 from proxy.config.schema import Config
 
@@ -56,6 +57,9 @@ class _FileSchema(GenerateJsonSchema):
     def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
         table: type[Table] = schema["cls"]
         described = super().model_schema(schema)
+        for attribute, text in descriptions(table).items():
+            key = table.model_fields[attribute].alias or attribute
+            described["properties"][key]["description"] = text
         for key, default in defaults(table).items():
             if table.file_keys()[key] is None:  # a table's defaults stand in its own schema
                 described["properties"][key]["default"] = default

@@ -6,9 +6,14 @@ table that validated only in part looks like. It must not know any particular ta
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, Final, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidatorFunctionWrapHandler, field_validator, model_validator
+
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+"""Nobody else's code has a say in what a configuration means; to look for some through all that is installed
+would take longer than to read the file."""
 
 FAULTY: Final = object()
 """Stands in a document for a value that did not validate. The table built from it lacks the attribute."""
@@ -34,7 +39,6 @@ class Table(BaseModel):
         extra="forbid",
         alias_generator=lambda attribute: attribute.removesuffix("_s").removesuffix("_bytes"),
         populate_by_name=True,
-        use_attribute_docstrings=True,
     )
 
     @field_validator("*", mode="wrap")

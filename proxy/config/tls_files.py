@@ -11,10 +11,9 @@ import ssl
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from cryptography import x509
-
 from proxy.config.table import FaultyAttributeError
 from proxy.config.tls import ClientTls, ServerTls, places
+from proxy.later import later
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,8 +81,7 @@ def _problems_of_pair(at: str, certificate: str, key: str) -> Iterator[Problem]:
         yield from unusable
         return
     try:
-        with open(certificate, "rb") as file:
-            x509.load_pem_x509_certificates(file.read())
+        later("proxy.config.certificates:count")(certificate)
     except ValueError:
         yield f"{at}.certificate", f"{certificate} holds no certificate in PEM"
         return

@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
+import ssl
 from contextlib import suppress
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -94,8 +96,12 @@ class Webhooks:
             raise WebhookError(trouble) from None
 
     async def _post_once(self, url: str, body: bytes, headers: Mapping[str, str]) -> None:
+        # In a thread: it reads all the authorities that the system believes.
+        tls = await asyncio.to_thread(_context) if urlsplit(url).scheme == "https" else True
         resolver = self._resolver()
-        connector = aiohttp.TCPConnector(force_close=True, resolver=resolver, socket_factory=self._socket)
+        connector = aiohttp.TCPConnector(
+            force_close=True, resolver=resolver, socket_factory=self._socket, ssl=tls
+        )
         try:
             async with (
                 aiohttp.ClientSession(
@@ -134,6 +140,14 @@ class Webhooks:
 
 class _ForbiddenError(OSError):
     """This address is not dialled."""
+
+
+@cache
+def _context() -> ssl.SSLContext:
+    """Made for the first https://, and kept: Python's own idea of whom and what to trust."""
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context
 
 
 def shown(url: str) -> str:

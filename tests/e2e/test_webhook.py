@@ -5,16 +5,21 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
+import ssl
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 from aiohttp.abc import AbstractResolver
 
+from proxy.controlplane import webhook
 from proxy.controlplane.webhook import WebhookError, Webhooks
+from tests.certificates import Authority
 from tests.e2e import answers
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from aiohttp.abc import ResolveResult
 
     from tests.e2e.raw_backend import RawBackend
@@ -29,6 +34,33 @@ async def test_a_2xx_opens_and_the_body_arrives(v1: RawBackend) -> None:
     assert (received.method, received.target) == ("POST", "/gate?token=x")
     assert received.get(b"content-type") == b"application/json"
     assert received.body.length == len(BODY)
+
+
+async def test_over_tls_those_are_believed_whom_the_system_believes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(BODY)
+        writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    believed, stranger = Authority(tmp_path, "believed"), Authority(tmp_path, "stranger")
+    monkeypatch.setenv("SSL_CERT_FILE", str(believed.file))
+    webhook._context.cache_clear()
+    for authority in (believed, stranger):
+        pair = authority.signs(["localhost"])
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(pair.certificate, pair.key)
+        async with await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context) as server:
+            url = f"https://localhost:{server.sockets[0].getsockname()[1]}/gate"
+            asked = Webhooks(resolver=lambda: Leads("127.0.0.1")).post(url, BODY, 2.0)
+            if authority is believed:
+                await asked
+            else:
+                with pytest.raises(WebhookError, match="cannot be reached"):
+                    await asked
+    webhook._context.cache_clear()
 
 
 @pytest.mark.parametrize("line", ["204 No Content", "202 Accepted"])
