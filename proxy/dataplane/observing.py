@@ -7,7 +7,6 @@ anyway. It must never know who looks, nor touch the course of a request.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from proxy.core.observed import ObservedAttempt, ObservedRequest
@@ -107,18 +106,7 @@ class Watch:
         notes = exchange.notes
         if notes is None:
             notes = exchange.notes = []
-        notes.append(
-            Note(
-                exchange.path,
-                exchange.endpoint.url,
-                exchange.head_parts[SPAN_ID],
-                exchange.attempt_at,
-                max(now, exchange.attempt_at),
-                exchange.status,
-                error,
-                detail,
-            )
-        )
+        notes.append(Note(exchange, now, error, detail))
 
     # ... when it is over ...
 
@@ -241,46 +229,50 @@ class Watch:
         )
 
 
-@dataclass(slots=True)
 class Note:
     """An attempt as it ended, by the monotonic clock."""
 
-    path: Path
-    url: str
-    span_id: bytes
-    began_at: float
-    ended_at: float
-    status: int
-    error: ErrorClass | None
-    detail: str
+    __slots__ = ("began_at", "detail", "ended_at", "error", "path", "span_id", "status", "url")
+
+    def __init__(self, exchange: Exchange, ended_at: float, error: ErrorClass | None, detail: str) -> None:
+        self.path = exchange.path
+        self.url = exchange.endpoint.url
+        self.span_id = exchange.head_parts[SPAN_ID]
+        self.began_at = exchange.attempt_at
+        self.ended_at = max(ended_at, self.began_at)
+        self.status = exchange.status
+        self.error = error
+        self.detail = detail
+
+    def __repr__(self) -> str:
+        return f"<Note {self.path} {self.url} {self.status} {self.error}>"
 
 
-@dataclass(slots=True)
 class _SplitThen:
     """How the rollout stood when the request began, as far as that is still known."""
 
     bucket: int | None = None
-    weight: int = 0
+    weight = 0
     phase: str | None = None
-    breaker: str = ""
-    route: str = ""
-    withdrawn_at: float = 0.0
+    breaker = ""
+    route = ""
+    withdrawn_at = 0.0
 
 
 def _split_of(rollout: LiveRollout | None, exchange: Exchange) -> _SplitThen:
+    then = _SplitThen()
     if rollout is None:
-        return _SplitThen()
+        return then
     key = exchange.key
-    bucket = None if key is None else rollout.split.bucket(key)
     changed = rollout.changed_at >= exchange.started_at
-    return _SplitThen(
-        bucket,
-        rollout.weight_before if changed else rollout.split.weight,
-        rollout.phase_before if changed else rollout.phase,
-        str(rollout.breaker.state) if rollout.breaker_enabled else "disabled",
-        rollout.route_of(exchange.head),
-        rollout.withdrawn_at if rollout.withdrawn_at >= exchange.started_at else 0.0,
-    )
+    then.bucket = None if key is None else rollout.split.bucket(key)
+    then.weight = rollout.weight_before if changed else rollout.split.weight
+    then.phase = rollout.phase_before if changed else rollout.phase
+    then.breaker = str(rollout.breaker.state) if rollout.breaker_enabled else "disabled"
+    then.route = rollout.route_of(exchange.head)
+    if rollout.withdrawn_at >= exchange.started_at:
+        then.withdrawn_at = rollout.withdrawn_at
+    return then
 
 
 def _answered_by(exchange: Exchange) -> str:

@@ -9,13 +9,14 @@ span stands for.
 
 from __future__ import annotations
 
+from collections.abc import Sequence  # noqa: TC003 - a compiled dataclass looks it up
 from dataclasses import dataclass
 from functools import lru_cache
 from struct import Struct, pack
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
 Value = str | bool | int | float
 Attributes = list[tuple[str, Value]]
@@ -46,6 +47,7 @@ _OF_ONE: Final = (
 )
 """What seldom comes again, and whose business it is to be forgotten."""
 _KEYS: Final = {name: b"\x0a%c%b" % (len(name), name.encode()) for name in _OF_ONE}
+_BYTES: Final = [bytes((number,)) for number in range(256)]
 _SHORT: Final = 90  # so that all lengths around it take one byte
 
 
@@ -71,7 +73,7 @@ class Shared:
         return f"Shared({self.attributes!r})"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, init=False)
 class Span:
     """One span; ids are hexadecimal, instants seconds since the Unix epoch. `attributes` are its own, beside
     those that it shares; `links` are pairs of trace and span."""
@@ -84,13 +86,47 @@ class Span:
     start_s: float
     end_s: float
     attributes: Attributes
-    shared: Shared | None = None
-    trace_state: str = ""
-    parent_is_remote: bool = False
-    events: Sequence[Event] = ()
-    links: Sequence[tuple[str, str]] = ()
-    status: int = 0
-    status_message: str = ""
+    shared: Shared | None
+    trace_state: str
+    parent_is_remote: bool
+    events: Sequence[Event]
+    links: Sequence[tuple[str, str]]
+    status: int
+    status_message: str
+
+    def __init__(
+        self,
+        name: str,
+        kind: int,
+        trace_id: str,
+        span_id: str,
+        parent_id: str,
+        start_s: float,
+        end_s: float,
+        attributes: Attributes,
+        shared: Shared | None = None,
+        trace_state: str = "",
+        parent_is_remote: bool = False,
+        events: Sequence[Event] = (),
+        links: Sequence[tuple[str, str]] = (),
+        status: int = 0,
+        status_message: str = "",
+    ) -> None:
+        self.name = name
+        self.kind = kind
+        self.trace_id = trace_id
+        self.span_id = span_id
+        self.parent_id = parent_id
+        self.start_s = start_s
+        self.end_s = end_s
+        self.attributes = attributes
+        self.shared = shared
+        self.trace_state = trace_state
+        self.parent_is_remote = parent_is_remote
+        self.events = events
+        self.links = links
+        self.status = status
+        self.status_message = status_message
 
 
 # ... the whole of a request
@@ -167,11 +203,7 @@ def _attribute(tag: bytes, name: str, value: Value) -> bytes:
     """A `KeyValue`, kept if it is short and may come again."""
     key = _KEYS.get(name)
     if key is not None:
-        text = value.encode("utf-8", "replace") if isinstance(value, str) else b""
-        size = len(text)
-        if not text or size > _SHORT:
-            return _key_value(tag, name, value)
-        return b"%b%c%b\x12%c\x0a%c%b" % (tag, len(key) + size + 4, key, size + 2, size, text)
+        return _of_one(tag, key, name, value)
     kind = type(value)  # 1 is True, and 1.0
     known = _kept.get((tag, name, value, kind))
     if known is not None:
@@ -182,6 +214,16 @@ def _attribute(tag: bytes, name: str, value: Value) -> bytes:
             _kept.clear()
         _kept[tag, name, value, kind] = made
     return made
+
+
+def _of_one(tag: bytes, key: bytes, name: str, value: Value) -> bytes:
+    if isinstance(value, str):
+        text = value.encode("utf-8", "replace")
+        size = len(text)
+        if size <= _SHORT:
+            lengths = _BYTES[len(key) + size + 4], _BYTES[size + 2], _BYTES[size]
+            return b"".join([tag, lengths[0], key, b"\x12", lengths[1], b"\x0a", lengths[2], text])
+    return _key_value(tag, name, value)
 
 
 def _key_value(tag: bytes, name: str, value: Value) -> bytes:
@@ -205,7 +247,7 @@ def _any_value(value: Value) -> bytes:
 def _field(tag: bytes, content: bytes) -> bytes:
     size = len(content)
     if size < 0x80:
-        return b"%b%c%b" % (tag, size, content)
+        return b"".join([tag, _BYTES[size], content])
     return tag + _varint(size) + content
 
 

@@ -70,8 +70,9 @@ def _bounded(request: ObservedRequest) -> ObservedRequest:
         len(request.target) <= _LONGEST
         and len(request.host) + len(request.method) <= _LONGEST_NAME
         and len(request.trace_state) <= _LONGEST
-        and all(len(value) <= _LONGEST for _, value in request.fields)
     )
+    for _, value in request.fields:
+        short = short and len(value) <= _LONGEST
     if short:
         return request
     return replace(
@@ -134,7 +135,7 @@ def _of_request(request: ObservedRequest, path: str, query: str) -> Span:
         own.append(("url.query", query))
     if request.bucket is not None:
         own.append(("dualpath.bucket", request.bucket))
-    agent = next((value for name, value in request.fields if name == _USER_AGENT), "")
+    agent = _agent(request.fields)
     http = (request.method, request.scheme, request.host, request.route, request.status, agent, failure)
     return Span(
         name=f"{name} {request.route}" if request.route else name,
@@ -152,6 +153,13 @@ def _of_request(request: ObservedRequest, path: str, query: str) -> Span:
         status=ERROR if failure else 0,
         status_message=_words(request) if failure else "",
     )
+
+
+def _agent(fields: tuple[tuple[str, str], ...]) -> str:
+    for name, value in fields:
+        if name == _USER_AGENT:
+            return value
+    return ""
 
 
 _Http = tuple[str, str, str, str, int, str, str]
