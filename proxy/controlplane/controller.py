@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, TypeGuard
 from proxy.controlplane.announcing import Announcing
 from proxy.controlplane.gatekeeper import Gatekeeper
 from proxy.controlplane.hooks import Hooks
-from proxy.controlplane.ledger import HELD, tightens
 from proxy.controlplane.overriding import Overriding
 from proxy.controlplane.webhook import Webhooks
+from proxy.core.caution import HELD, tightens
 from proxy.core.rollout import command_transition, may_retry, retry, stage, step
 from proxy.errors import ControlError, RevisionConflict, StoreUnavailable
 from proxy.judgment import Judgment, Verdict

@@ -21,9 +21,10 @@ from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
+from proxy.core.caution import is_more_careful, tightens
 from proxy.core.rollout import CONTROLLER
 from proxy.errors import DualpathError, RevisionConflict, StoreCorrupt, StoreUnavailable
-from proxy.model import State, Transition
+from proxy.model import Transition
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -35,19 +36,9 @@ T = TypeVar("T")
 
 log = logging.getLogger("dualpath.control")
 
-HELD = frozenset({State.PAUSED, State.ROLLED_BACK, State.ABORTED})
-"""States that at the same weight are the safer ones."""
-
 _MOST_EVENTS = 1_000  # alerts that wait; changes of state always do
 _NEWEST = 100  # how far back a write without an answer is looked for
 _CONFLICTS = 5  # how often in a row another process may be first
-
-
-def tightens(before: RolloutState, after: RolloutState) -> bool:
-    """Whether the move is to the safe side and need not wait for the store: less for v2, or a halt."""
-    if after.weight != before.weight:
-        return after.weight < before.weight
-    return after.state in HELD
 
 
 class Ledger:
@@ -224,7 +215,7 @@ def _onto(base: RolloutState, transition: Transition) -> Transition | None:
     if not transition.changes_state:
         return replace(transition, before=base, after=base)
     after = replace(transition.after, revision=base.revision + 1)
-    if not tightens(base, after):
+    if not tightens(base, after) or is_more_careful(base, after):
         log.warning("%s: another process went further than: %s", base.name, transition.reason)
         return None
     return replace(transition, before=base, after=after)

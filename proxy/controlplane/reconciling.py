@@ -10,7 +10,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from proxy.controlplane.ledger import tightens
+from proxy.core.caution import tightens
 from proxy.core.rollout import first_transition, phase_index
 from proxy.errors import RevisionConflict
 from proxy.model import State, Transition
