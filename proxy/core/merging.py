@@ -1,0 +1,109 @@
+"""The evidence of other instances, merged: each of their reports counts once, whenever it comes.
+
+Reports are those of `core.delta`. Their source is an instance in one of its lives, and numbers grow within a
+life, so a repetition is known, and so is a gap. Per rollout a report says under which revision it was
+counted: what belongs to an earlier one than is in force goes into the totals and tells a judge nothing.
+Instances are never compared by their clocks.
+
+Owns what is merged, counted and forgotten. Must never know how reports travel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from proxy.core.tally import Tally
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Sequence
+
+    from proxy.core.delta import Delta
+
+
+@dataclass(slots=True)
+class Received:
+    """How many reports have come, and what became of them."""
+
+    taken: int = 0
+    repeated: int = 0
+    missing: int = 0  # numbers that were left out when a later one came
+    late: int = 0  # rollouts that were counted under an earlier revision
+    unread: int = 0  # not written as we read
+
+
+class Merging:
+    """The others' evidence between two drains, for rollouts of these names in this order."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.received = Received()
+        self._places = {name: place for place, name in enumerate(names)}
+        self._now = [Tally() for _ in self._places]
+        self._late = [Tally() for _ in self._places]
+        self._highest: dict[str, int] = {}
+        self._latest: dict[str, tuple[float, Delta]] = {}
+
+    def take(self, now: float, report: Delta, revision: Callable[[str], int]) -> bool:
+        """Take a report in at monotonic `now`, once; `revision` is what is in force of a rollout here."""
+        if not self._is_new(report.source, report.number):
+            return False
+        self.received.taken += 1
+        self._latest[report.source] = (now, report)
+        for one in report.rollouts:
+            place = self._places.get(one.name)
+            if place is None:
+                continue  # its configuration is another one
+            late = one.revision < revision(one.name)
+            self.received.late += late
+            (self._late if late else self._now)[place].add(one.tally)
+        return True
+
+    def _is_new(self, source: str, number: int) -> bool:
+        highest = self._highest.get(source, 0)
+        if number <= highest:
+            self.received.repeated += 1
+            return False
+        if highest:  # what came before the first that we have heard is nobody's loss
+            self.received.missing += number - highest - 1
+        self._highest[source] = number
+        return True
+
+    def drain(self) -> Sequence[Tally]:
+        """What counts as evidence, since the last call, with the ages of what each has under way."""
+        drained, self._now = self._now, [Tally() for _ in self._places]
+        for _, report in self._latest.values():
+            for one in report.rollouts:
+                place = self._places.get(one.name)
+                if place is not None:
+                    drained[place].add_in_flight(one.tally)
+        return drained
+
+    def late(self) -> Sequence[Tally]:
+        """What is no evidence any more, since the last call."""
+        late, self._late = self._late, [Tally() for _ in self._places]
+        return late
+
+    def forget(self, before: float) -> None:
+        """Whoever was last heard before monotonic `before` has nothing under way; what it counted stays."""
+        gone = [source for source, (at, _) in self._latest.items() if at < before]
+        for source in gone:
+            del self._latest[source]
+
+    def clear(self) -> None:
+        """Nobody has told anything yet; what was received stays counted."""
+        self._now = [Tally() for _ in self._places]
+        self._late = [Tally() for _ in self._places]
+        self._highest.clear()
+        self._latest.clear()
+
+    def follow(self, names: Iterable[str], same: Collection[str]) -> None:
+        """From now on it is these rollouts; what was told of one that is not the `same` is of no use."""
+        before, places = self._places, {name: place for place, name in enumerate(names)}
+        kept = {place: before[name] for name, place in places.items() if name in before and name in same}
+        now, late = self._now, self._late
+        self._places = places
+        self._now = [now[kept[place]] if place in kept else Tally() for place in range(len(places))]
+        self._late = [late[kept[place]] if place in kept else Tally() for place in range(len(places))]
+
+    def __repr__(self) -> str:
+        return f"Merging({len(self._latest)} heard, {self.received})"
