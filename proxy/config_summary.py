@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from proxy.config.store import without_secrets
 from proxy.config.units import format_duration, format_size
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def _lines(source: str, config: Config) -> Iterator[str]:
     yield f"{source} is valid"
     yield f"listen   {config.listen.address}"
     yield f"admin    {config.admin.address}, {_counted(len(config.admin.tokens), 'token')}"
-    yield f"store    {config.store.url}"
+    yield f"store    {without_secrets(config.store.url)}"
     yield f"v1       {_backend(config.backends.v1)}"
     yield f"v2       {_backend(config.backends.v2)}"
     for rollout in config.rollouts:

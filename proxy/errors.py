@@ -125,6 +125,13 @@ class RevisionConflict(ControlError):
     title = "stale revision"
 
 
+class StaleFence(ControlError):
+    """Only the judge of the fleet may write this, and by now that is another instance, or none."""
+
+    status = 409
+    title = "no longer the judge"
+
+
 class StoreUnavailable(ControlError):
     """The store cannot be reached or written; nothing that raises a weight is possible."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from proxy.core.alert_book import AlertsReport, Silence, SinkTrial
     from proxy.core.audit import TrailPage
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from proxy.core.minute import Minute
     from proxy.core.notice import Notice
     from proxy.core.observed import ObservedRequest
+    from proxy.core.peers import Dispatch, Exchange, Followed, Kept, Lease, Member, Presence
     from proxy.core.tally import Tally
     from proxy.model import (
         BackendReport,
@@ -97,6 +98,64 @@ class Minutes(Protocol):
 
     async def prune(self, before: float, limit: int) -> int:
         """Forget the oldest of those that began before `before`, at most `limit`. Returns how many."""
+
+
+class Fenced(Protocol):
+    """A store that several instances share."""
+
+    def fence(self, lease: Lease | None) -> None:
+        """From now on `Store.commit` writes what only a judge may (`core.peers.needs_fence`) as the holder of
+        `lease`: it raises `StaleFence`, and writes nothing, once the store knows another, or none. With None,
+        which is how it begins, it raises so at once."""
+
+
+class Peers(Protocol):
+    """The instances that share a store, of which this is one. Raises `StoreUnavailable`, `StoreCorrupt`; no
+    call takes longer than the store's timeout."""
+
+    async def exchange(self, presence: Presence) -> Exchange:
+        """Tell what there is to tell, stay a member, keep or try for the lease, and learn the rest: one round
+        trip. Without an answer it may have been done all the same."""
+
+    async def members(self) -> Sequence[Member]:
+        """All that are present, by name."""
+
+    async def dispatches(
+        self, after: str = "", *, since: float = 0.0, limit: int = 1000
+    ) -> Sequence[Dispatch]:
+        """Reports behind the one with the id `after`, or that came at `since` or later, in the order in which
+        they came, at most `limit`; this instance's own are among them."""
+
+    def changes(self) -> AsyncIterator[int | None]:
+        """The numbers of events as they are written, by whomever; None whenever some may have been missed, at
+        the beginning and after each loss of the connection. It never ends and never raises for the store's
+        sake: it connects again, with pauses."""
+
+    async def leave(self) -> None:
+        """Give up lease and membership, so that nobody waits until they run out."""
+
+
+class Copy(Protocol):
+    """What the shared store holds, kept with this instance too. Raises `StoreUnavailable` and `StoreCorrupt`,
+    for either place."""
+
+    async def open(self) -> Kept:
+        """What was last followed; empty the first time."""
+
+    async def follow(self) -> Followed:
+        """Copy what is new, unless the shared chain is not a continuation of the copy's: then nothing changes
+        and `standing` says so. `shared` is what the store holds, as of one moment."""
+
+    async def refill(self) -> Kept:
+        """Give the shared store what it has lost, all at once or not at all, and nothing unless its chain is
+        a beginning of the copy's. Returns what it holds then. Whoever has the longest copy does it, before
+        anything else is written."""
+
+    async def adopt(self) -> Kept:
+        """Take the shared chain in place of the copy's from where they diverge. Comes after the loss has been
+        written down."""
+
+    async def close(self) -> None: ...
 
 
 class Recorder(Protocol):

@@ -35,7 +35,8 @@ FIXED: Final = (
     ("listen", "workers"),
     ("listen", "backlog"),
     ("admin", "address"),
-    ("store", "url"),
+    *(("fleet", key) for key in ("instance", "advertise", "lease_s")),
+    *(("store", key) for key in ("url", "prefix", "copy_file", "timeout_s", "tls")),
 )
 """Tables and keys that a running process cannot change; a restart can, without downtime."""
 
@@ -157,7 +158,7 @@ def sharing(before: Config, after: Config) -> Config:
 
 def changes(before: Config, after: Config) -> list[str]:
     """The tables that differ, as people name them: "listen", "backends.v2", "rollouts.checkout (new)"."""
-    whole = ("listen", "admin", "store", "log")
+    whole = ("listen", "admin", "store", "fleet", "log")
     tables = [name for name in whole if getattr(before, name) != getattr(after, name)]
     tables += [f"backends.{path}" for path in Path if before.backends.of(path) != after.backends.of(path)]
     old = {rollout.name: rollout for rollout in before.rollouts}

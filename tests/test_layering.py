@@ -37,7 +37,7 @@ LAYERS = {
     "proxy.telemetry": 2,
     "proxy.admin": 3,
 }
-BY_NAME = frozenset({"proxy.later", "proxy.telemetry.alerts.callback"})
+BY_NAME = frozenset({"proxy.later", "proxy.stores.opening", "proxy.telemetry.alerts.callback"})
 """Who imports by name: places that the checker knows, and the code of others."""
 TOP = 4
 """Whatever has no line above composes the rest: the command line, the composition root, the demonstration."""
@@ -50,6 +50,7 @@ NAMED_UPWARDS = {
     ("proxy.ports", "proxy.core.minute"),
     ("proxy.ports", "proxy.core.notice"),
     ("proxy.ports", "proxy.core.observed"),
+    ("proxy.ports", "proxy.core.peers"),
     ("proxy.ports", "proxy.core.tally"),
 }
 """The seams between recorder, judge and store name the values that they hand over, for type checking

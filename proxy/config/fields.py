@@ -9,7 +9,6 @@ from __future__ import annotations
 import ipaddress
 import re
 from contextlib import suppress
-from pathlib import PurePath
 from typing import Annotated, Any, Final, Literal, cast
 
 from pydantic import (
@@ -187,16 +186,6 @@ def parse_key_source(value: object) -> str:
     raise ValueError(f'must be "header:NAME", "cookie:NAME" or "client_ip", not {shown(value)}')
 
 
-def parse_store_url(value: object) -> str:
-    """ "memory://" or "sqlite:///PATH"; a relative PATH counts from the working directory."""
-    url = value if isinstance(value, str) and "\0" not in value else ""
-    if url.startswith("sqlite:///") and str(PurePath(url.removeprefix("sqlite:///"))) == ":memory:":
-        raise ValueError(f'must be "memory://" for a store in memory, not {shown(value)}')
-    if url == "memory://" or (url.startswith("sqlite:///") and len(url) > len("sqlite:///")):
-        return url
-    raise ValueError(f'must be "memory://" or "sqlite:///FILE", not {shown(value)}')
-
-
 def parse_workers(value: object) -> int | str:
     """A number of processes from 1 to 256, or "auto"."""
     if value == AUTO:
@@ -330,7 +319,6 @@ Workers = Annotated[
     BeforeValidator(parse_workers),
     WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1, "maximum": MOST_WORKERS}, {"enum": [AUTO]}]}),
 ]
-StoreUrl = Annotated[str, BeforeValidator(parse_store_url)]
 # Secrets are hidden wherever a configuration is written out as JSON, so that no caller has to remember it.
 Sha256 = Annotated[str, AfterValidator(parse_sha256), PlainSerializer(hidden, when_used="json")]
 Secret = Annotated[str, Field(min_length=16), PlainSerializer(hidden, when_used="json")]

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from proxy.config.alert_checks import alerts_agree
 from proxy.config.fields import split_host_port, takes_rate
+from proxy.config.fleet import fleet_agrees
 from proxy.config.plan import SEQUENTIAL
+from proxy.config.store import store_agrees
 from proxy.config.table import FaultyAttributeError
 from proxy.config.texts import socket_path
 from proxy.config.tls import tls_agrees
@@ -360,6 +362,8 @@ _CONFIG_RULES = (
     _tokens_differ,
     _tokens_are_people,
     tls_agrees,
+    store_agrees,
+    fleet_agrees,
     alerts_agree,
     _health_can_fall,
     _names_differ,

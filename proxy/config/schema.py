@@ -27,10 +27,10 @@ from proxy.config.fields import (
     RoutePrefix,
     Sha256,
     Status,
-    StoreUrl,
     Token,
     Workers,
 )
+from proxy.config.fleet import Fleet
 from proxy.config.logs import Access, Log
 from proxy.config.metrics import Metrics
 from proxy.config.plan import (
@@ -45,6 +45,7 @@ from proxy.config.plan import (
     Unacceptable,
 )
 from proxy.config.rollout import BreakerTable, Fallback, Override, Pins, Rollout, Route, Smoke, Tunnels
+from proxy.config.store import Store
 from proxy.config.table import Table
 from proxy.config.telemetry import Telemetry, Traces
 from proxy.config.tls import Certificate, ClientTls, ServerTls
@@ -173,15 +174,6 @@ class Admin(Table):
     """TLS for those who use the API."""
 
 
-class Store(Table):
-    """`[store]`: where state and audit are kept."""
-
-    url: StoreUrl = "sqlite:///dualpath.db"
-    """`sqlite:///FILE`, with four slashes an absolute one, or `memory://`, which forgets."""
-    retention_s: Duration = 2_592_000.0
-    """How long minutes are kept: what was counted of each rollout; "0s" keeps none. The audit stays."""
-
-
 class Webhooks(Table):
     """`[webhooks]`: what holds for every webhook."""
 
@@ -280,6 +272,8 @@ class Config(Table):
     """The control plane's own listener."""
     store: Store = Store()
     """Where state and audit are kept."""
+    fleet: Fleet = Fleet()
+    """This instance among others."""
     telemetry: Telemetry = Telemetry()
     """What is sent to an OpenTelemetry collector."""
     log: Log = Log()

@@ -1,1 +1,2 @@
-"""Stores: state and audit in one commit, in memory or in SQLite. They know values, not rollout rules."""
+"""Stores: state and audit in one commit, in memory, in SQLite or in Redis. They know values, not rollout
+rules."""

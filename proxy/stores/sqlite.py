@@ -52,7 +52,7 @@ _ATTEMPTS = 3
 _PAUSE_S = 0.05
 _BUSY_TIMEOUT_S = 0.2  # three of these and two pauses stay under a second
 
-_STATE_FIELDS = (
+STATE_FIELDS = (
     *("name", "state", "weight", "phase", "revision"),
     *("since", "reason", "retries", "rolled_back_from"),
 )
@@ -110,7 +110,7 @@ class SqliteStore:
     async def load(self) -> Mapping[str, RolloutState]:
         """The present state of every rollout, by name."""
         rows = await self.in_turn(lambda db: db.execute_fetchall(_LOAD))
-        states = [self._state(dict(zip(_STATE_FIELDS, row, strict=True))) for row in rows]
+        states = [self._state(dict(zip(STATE_FIELDS, row, strict=True))) for row in rows]
         return {state.name: state for state in states}
 
     async def commit(self, transition: Transition) -> Event:

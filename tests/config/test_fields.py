@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from proxy.config import fields
+from proxy.config import fields, store
 from proxy.config.schema import Guard
 from proxy.judgment import Metric
 
@@ -137,9 +137,9 @@ def test_a_normalised_endpoint_stays_as_it_is(value: str) -> None:
         (fields.parse_key_source, "header:X-User-Id"),
         (fields.parse_key_source, "cookie:uid"),
         (fields.parse_key_source, "client_ip"),
-        (fields.parse_store_url, "memory://"),
-        (fields.parse_store_url, "sqlite:///dualpath.db"),
-        (fields.parse_store_url, "sqlite:////tmp/:memory:"),
+        (store.parse_store_url, "memory://"),
+        (store.parse_store_url, "sqlite:///dualpath.db"),
+        (store.parse_store_url, "sqlite:////tmp/:memory:"),
         (fields.parse_sha256, "0" * 64),
     ],
 )
@@ -168,12 +168,12 @@ def test_hosts_and_digests_are_in_lower_case() -> None:
             'must be "header:NAME"',
         ),
         (
-            fields.parse_store_url,
-            ["", "sqlite:///", "sqlite://x", "redis://h", "sqlite:///a\0", 1],
-            'must be "memory://" or "sqlite:///FILE"',
+            store.parse_store_url,
+            ["", "sqlite:///", "sqlite://x", "mysql://h", "sqlite:///a\0", 1],
+            'must be "memory://", "sqlite:///FILE" or one of the forms of "redis://HOST"',
         ),
         (
-            fields.parse_store_url,
+            store.parse_store_url,
             ["sqlite:///:memory:", "sqlite:///./:memory:"],
             'must be "memory://" for a store in memory',
         ),

@@ -43,10 +43,11 @@ def test_the_shipped_file_is_nothing_but_defaults() -> None:
 
 
 def test_the_shipped_file_is_sound_with_every_setting_in_force() -> None:
-    environ = {  # what the examples for issue_cookie, for a guard on health and for client_ca need
+    environ = {  # what the examples for issue_cookie, a guard on health, client_ca and store.tls need
         "DUALPATH__ROLLOUTS__0__KEY": '["cookie:uid"]',
         "DUALPATH__BACKENDS__V2__HEALTH__PATH": "/healthz",
         "DUALPATH__LISTEN__TLS__CLIENT_AUTH": "optional",
+        "DUALPATH__STORE__URL": "rediss://127.0.0.1:6379/0",
     }
     assert len(parse(IN_FORCE, environ).rollouts[0].guards) == 2
 

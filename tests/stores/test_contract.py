@@ -18,10 +18,10 @@ from proxy.stores.sqlite import SqliteStore
 from tests.stores.states import NEW, chain, event, step
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from proxy.ports import Store
+    from proxy.stores.storage import Storage
 
 READING = GuardReading(
     guard="error_rate above 0.1",
@@ -39,12 +39,9 @@ JUDGMENT = Judgment(
 )
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    opened: Store = MemoryStore() if request.param == "memory" else SqliteStore(tmp_path / "store.db")
-    await opened.open()
-    yield opened
-    await opened.close()
+@pytest.fixture
+def store(storage: Storage) -> Store:
+    return storage.store
 
 
 async def test_a_new_store_is_empty(store: Store) -> None:

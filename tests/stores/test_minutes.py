@@ -24,23 +24,13 @@ from tests.fakes import traffic
 from tests.stores.states import NEW, step
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from proxy.stores.opening import Storage
+    from proxy.stores.storage import Storage
 
 MINUTE = Minute(
     "default", 1_700_000_000.125, 60.0, State.RUNNING, 1_000, "canary", Verdict.HOLD, traffic(100, 30)
 )
-
-
-@pytest.fixture(params=["memory://", "sqlite:///"])
-async def storage(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Storage]:
-    url = request.param
-    opened = storage_at(url if url == "memory://" else f"{url}{tmp_path / 'store.db'}")
-    await opened.store.open()
-    yield opened
-    await opened.store.close()
 
 
 def minutes(count: int, rollout: str = "default") -> list[Minute]:

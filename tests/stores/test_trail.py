@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
@@ -14,6 +14,7 @@ from proxy.core.audit import GENESIS, Head, Tampering, Verifier, link
 from proxy.model import KeyOverride, Path
 from proxy.stores.memory import MemoryStore
 from proxy.stores.records import decode_transition
+from proxy.stores.redis_store import RedisStore
 from proxy.stores.sqlite import SqliteStore
 from tests.stores.states import chain, event
 
@@ -22,16 +23,14 @@ if TYPE_CHECKING:
     from pathlib import Path as FilePath
 
     from proxy.core.audit import Fault
+    from proxy.stores.storage import Storage
 
-Both = MemoryStore | SqliteStore
+Both = MemoryStore | SqliteStore | RedisStore
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-async def store(request: pytest.FixtureRequest, tmp_path: FilePath) -> AsyncIterator[Both]:
-    opened = MemoryStore() if request.param == "memory" else SqliteStore(tmp_path / "store.db")
-    await opened.open()
-    yield opened
-    await opened.close()
+@pytest.fixture
+def store(storage: Storage) -> Any:
+    return storage.store
 
 
 @pytest.fixture

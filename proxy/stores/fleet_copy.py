@@ -1,0 +1,146 @@
+"""An instance's own copy of what the fleet's store holds, in a SQLite file.
+
+Owns how the two chains are compared, and what each can give the other. It decides nothing: the control plane
+says when the copy follows, refills or gives way. Must never know what a state means.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from proxy.core.audit import GENESIS, Head
+from proxy.core.peers import Followed, Kept, Standing
+from proxy.stores.redis_refill import refill
+from proxy.stores.sqlite_copy import cut_behind, kept_in, take_in
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from proxy.core.audit import Record
+    from proxy.ports import Trail
+    from proxy.stores.redis_store import RedisStore
+    from proxy.stores.sqlite import SqliteStore
+
+_PAGE: Final = 200
+_MOST_LOST: Final = 20
+_ATTEMPTS: Final = 3  # how often others may be quicker with refilling
+
+
+class FleetCopy:
+    """`ports.Copy` of `store` in `file`."""
+
+    def __init__(self, store: RedisStore, file: SqliteStore) -> None:
+        self._store = store
+        self._file = file
+        self._own = Kept(Head(), {})
+        self._unlike: Head | None = None  # an end of the shared chain that cannot be reached from ours
+
+    async def open(self) -> Kept:
+        """What was last followed."""
+        await self._file.open()
+        self._own = await kept_in(self._file)
+        return self._own
+
+    async def follow(self) -> Followed:
+        """Copy what is new."""
+        before, shared = self._own, await self._store.kept()
+        fork = await self._fork(before.head, shared.head)
+        if fork == before.head.seq:
+            await self._take(shared)
+            return Followed(Standing.SAME, shared, before)
+        standing = Standing.SHORTER if fork == shared.head.seq else Standing.DIVERGED
+        lost = (await self._file.records(after=fork, limit=_MOST_LOST)).records
+        return Followed(standing, shared, before, lost, before.head.seq - fork)
+
+    async def refill(self) -> Kept:
+        """Give the shared store what it has lost."""
+        for _ in range(_ATTEMPTS):
+            own, shared = self._own, await self._store.kept()
+            fork = await self._fork(own.head, shared.head)
+            if fork == own.head.seq or fork != shared.head.seq:
+                return shared
+            if await refill(self._store, shared.head, own, self._behind(shared.head.seq, own.head.seq)):
+                break
+        return await self._store.kept()
+
+    async def adopt(self) -> Kept:
+        """Take the shared chain in place of ours."""
+        shared = await self._store.kept()
+        fork = await self._fork(self._own.head, shared.head)
+        if fork < self._own.head.seq:
+            await cut_behind(self._file, fork)
+            self._own = await kept_in(self._file)
+        await self._take(shared)
+        return self._own
+
+    async def close(self) -> None:
+        """Close the file."""
+        await self._file.close()
+
+    def __repr__(self) -> str:
+        return f"FleetCopy({self._file!r} of {self._store!r}, {self._own.head.seq} events)"
+
+    # ... from there to here
+
+    async def _take(self, shared: Kept) -> None:
+        """Add what the shared chain has beyond ours. Where it has a fault, ours ends before that, and the
+        states are followed all the same."""
+        own = self._own.head
+        if _same(own, shared.head) or self._unlike == shared.head:
+            self._own = Kept(own, shared.states, shared.overrides)
+            return
+        while own.seq < shared.head.seq:
+            limit = min(_PAGE, shared.head.seq - own.seq)
+            page = (await self._store.records(after=own.seq, limit=limit)).records
+            wanted = [record for record in page if record.seq <= shared.head.seq]
+            end = await take_in(self._file, wanted)
+            if end.seq == own.seq:
+                break
+            own = end
+        self._unlike = None if _same(own, shared.head) else shared.head
+        await take_in(self._file, (), shared)
+        self._own = Kept(own, shared.states, shared.overrides)
+
+    # ... from here to there
+
+    async def _behind(self, after: int, upto: int) -> AsyncIterator[Sequence[Record]]:
+        while after < upto:
+            page = (await self._file.records(after=after, limit=min(_PAGE, upto - after))).records
+            if not page:
+                return
+            after = page[-1].seq
+            yield page
+
+    # ... both
+
+    async def _fork(self, own: Head, shared: Head) -> int:
+        """The last event that both chains have."""
+        low, high = 0, min(own.seq, shared.seq)
+        if _same(own, shared) or await self._agree(high, own, shared):
+            return high
+        while high - low > 1:  # they agree at `low`, and not at `high`
+            middle = (low + high) // 2
+            if await self._agree(middle, own, shared):
+                low = middle
+            else:
+                high = middle
+        return low
+
+    async def _agree(self, seq: int, own: Head, shared: Head) -> bool:
+        if seq == 0:
+            return True
+        mine = own.hash if seq == own.seq else await _hash_at(self._file, seq)
+        theirs = shared.hash if seq == shared.seq else await _hash_at(self._store, seq)
+        return mine is not None and mine == theirs
+
+
+def _same(one: Head, other: Head) -> bool:
+    return (one.seq, one.hash) == (other.seq, other.hash)
+
+
+async def _hash_at(trail: Trail, seq: int) -> str | None:
+    """The hash of one event; None if it is not there."""
+    if seq == 0:
+        return GENESIS
+    page = (await trail.records(after=seq - 1, limit=1)).records
+    return page[0].hash if page and page[0].seq == seq else None
