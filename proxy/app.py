@@ -16,7 +16,10 @@ from proxy.admin.application import Loaded, Surroundings
 from proxy.clock import SystemClock
 from proxy.config.workers import resolved
 from proxy.controlplane.announcing import Announcers
-from proxy.listening import Inherited, Listeners, bound_at, listeners
+from proxy.controlplane.fleet import About
+from proxy.core.peers import Identity
+from proxy.joining import Joining
+from proxy.listening import Inherited, Listeners, bound_at, listeners, written_address
 from proxy.pushing import Pushing
 from proxy.rendezvous import Rendezvous, path_of, supervised
 from proxy.scraping import Scraping
@@ -73,8 +76,9 @@ class Proxy:
         )
         if writers is not None:
             writers.count = self.traffic.telemetry.count
+        instance = config.fleet.instance or socket.gethostname()
         around = Surroundings(
-            instance=socket.gethostname(),
+            instance=instance,
             ready=self.missing,
             clock=clock,
             workers=lambda: self.traffic.workers_alive,
@@ -83,7 +87,12 @@ class Proxy:
             loaded=lambda: self.loaded(),
             metrics=lambda accept: self.scraping.text(accept),
         )
-        self.steering = Steering(config, self.traffic, around, announcers)
+        about = About(
+            lambda: config.fleet.advertise or written_address(self.admin_address),
+            lambda: self.traffic.workers_alive,
+        )
+        joining = Joining(Identity(instance, f"{rng.getrandbits(48):012x}"), about, rng)
+        self.steering = Steering(config, self.traffic, around, announcers, joining)
         self.scraping = Scraping(self.steering, self.traffic, around)
         self._pushing = Pushing(self.scraping, lambda: self.config.telemetry, clock, self.traffic.telemetry)
         self._accepts = False

@@ -153,6 +153,14 @@ def bound_at(sock: socket.socket) -> tuple[str, int]:
     return (f"unix:{name}", 0) if isinstance(name, str) else name[:2]
 
 
+def written_address(address: tuple[str, int]) -> str:
+    """Host and port as people and URLs have them."""
+    host, port = address
+    if socket_path(host) is not None:
+        return host
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def _close_unused(came: Inherited, found: Listeners) -> None:
     """What was passed on for an address that is no longer configured."""
     used = {id(sock) for sock in (*found.serving, *found.administering)}

@@ -23,11 +23,10 @@ from typing import TYPE_CHECKING
 
 from proxy.app import Proxy
 from proxy.clock import SystemClock
-from proxy.config.texts import socket_path
 from proxy.config.tls_files import stamps
 from proxy.config.workers import resolved
 from proxy.dataplane.descriptors import raise_limit, room_for
-from proxy.listening import inherited
+from proxy.listening import inherited, written_address
 from proxy.reload import Reloader
 from proxy.systemd import notify
 from proxy.takeover import successor
@@ -115,7 +114,8 @@ class _Serving:
         gc.collect()
         gc.freeze()
         proxy = self._proxy
-        _print(f"dualpath: ready listen={_text(proxy.listen_address)} admin={_text(proxy.admin_address)}\n")
+        listen, admin = map(written_address, (proxy.listen_address, proxy.admin_address))
+        _print(f"dualpath: ready listen={listen} admin={admin}\n")
         notify("READY=1", os.environ)
         proxy.dismiss_predecessor()
 
@@ -178,10 +178,3 @@ async def _first_of(*waits: Coroutine[object, object, object]) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
     for task in done:
         task.result()
-
-
-def _text(address: tuple[str, int]) -> str:
-    host, port = address
-    if socket_path(host) is not None:
-        return host
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -21,7 +21,7 @@ from proxy.controlplane.minutes import MinuteKeeper
 from proxy.controlplane.reports import Reporter, VitalSigns, asks_machine
 from proxy.controlplane.ticker import Ticker
 from proxy.controlplane.webhook import Webhooks
-from proxy.stores.opening import storage_at
+from proxy.joining import Joining, ground
 from proxy.summing_up import SummingUp
 from proxy.telemetry.alerts.desk import AlertDesk
 from proxy.telemetry.decision_traces import decision_traces
@@ -64,7 +64,12 @@ class Steering:
     """
 
     def __init__(
-        self, config: Config, traffic: Traffic, around: Surroundings, announcers: Announcers | None = None
+        self,
+        config: Config,
+        traffic: Traffic,
+        around: Surroundings,
+        announcers: Announcers | None = None,
+        joining: Joining | None = None,
     ) -> None:
         self.config = config
         self.announcers = Announcers() if announcers is None else announcers
@@ -74,18 +79,21 @@ class Steering:
         self._others = (*self.announcers.listeners, self._desk)
         self._listen()
         self.relay = Relay()
-        self._storage = storage_at(config.store.url)
+        self._ground = ground(config, traffic.evidence, around.clock, lambda: self.controller, joining)
+        self._fleet = self._ground.fleet
+        around = replace(around, clock=self._ground.clock)
         self._vitals = VitalSigns(around.clock, traffic.drain_cache)
         self._machine = MachineWatch(around.clock)
         self.controller = Controller(
             config,
-            store=self._storage.store,
-            evidence=traffic.evidence,
+            store=self._ground.store,
+            evidence=self._ground.evidence,
             sinks=[*traffic.sinks, self.relay],
             endpoints=traffic.endpoints,
             router=traffic.router,
             clock=around.clock,
-            overrides=self._storage.overrides,
+            overrides=self._ground.overrides,
+            role=self._ground.role,
             override_sinks=traffic.override_sinks,
             census=traffic.census,
             vitals=self._vitals,
@@ -97,7 +105,10 @@ class Steering:
         self._has_let_go = False
         self._traffic = traffic
         self._around = replace(
-            around, archive=Archive(self._storage.trail, self._storage.minutes), alerting=self._desk
+            around,
+            archive=Archive(self._ground.storage.trail, self._ground.minutes),
+            alerting=self._desk,
+            fleet=None if self._fleet is None else self._fleet.report,
         )
         self._admin: AdminSite | None = None
         self._ticker: Ticker | None = None
@@ -114,7 +125,7 @@ class Steering:
 
     async def open(self) -> None:
         """The stored weights are in force from here on; nothing is decided yet. Raises as the store does."""
-        await self.controller.open()
+        await (self.controller if self._fleet is None else self._fleet).open()
         self.is_open = True
 
     async def open_beside(
@@ -131,12 +142,14 @@ class Steering:
 
     async def begin(self) -> None:
         """Probe and judge."""
+        if self._fleet is not None:
+            await self._fleet.begin()
         await self._probe()
         self._machine.follow(self.config)
         self._ticker = Ticker(self.controller, self.config)
         await self._ticker.__aenter__()
         self._keeper = MinuteKeeper(
-            self._storage.minutes,
+            self._ground.minutes,
             self.controller.minutes,
             self.controller.watches,
             self._around.clock,
@@ -165,7 +178,7 @@ class Steering:
         sending = await asyncio.to_thread(self._desk.prepare, config, _post(config))
         telemetry = self._traffic.telemetry
         traces = decision_traces(config, telemetry.count, lambda: self._traffic.measured, self._traces)
-        await self.controller.replace(config, self._traffic.replace)
+        await self.controller.replace(config, self._ground.following(self._traffic.replace))
         probed_otherwise = config.backends != self.config.backends
         probed_otherwise = probed_otherwise or asks_machine(config) is not asks_machine(self.config)
         self.config = config
@@ -219,6 +232,8 @@ class Steering:
         if ticker is not None:
             await ticker.__aexit__(None, None, None)
         await self._keep_minutes_no_more()
+        if self._fleet is not None:
+            await self._fleet.end()
         await self._probing.aclose()
         await self._machine.close()
 
@@ -235,6 +250,8 @@ class Steering:
         await self._machine.close()
         if admin is not None:
             await admin.stop()
+        if self._fleet is not None:
+            await self._fleet.end()
         if self.is_open:
             self.is_open = False
             await self.controller.close()

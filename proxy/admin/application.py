@@ -22,6 +22,7 @@ from proxy.admin.archive import Archive
 from proxy.admin.auth import AddressBook, Doorkeeper, authorise
 from proxy.admin.board import Board
 from proxy.admin.edge import Caller, secure
+from proxy.admin.fleet_view import fleet_view
 from proxy.admin.openapi import document
 from proxy.admin.operations import EVENT_STREAM, OPERATIONS
 from proxy.admin.pages import FILES, OPEN, Pages, let_show
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from proxy.admin.operations import Operation
     from proxy.config.schema import Config
     from proxy.controlplane.controller import Controller
+    from proxy.core.members import FleetReport
     from proxy.ports import Alerting, Clock
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -84,6 +86,7 @@ class Surroundings:
     loaded: Callable[[], Loaded] = Loaded
     archive: Archive = field(default_factory=Archive)
     alerting: Alerting | None = None
+    fleet: Callable[[], FleetReport] | None = None  # where several instances share a store
     metrics: Callable[[str], Awaitable[tuple[bytes, str]]] | None = None  # text and type, for this Accept
 
 
@@ -169,11 +172,13 @@ class _Api:
 
     def status_document(self) -> views.JsonObject:
         """What `status` answers."""
+        fleet = self._around.fleet
         return {
             **self._about(),
             "uptime_s": round(self._around.clock.monotonic() - self._started_s, 3),
             "refused": dict(self._around.refused()),
             "tunnels": dict(zip(("v1", "v2"), self._around.tunnels(), strict=True)),
+            "fleet": None if fleet is None else fleet_view(fleet()),
             "summary": views.summary_view(self._controller.reports()),
             "rollouts": self._rollouts(),
         }

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from proxy.core.notice import of_guard, of_move, of_rule, of_store
+from proxy.core.notice import of_conflict, of_guard, of_move, of_rule, of_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -66,6 +66,10 @@ class Announcing:
         """An alert rule has begun to fire, or has ended, on a rollout in `state`; None for the process."""
         shown = () if state is None else self._shown_by(state.name)
         self._announce(lambda: of_rule(reading, state, self._clock.wall(), shown))
+
+    def conflict(self, state: RolloutState, reason: str) -> None:
+        """Two instances have gone different ways; `state` is what stays."""
+        self._announce(lambda: of_conflict(state, reason, self._clock.wall()))
 
     def store(self, trouble: str) -> None:
         """The store does not work, for this reason; with none, it works again."""

@@ -15,11 +15,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeGuard
 
 from proxy.controlplane.announcing import Announcing
+from proxy.controlplane.following import sole
 from proxy.controlplane.gatekeeper import Gatekeeper
 from proxy.controlplane.hooks import Hooks
 from proxy.controlplane.overriding import Overriding
 from proxy.controlplane.webhook import Webhooks
 from proxy.core.caution import HELD, tightens
+from proxy.core.fleet import Role
 from proxy.core.rollout import command_transition, may_retry, retry, stage, step
 from proxy.errors import ControlError, RevisionConflict, StoreUnavailable
 from proxy.judgment import Judgment, Verdict
@@ -83,9 +85,11 @@ class Controller(Overriding):
         announcers: Sequence[Announcer] = (),
         exemplars: Exemplars | None = None,
         machine: Machine | None = None,
+        role: Callable[[], Role] = sole,
     ) -> None:
         super().__init__(
             config,
+            role=role,
             store=store,
             evidence=evidence,
             sinks=sinks,
@@ -228,8 +232,15 @@ class Controller(Overriding):
     # ... the tick
 
     async def tick(self) -> None:
-        """Look, judge, move. Trouble with one rollout, or with the store, is logged and stops no other."""
+        """Look, judge, move. Trouble with one rollout, or with the store, is logged and stops no other.
+
+        Where another instance judges, only look; where none can be reached, move to the safe side alone.
+        """
         self._gather()
+        if self._role() is Role.FOLLOWER:
+            self._stand_by()
+            await self._write()
+            return
         decided = [(watch, self._decide(watch)) for watch in self._watches.values()]
         self._overrides.expire()
         self._rules.look(self._clock.monotonic())
@@ -258,7 +269,10 @@ class Controller(Overriding):
         if tightens(transition.before, transition.after):
             self._tighten(transition)
             return None
-        closed = self._gatekeeper.closed(transition, watch.plan)
+        if self._role() is Role.ALONE:
+            closed = ["the shared store to answer: nothing is raised without it"]
+        else:
+            closed = self._gatekeeper.closed(transition, watch.plan)
         if closed := closed or self._hooks.closed(transition, watch.plan):
             watch.judgment = replace(
                 watch.judgment, verdict=Verdict.HOLD, reasons=tuple(closed), missing=tuple(closed), eta_s=None

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from proxy.core.caution import is_more_careful, tightens
 from proxy.core.rollout import CONTROLLER
-from proxy.errors import DualpathError, RevisionConflict, StoreCorrupt, StoreUnavailable
+from proxy.errors import DualpathError, RevisionConflict, StaleFence, StoreCorrupt, StoreUnavailable
 from proxy.model import Transition
 
 if TYPE_CHECKING:
@@ -52,6 +52,8 @@ class Ledger:
     ) -> None:
         self.config = ""  # hash of the configuration by which is decided now; it goes into every record
         self.on_trouble: Callable[[str], None] = _unheard  # told when trouble begins or changes, and its end
+        # Told of what waited, the state that others have written meanwhile, and what is in force after both.
+        self.on_conflict: Callable[[Transition, RolloutState, RolloutState], None] = _unconcerned
         self.failures = 0  # how often the store has failed, so that those who waited can tell
         self._store = store
         self._publish = publish
@@ -115,6 +117,9 @@ class Ledger:
             self._doubt = None
             self._publish(self._rebase(await self._stored(transition.after.name)))
             raise
+        except StaleFence:  # nothing is written, and nothing is wrong: somebody else judges
+            self._doubt = None
+            raise
         except DualpathError as error:
             self._note(str(error))
             raise
@@ -136,7 +141,11 @@ class Ledger:
             try:
                 await self.within(self._store.commit(transition))
             except RevisionConflict:
-                self._publish(self._rebase(await self._stored(transition.after.name)))
+                stored = await self._stored(transition.after.name)
+                present = self._rebase(stored)
+                self._publish(present)
+                if self._trouble and transition.changes_state:
+                    self.on_conflict(transition, stored, present)
                 return False
         self._unanswered = None
         self._waiting.popleft()
@@ -207,6 +216,10 @@ class Ledger:
 
 
 def _unheard(trouble: str) -> None:
+    """Nobody listens."""
+
+
+def _unconcerned(waited: Transition, stored: RolloutState, present: RolloutState) -> None:
     """Nobody listens."""
 
 

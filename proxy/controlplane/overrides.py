@@ -103,11 +103,17 @@ class Overrides:
         """Take over what is stored; what waits here goes on top. Raises as the store does."""
         if self._store is None:
             return
-        self._in_force = {}
-        for override in await self._ledger.within(self._store.overrides()):
+        self.hold(await self._ledger.within(self._store.overrides()))
+
+    def hold(self, stored: Iterable[KeyOverride]) -> bool:
+        """These are stored, by whomever; what waits here goes on top. Whether that changes anything; the next
+        `publish` tells."""
+        before, self._in_force = self._in_force, {}
+        for override in stored:
             self._in_force.setdefault(override.rollout, {})[override.key] = override
         for change in self._waiting:
             self._take(change)
+        return {name: keys for name, keys in before.items() if keys} != self._in_force
 
     def publish(self, rollouts: Iterable[str]) -> None:
         """Tell the data plane again what is in force for these."""

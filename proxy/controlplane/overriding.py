@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from proxy.controlplane.following import Following
 from proxy.controlplane.overrides import OverrideChange
-from proxy.controlplane.succession import Succession
 from proxy.errors import InvalidCommand, UnknownOverride
 from proxy.model import KeyOverride, Path
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 _MOST_OVERRIDES = 10_000  # a rollout; a list of more users belongs into the configuration
 
 
-class Overriding(Succession):
-    """`Succession`, and the overrides of keys."""
+class Overriding(Following):
+    """`Following`, and the overrides of keys."""
 
     def overrides(self, rollout: str) -> Sequence[KeyOverride]:
         """What is in force, by key. Raises `UnknownRollout`."""

@@ -43,6 +43,10 @@ class RolloutView:
         except KeyError:
             raise UnknownRollout(f"there is no rollout {name!r}") from None
 
+    def find(self, name: str) -> RolloutState | None:
+        """The state in force, if there is one."""
+        return self._states.get(name)
+
     def __repr__(self) -> str:
         states = ", ".join(f"{s.name}: {s.state} {s.percentage:g} %" for s in self._states.values())
         return f"RolloutView({states})"

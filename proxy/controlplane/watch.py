@@ -6,7 +6,7 @@ Owns the judge, the readings for people and which alerts are on. Must never know
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from proxy.core.gauges import CALM
 from proxy.core.judge import HELD, Judge
@@ -17,7 +17,7 @@ from proxy.judgment import Judgment, Verdict
 from proxy.model import State, Transition
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from proxy.config.rollout import Rollout
     from proxy.core.gauges import Surroundings
@@ -25,6 +25,15 @@ if TYPE_CHECKING:
     from proxy.model import RolloutState, Snapshot
 
 RECENT_S = 60.0
+
+
+class Seen(NamedTuple):
+    """What was counted by all instances in one second, which was monotonic `now` here."""
+
+    now: float
+    tally: Tally
+    late: Tally
+
 
 _CLIMBING = frozenset({State.RUNNING, State.PAUSED})
 """States from which more weight is a step of the same rollout, and not a new one."""
@@ -135,6 +144,29 @@ class RolloutWatch:
         elif self._condition is State.PAUSED and state.state is State.RUNNING:
             self._judge.release()
         self._place, self._condition = place, state.state
+
+    def relived(self, state: RolloutState, seen: Iterable[Seen]) -> Iterator[RolloutWatch]:
+        """A watch on the same rollout that has seen this, in order, in place of what this one has seen since
+        the phase began. Comes again and again until it is done: others have their turn in between."""
+        other = RolloutWatch(self.plan, self._started)
+        other._before.add(self._before)
+        other._alerts = dict(self._alerts)
+        other._around = self._around
+        other._phase_began, other._place, other._condition = self._phase_began, self._place, self._condition
+        began = True
+        for one in seen:
+            if began:  # the judge looks up what is active in this phase
+                other.decide(state, one.now)
+                began = False
+            other.observe_late(one.now, one.late)
+            other.observe(one.now, one.tally, self._around)
+            other.decide(state, one.now)  # as it was; what it leads to has been decided by who judged then
+            yield other
+        yield other
+
+    def agrees(self, state: RolloutState) -> bool:
+        """Whether the evidence belongs to the phase that `state` is in."""
+        return (state.weight, state.phase) == self._place
 
     # ... for people
 

@@ -46,6 +46,8 @@ class NoticeKind(StrEnum):
     RULE = "rule"
     STORE = "store"
     WORKER = "worker"
+    # ... two instances of a fleet have gone different ways
+    CONFLICT = "conflict"
     # ... somebody tries whether notices arrive
     TEST = "test"
 
@@ -102,7 +104,7 @@ class Notice:
     @property
     def lasts(self) -> bool:
         """Whether it tells of a condition that ends some time, and not of an event."""
-        return self.kind not in MOVES and self.kind is not NoticeKind.TEST
+        return self.kind not in MOVES and self.kind not in {NoticeKind.TEST, NoticeKind.CONFLICT}
 
 
 # ... from what the controller does
@@ -203,6 +205,26 @@ def of_store(trouble: str, at: float) -> Notice:
         reason=lost if trouble else "the store works again, nothing waits",
         subject="store",
         resolved=not trouble,
+        action="hold",
+    )
+
+
+def of_conflict(state: RolloutState, reason: str, at: float) -> Notice:
+    """Two instances of a fleet have gone different ways with a rollout; `state` is what stays, the more
+    careful one."""
+    return Notice(
+        kind=NoticeKind.CONFLICT,
+        severity=Severity.CRITICAL,
+        at=at,
+        reason=reason,
+        rollout=state.name,
+        state=state.state,
+        phase_before=state.phase,
+        phase=state.phase,
+        percentage_before=state.percentage,
+        percentage=state.percentage,
+        revision=state.revision,
+        cause="fleet:conflict",
         action="hold",
     )
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Everything here shares one loop, because module fixtures hold servers that belong to it."""
     for item in items:
-        if item.path.parent.name == "e2e" and inspect.iscoroutinefunction(getattr(item, "obj", None)):
+        if "e2e" in item.path.parts and inspect.iscoroutinefunction(getattr(item, "obj", None)):
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 
