@@ -81,20 +81,20 @@ class RedisServer:
     process: subprocess.Popen[bytes] | None = None
 
     @property
-    def socket(self) -> str:
+    def socket_file(self) -> str:
         """Its socket file."""
         return str(self.folder / "s")
 
     @property
     def url(self) -> str:
         """Where it is, for `store.url`."""
-        return f"redis://127.0.0.1:{self.port}" if self.port else f"redis+unix://{self.socket}"
+        return f"redis://127.0.0.1:{self.port}" if self.port else f"redis+unix://{self.socket_file}"
 
     def start(self) -> RedisServer:
         """Start it, and wait until it answers."""
         command = [*(self.program or [binary(self.kind)]), "--dir", str(self.folder)]
         if not self.program:
-            command += ["--port", str(self.port), "--bind", "127.0.0.1", "--unixsocket", self.socket]
+            command += ["--port", str(self.port), "--bind", "127.0.0.1", "--unixsocket", self.socket_file]
             command += ["--save", "", "--appendonly", "no", "--databases", "4"]
         log = (self.folder / "log").open("ab")
         with log:
@@ -110,7 +110,8 @@ class RedisServer:
         """What it answers to one command, as it comes."""
         with self._connection() as sock:
             sock.sendall(_packed(command))
-            return sock.recv(1 << 16)
+            answer: bytes = sock.recv(1 << 16)
+            return answer
 
     def pause(self) -> None:
         """Stop it in its tracks; its sockets stay open."""
@@ -142,7 +143,7 @@ class RedisServer:
         sock = socket.socket(socket.AF_UNIX)
         sock.settimeout(2)
         try:
-            sock.connect(self.socket)
+            sock.connect(self.socket_file)
         except OSError:
             sock.close()
             raise

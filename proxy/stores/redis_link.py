@@ -38,7 +38,14 @@ _WHERE: Final = re.compile(r",? script: (?:[0-9a-f]{40}, )?on @user_script:.*$")
 _MOST_CONNECTIONS: Final = 8
 _TLS_VERSIONS: Final = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 _REFUSED: Final = (faults.AuthenticationError, faults.NoPermissionError, faults.AuthorizationError)
-_REFUSALS: Final = ("noauth", "wrongpass", "noperm", "authentication required", "invalid username-password")
+_REFUSALS: Final = (
+    "noauth",
+    "wrongpass",
+    "noperm",
+    "authentication required",
+    "invalid username-password",
+    "no permission",
+)
 """Of these the library keeps the text alone when it connects."""
 _NOT_NOW: Final = (
     "READONLY",
@@ -85,6 +92,8 @@ class RedisLink:
             raise StoreUnavailable(f"{self.place}: has not answered within {self.timeout_s:g} s") from None
         except (faults.RedisError, faults.RedisClusterException, OSError, ValueError) as error:
             raise self._translated(error) from error
+        except (LookupError, TypeError, AttributeError) as error:  # of a cluster without slots, for one
+            raise StoreUnavailable(f"{self.place}: cannot be used: {error!r}") from error
 
     async def listener(self) -> PubSub:
         """A connection of its own that can be told of what is published. The caller closes it."""
@@ -97,11 +106,12 @@ class RedisLink:
         """Let go of all connections; the next call makes new ones."""
         client, self._client = self._client, None
         sentinels, self._sentinels = self._sentinels, None
-        open_ones = [client, *(sentinels.sentinels if sentinels else ())]
-        for one in open_ones:
-            if one is not None:
-                with suppress(StoreUnavailable, StoreCorrupt):
-                    await self.ask(one.aclose())
+        closing = [one.aclose() for one in (client, *(sentinels.sentinels if sentinels else ())) if one]
+        if isinstance(client, RedisCluster):  # closes nothing by itself that it could not start with
+            closing += [client.nodes_manager.aclose(), client.nodes_manager.aclose("startup_nodes")]
+        for one in closing:
+            with suppress(StoreUnavailable, StoreCorrupt):
+                await self.ask(one)
 
     def __repr__(self) -> str:
         return f"RedisLink({str(self.place)!r})"
@@ -158,7 +168,6 @@ class RedisLink:
             "socket_connect_timeout": self.timeout_s,
             "retry": Retry(NoBackoff(), 0),
             "protocol": 2,
-            "client_name": "dualpath",
         }
 
     def _tls_options(self) -> dict[str, Any]:

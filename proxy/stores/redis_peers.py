@@ -20,7 +20,7 @@ from proxy.stores.redis_records import entry_number, identity_of, lease_of, pres
 from proxy.stores.redis_scripts import EXCHANGE, LEAVE, MEMBERS
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncGenerator, Sequence
 
     from redis.asyncio.client import PubSub
 
@@ -40,10 +40,13 @@ _MOST_PAUSE_S: Final = 2.0
 class RedisPeers:
     """`ports.Peers` in Redis, as the instance `identity`."""
 
-    def __init__(self, link: RedisLink, keys: Keys, identity: Identity) -> None:
+    def __init__(
+        self, link: RedisLink, keys: Keys, identity: Identity, silence_s: float = _SILENCE_S
+    ) -> None:
         self.identity = identity
         self._link = link
         self._keys = keys
+        self._silence_s = silence_s
 
     async def exchange(self, presence: Presence) -> Exchange:
         """Tell and learn, in one round trip."""
@@ -87,7 +90,7 @@ class RedisPeers:
             start = "(" + entries[-1][0].decode()
         return found
 
-    async def changes(self) -> AsyncIterator[int | None]:
+    async def changes(self) -> AsyncGenerator[int | None, None]:
         """Numbers of events as they are written; None whenever some may have been missed."""
         while True:
             listener = await self._subscribed()
@@ -131,7 +134,7 @@ class RedisPeers:
 
     async def _next(self, listener: PubSub) -> int | None:
         """What is told next; None if that is no event. A long silence may be that of a dead connection."""
-        message = await self._told(listener, _SILENCE_S)
+        message = await self._told(listener, self._silence_s)
         if message is None:
             await self._link.ask(listener.ping())
             message = await self._told(listener, self._link.timeout_s)

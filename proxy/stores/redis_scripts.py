@@ -31,6 +31,11 @@ local function now_ms()
 end
 """
 
+ABOUT: Final = Script("""
+-- KEYS any of ours, so that in a cluster the right server answers
+return redis.call('INFO', 'server') .. redis.call('INFO', 'memory')
+""")
+
 _END: Final = """
 local function chain_end(head_key, audit_key)
     local head = redis.call('HMGET', head_key, 'format', 'seq', 'hash', 'adopted')

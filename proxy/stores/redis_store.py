@@ -23,6 +23,7 @@ from proxy.core.peers import Kept, needs_fence
 from proxy.errors import RevisionConflict, StaleFence, StoreCorrupt, StoreUnavailable
 from proxy.model import Event
 from proxy.stores.records import decode_transition, encode_transition, require_successor
+from proxy.stores.redis_fitness import require_fit
 from proxy.stores.redis_keys import FORMAT
 from proxy.stores.redis_records import (
     encode_override,
@@ -84,6 +85,7 @@ class RedisStore:
         """Whether it can be reached, and holds what we can read. An empty one is fine."""
         try:
             await self.kept()
+            await require_fit(self.link, self.keys.head)
         except BaseException:
             await self.link.close()
             raise

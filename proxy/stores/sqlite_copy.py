@@ -51,7 +51,7 @@ async def take_in(store: SqliteStore, records: Sequence[Record], shared: Kept | 
             adopted = shared.head.adopted if shared is not None else head.adopted
             head = Head(rows[-1][0], rows[-1][3], min(adopted, rows[-1][0]))
             await db.execute(_HEAD, (head.seq, head.hash, head.adopted))
-        if shared is not None:
+        if shared is not None and head.seq <= shared.head.seq:  # the process that takes over may be further
             await _replace(db, shared)
         return head
 

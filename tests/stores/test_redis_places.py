@@ -6,13 +6,16 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
+from redis.exceptions import MovedError
 
+from proxy.config.store import redis_place
 from proxy.core.peers import Presence
 from proxy.errors import StoreUnavailable
 from proxy.model import KeyOverride, Path
+from proxy.stores.redis_link import RedisLink
 from tests.certificates import Authority
-from tests.redis_server import KINDS, RedisServer, binary, free_port, sentinel_binary
 from tests.e2e.waiting import eventually
+from tests.redis_server import KINDS, RedisServer, binary, free_port, sentinel_binary
 from tests.stores.conftest import opened, running, table_at
 from tests.stores.states import chain, event
 
@@ -63,9 +66,15 @@ async def test_a_cluster_keeps_all_keys_of_a_fleet_together(kind: str, tmp_path:
         await eventually(lambda: b"cluster_state:ok" in server.tell("CLUSTER", "INFO"))
         async with opened(table) as storage:
             await works(storage)
-        with pytest.raises(StoreUnavailable, match=r"its URL begins with \"redis\+cluster\""):
-            async with opened(table_at(server, tmp_path, prefix="elsewhere")):
-                pass
+
+
+async def test_of_a_cluster_that_is_taken_for_one_server_the_right_url_is_told() -> None:
+    async def answer() -> None:
+        """For a key that another node has."""
+        raise MovedError("1234 127.0.0.1:7001")
+
+    with pytest.raises(StoreUnavailable, match=r'its URL begins with "redis\+cluster"'):
+        await RedisLink(redis_place("redis://h"), 2.0).ask(answer())
 
 
 async def test_sentinels_say_where_the_main_server_is(tmp_path: FilePath) -> None:
@@ -89,7 +98,7 @@ async def test_sentinels_say_where_the_main_server_is(tmp_path: FilePath) -> Non
 @pytest.mark.parametrize("kind", KINDS)
 async def test_tls_with_certificates_of_both_sides(kind: str, tmp_path: FilePath) -> None:
     authority = Authority(tmp_path)
-    ours, theirs = authority.issue("client"), authority.issue("127.0.0.1")
+    ours, theirs = authority.signs(subject="client"), authority.signs(["127.0.0.1"])
     port = free_port()
     options = ["--tls-port", str(port), "--tls-ca-cert-file", str(authority.file)]
     options += ["--tls-cert-file", str(theirs.certificate), "--tls-key-file", str(theirs.key)]

@@ -15,6 +15,7 @@ from proxy.core.audit import Verifier
 from proxy.core.peers import Identity, Presence
 from proxy.core.rollout import CONTROLLER
 from proxy.errors import RevisionConflict, StaleFence, StoreCorrupt, StoreUnavailable
+from proxy.stores.redis_fitness import unfit
 from proxy.stores.redis_store import RedisStore
 from tests.redis_server import KINDS
 from tests.stores.conftest import opened, running, table_at
@@ -394,3 +395,51 @@ async def test_nobody_there_is_told_within_the_timeout(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable, match="nowhere"):
         async with opened(table):
             pass
+
+
+@pytest.mark.parametrize(
+    ("told", "problem"),
+    [
+        ("redis_version:6.0.16\r\n", "is version 6.0; 6.2 or later is needed"),
+        ("redis_version:6.2.0\r\n", ""),
+        ("redis_version:10.0.1\r\n", ""),
+        ("", ""),
+    ],
+)
+def test_a_server_that_is_too_old_is_told_apart(told: str, problem: str) -> None:
+    assert unfit(told) == problem
+
+
+async def test_a_server_that_evicts_is_warned_of(
+    server: RedisServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.tell("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+    for limit, warned in (("0", False), ("1gb", True)):
+        server.tell("CONFIG", "SET", "maxmemory", limit)
+        async with opened(table_at(server, tmp_path)):
+            assert ("maxmemory-policy is allkeys-lru" in caplog.text) is warned
+
+
+async def test_who_is_always_slower_than_others_is_told_so(store: RedisStore) -> None:
+    run = store.link.run
+
+    async def moved(*call: object) -> object:
+        return b"moved" if len(call) > 5 else await run(*call)  # type: ignore[arg-type]
+
+    store.link.run = moved  # type: ignore[assignment]
+    with pytest.raises(StoreUnavailable, match="others write without a pause"):
+        await store.commit(step(NEW, 5))
+    assert await store.events(limit=0) == []
+
+
+async def test_a_member_of_a_sorted_set_that_is_no_minute_is_named(table: StoreTable) -> None:
+    async with opened(table) as storage:
+        await storage.minutes.append([])
+        key = of(storage).keys.minutes_of("default")
+        for member in ("60.0 {}", "x"):
+            await told(of(storage), "ZADD", key, "60", member)
+            with pytest.raises(StoreCorrupt, match="of 'default': "):
+                await storage.minutes.between("default", 0.0, 1e6, 10)
+            await told(of(storage), "DEL", key)
+        assert await storage.minutes.prune(1e9, 10) == 0
+        assert of(storage).keys.prefix in repr(storage.minutes)

@@ -1,0 +1,264 @@
+"""An instance's copy of the shared store: it follows, it refills what was lost, it gives way."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from proxy.core.audit import Head, Verifier
+from proxy.core.peers import Identity, Kept, Standing
+from proxy.errors import StoreUnavailable
+from proxy.model import KeyOverride, Path
+from proxy.stores.fleet_copy import FleetCopy
+from proxy.stores.opening import storage_of
+from proxy.stores.redis_store import RedisStore
+from proxy.stores.sqlite import SqliteStore
+from proxy.stores.sqlite_copy import take_in
+from tests.redis_server import KINDS
+from tests.stores.conftest import opened, table_at
+from tests.stores.states import NEW, chain, event, step
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path as FilePath
+
+    from proxy.config.store import Store as StoreTable
+    from proxy.model import Transition
+    from tests.redis_server import RedisServer
+
+ALICE = KeyOverride("default", "alice", Path.V2, "tess", 1.0)
+
+
+@pytest.fixture(params=KINDS)
+async def shared(
+    request: pytest.FixtureRequest, place_of: Callable[..., StoreTable]
+) -> AsyncIterator[RedisStore]:
+    async with opened(place_of(request.param)) as storage:
+        assert isinstance(storage.store, RedisStore)
+        yield storage.store
+
+
+@pytest.fixture
+async def copy(shared: RedisStore, tmp_path: FilePath) -> AsyncIterator[FleetCopy]:
+    one = FleetCopy(shared, SqliteStore(tmp_path / "copy.db"))
+    await one.open()
+    yield one
+    await one.close()
+
+
+async def commit(store: RedisStore, *transitions: Transition) -> None:
+    for one in transitions:
+        await store.commit(one)
+
+
+async def empty(store: RedisStore) -> None:
+    """What a server that kept nothing comes back with."""
+    for key in (store.keys.head, store.keys.audit, store.keys.states, store.keys.overrides):
+        await store.link.call("DEL", key)
+
+
+async def lose(store: RedisStore, *transitions: Transition) -> None:
+    """As if a replica that did not have the newest had taken over: the store holds these alone."""
+    await empty(store)
+    await commit(store, *transitions)
+
+
+async def chain_of(trail: RedisStore | SqliteStore) -> Head:
+    """The end of a chain that holds."""
+    verifier, after = Verifier(), 0
+    while (page := await trail.records(after=after, limit=500)).records:
+        verifier.take(page.records)
+        after = page.records[-1].seq
+    assert verifier.end(page.head) is None
+    return replace(page.head, adopted=0)
+
+
+async def test_a_copy_has_all_that_the_store_has_and_keeps_it(
+    shared: RedisStore, copy: FleetCopy, tmp_path: FilePath
+) -> None:
+    steps = chain("default", [1, 2, 3])
+    await commit(shared, *steps, *chain("b", [7]))
+    await shared.put(ALICE, event(steps[-1].after, "override:set"))
+    followed = await copy.follow()
+    assert followed.standing is Standing.SAME
+    assert followed.own.head == Head()
+    assert followed.shared.head == await chain_of(shared)
+    assert {name: one.weight for name, one in followed.shared.states.items()} == {"b": 7, "default": 3}
+    assert followed.shared.overrides == (ALICE,)
+    await shared.remove("default", "alice", event(steps[-1].after, "override:removed"))
+    await copy.follow()
+    assert (await copy.follow()).own.overrides == ()
+    await copy.close()
+    file = SqliteStore(tmp_path / "copy.db")
+    again = FleetCopy(shared, file)
+    kept = await again.open()
+    assert (kept.head, dict(kept.states)) == (await chain_of(shared), dict(await shared.load()))
+    assert await chain_of(file) == await chain_of(shared)
+    assert [one.transition for one in await file.events()] == [
+        one.transition for one in await shared.events()
+    ]
+    await again.close()
+
+
+async def test_what_was_written_while_it_is_followed_comes_next_time(
+    shared: RedisStore, copy: FleetCopy
+) -> None:
+    """Pages, with writers in between: what is copied is of one moment, or of the next."""
+    steps = chain("default", list(range(1, 260)))
+    await commit(shared, *steps[:240])
+    writing = asyncio.ensure_future(commit(shared, *steps[240:]))
+    while not writing.done():
+        followed = await copy.follow()
+        assert followed.standing is Standing.SAME
+        assert followed.shared.states["default"].revision == followed.shared.head.seq
+    await writing
+    await copy.follow()
+    assert (await copy.follow()).own.head == await chain_of(shared)
+
+
+@pytest.mark.parametrize("kept", [0, 1, 4])
+async def test_a_store_that_has_lost_its_newest_is_refilled_with_an_unbroken_chain(
+    shared: RedisStore, copy: FleetCopy, tmp_path: FilePath, kept: int
+) -> None:
+    steps = chain("default", [1, 2, 3, 4, 5])
+    await commit(shared, *steps)
+    await shared.put(ALICE, event(steps[-1].after, "override:set"))
+    await copy.follow()
+    whole = await chain_of(shared)
+    await lose(shared, *steps[:kept])
+    followed = await copy.follow()
+    assert followed.standing is Standing.SHORTER
+    assert (followed.lost_count, followed.lost[0].seq) == (6 - kept, kept + 1)
+    assert followed.own.head == whole
+    after = await copy.refill()
+    assert (after.head, after.states["default"], after.overrides) == (whole, steps[-1].after, (ALICE,))
+    assert await chain_of(shared) == whole
+    assert (await copy.follow()).standing is Standing.SAME
+    assert await shared.link.call("PTTL", shared.keys.audit) == -1
+    await shared.commit(step(steps[-1].after, 6))
+    assert await copy.refill() == await shared.kept()
+    assert (await chain_of(shared)).seq == 7
+
+
+async def test_instances_that_refill_at_once_do_it_once(
+    shared: RedisStore, copy: FleetCopy, tmp_path: FilePath
+) -> None:
+    steps = chain("default", list(range(1, 230)))
+    await commit(shared, *steps[:210])
+    shorter = FleetCopy(shared, SqliteStore(tmp_path / "shorter.db"))
+    await shorter.open()
+    await shorter.follow()
+    await commit(shared, *steps[210:])
+    await copy.follow()
+    whole = await chain_of(shared)
+    await empty(shared)
+    await asyncio.gather(copy.refill(), shorter.refill(), copy.refill())
+    await copy.refill()
+    assert await chain_of(shared) == whole
+    assert (await shared.load())["default"].revision == 229
+    assert (await shorter.follow()).standing is Standing.SAME
+    await shorter.close()
+
+
+async def test_a_store_that_has_gone_another_way_wins_once_that_is_wanted(
+    shared: RedisStore, copy: FleetCopy, tmp_path: FilePath
+) -> None:
+    steps = chain("default", [1, 2, 3, 4, 5, 6])
+    await commit(shared, *steps)
+    await copy.follow()
+    ours = await chain_of(shared)
+    await lose(shared, *steps[:3], replace(step(steps[2].after, 9), actor="eve"))
+    for _ in range(2):
+        followed = await copy.follow()
+        assert (followed.standing, followed.lost_count) == (Standing.DIVERGED, 3)
+        assert [one.seq for one in followed.lost] == [4, 5, 6]
+        assert followed.own.head == ours
+        assert followed.own.states["default"].weight == 6
+        assert followed.shared.states["default"].weight == 9
+    assert (await copy.refill()).head == await chain_of(shared), "nothing is refilled"
+    kept = await copy.adopt()
+    assert (kept.head, kept.states["default"].weight) == (await chain_of(shared), 9)
+    assert (await copy.follow()).standing is Standing.SAME
+    await copy.close()
+    file = SqliteStore(tmp_path / "copy.db")
+    await file.open()
+    assert await chain_of(file) == await chain_of(shared)
+    assert (await file.load())["default"].weight == 9
+    await file.close()
+
+
+async def test_a_chain_of_somebody_else_is_told_apart_from_the_first_event_on(
+    shared: RedisStore, copy: FleetCopy, tmp_path: FilePath
+) -> None:
+    await commit(shared, *chain("default", list(range(1, 30))))
+    await copy.follow()
+    await lose(shared, *chain("other", [1, 2]))
+    followed = await copy.follow()
+    assert (followed.standing, followed.lost_count, len(followed.lost)) == (Standing.DIVERGED, 29, 20)
+    await copy.adopt()
+    assert dict((await copy.follow()).own.states).keys() == {"other"}
+
+
+async def test_the_states_are_followed_past_a_fault_of_the_chain(shared: RedisStore, copy: FleetCopy) -> None:
+    steps = chain("default", [1, 2, 3, 4])
+    await commit(shared, *steps[:2])
+    await copy.follow()
+    await commit(shared, *steps[2:])
+    await shared.link.call("XDEL", shared.keys.audit, "3-0")
+    followed = await copy.follow()
+    assert (followed.standing, followed.shared.states["default"].weight) == (Standing.SAME, 4)
+    assert (await copy.follow()).own.states["default"].weight == 4
+
+
+async def test_a_single_machine_becomes_the_first_of_a_fleet_with_its_history(
+    shared: RedisStore, first_version: FilePath
+) -> None:
+    copy = FleetCopy(shared, SqliteStore(first_version))
+    own = await copy.open()
+    assert (await copy.follow()).standing is Standing.SHORTER
+    refilled = await copy.refill()
+    assert refilled == Kept(own.head, own.states, own.overrides)
+    assert (await shared.records()).head.adopted == 6
+    assert (await chain_of(shared)).seq == 6
+    await copy.close()
+
+
+async def test_without_the_store_a_copy_tells_what_it_knew_last(
+    server: RedisServer, tmp_path: FilePath
+) -> None:
+    table = table_at(server, tmp_path)
+    async with opened(table) as storage:
+        assert storage.shared is not None
+        await storage.shared.copy.open()
+        await storage.store.commit(step(NEW, 5))
+        await storage.shared.copy.follow()
+        await storage.shared.copy.close()
+    server.kill()
+    storage = storage_of(table, Identity("one", "e2"))
+    assert storage.shared is not None
+    copy = storage.shared.copy
+    assert (await copy.open()).states["default"].weight == 5
+    for call in (copy.follow, copy.refill, copy.adopt):
+        with pytest.raises(StoreUnavailable):
+            await call()
+    await copy.close()
+    await storage.store.close()
+
+
+async def test_of_two_processes_on_one_file_the_slower_one_sets_nothing_back(
+    shared: RedisStore, copy: FleetCopy, tmp_path: FilePath
+) -> None:
+    """A process that takes over and the one before it have the same copy for a moment."""
+    steps = chain("default", [1, 2])
+    await commit(shared, steps[0])
+    earlier = await shared.kept()
+    await commit(shared, steps[1])
+    await copy.follow()
+    file = SqliteStore(tmp_path / "copy.db")
+    await file.open()
+    assert await take_in(file, (await shared.records(limit=1)).records, earlier) == await chain_of(shared)
+    assert (await file.load())["default"].weight == 2
+    await file.close()
