@@ -18,7 +18,7 @@ from proxy.config.workers import resolved
 from proxy.controlplane.announcing import Announcers
 from proxy.controlplane.fleet import About
 from proxy.core.peers import Identity
-from proxy.joining import Joining
+from proxy.joining import Joining, agreed_digest
 from proxy.listening import Inherited, Listeners, bound_at, listeners, written_address
 from proxy.pushing import Pushing
 from proxy.rendezvous import Rendezvous, path_of, supervised
@@ -90,6 +90,7 @@ class Proxy:
         about = About(
             lambda: config.fleet.advertise or written_address(self.admin_address),
             lambda: self.traffic.workers_alive,
+            lambda: agreed_digest(self.config),
         )
         joining = Joining(Identity(instance, f"{rng.getrandbits(48):012x}"), about, rng)
         self.steering = Steering(config, self.traffic, around, announcers, joining)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from hashlib import sha256
 from random import SystemRandom
 from typing import TYPE_CHECKING, Final
 
@@ -108,7 +109,13 @@ class Joining:
 
 def _unknown() -> Joining:
     rng = SystemRandom()
-    return Joining(Identity("unknown", f"{rng.getrandbits(48):012x}"), About(str, lambda: 1), rng)
+    return Joining(Identity("unknown", f"{rng.getrandbits(48):012x}"), About(str, lambda: 1, str), rng)
+
+
+def agreed_digest(config: Config) -> str:
+    """A hash of what should be the same on all instances: what is decided by."""
+    alike = config.model_dump_json(include={"rollouts", "hooks", "webhooks", "alerts"})
+    return sha256(alike.encode()).hexdigest()[:16]
 
 
 def window_s(config: Config) -> float:

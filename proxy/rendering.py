@@ -31,6 +31,9 @@ _STATE_STYLES = {
     "aborted": "bold red",
 }
 _INDENT = "  "
+_CLOCK_OFF_S = 5.0
+_ALONE = "on this instance alone: the shared store cannot be reached; reconciled when it can"
+_ALONE_HERE = "this instance may go down on its own, and raises nothing"
 
 
 def status_text(document: JsonDocument) -> RenderableType:
@@ -40,6 +43,8 @@ def status_text(document: JsonDocument) -> RenderableType:
     uptime = duration(document["uptime_s"])
     head = f"dualpath {version} on {instance}, up {uptime}, {workers} worker{'' if workers == 1 else 's'}"
     parts: list[RenderableType] = [Text(summary_text(document["summary"])), Text(head)]
+    if document.get("fleet") is not None:
+        parts.append(fleet_text(document["fleet"]))
     waiting = document["store"]["waiting"]
     if waiting:
         parts.append(
@@ -85,7 +90,28 @@ def command_text(rollout: JsonDocument) -> Text:
     if rollout["phase"]:
         line.append(f", phase {clean(rollout['phase'])}")
     line.append(f", revision {rollout['revision']}")
+    if rollout.get("local_only"):
+        return line.append(f", {_ALONE}", style="bold yellow")
     return line if rollout.get("stored", True) else line.append(", not stored yet", style="bold yellow")
+
+
+def fleet_text(fleet: JsonDocument) -> Text:
+    """Who judges, how many are there, and what is odd about them."""
+    members = fleet["members"]
+    judge = f"{clean(fleet['judge'])} judges" if fleet["judge"] else "nobody judges"
+    line = Text(f"one of {len(members)} instance{'' if len(members) == 1 else 's'}, {judge}")
+    if not fleet["store"]["reached"]:
+        return line.append(f"; the shared store does not answer: {_ALONE_HERE}", style="bold red")
+    odd = [f"{clean(one['instance'])} is behind" for one in members if one["behind"]]
+    odd += [
+        f"{clean(one['instance'])}'s clock is {one['clock_skew_s']:+.0f} s off"
+        for one in members
+        if abs(one["clock_skew_s"]) >= _CLOCK_OFF_S
+    ]
+    odd += [f"{clean(one['instance'])} cannot be understood" for one in members if not one["readable"]]
+    if len({one["config"] for one in members if one["readable"]}) > 1:
+        odd.append("their configurations differ")
+    return line.append(f"; {', '.join(odd)}", style="bold yellow") if odd else line
 
 
 def history_text(document: JsonDocument) -> RenderableType:

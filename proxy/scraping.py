@@ -80,6 +80,7 @@ class Scraping:
             refused=traffic.refused,
             tunnels=traffic.tunnels,
             store_waiting=controller.waiting,
+            fleet=self._steering.fleet_report(),
             loaded_at=loaded.at,
             loaded_well=loaded.error is None,
             version=__version__,

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from proxy.config.schema import Config
     from proxy.controlplane.overrides import OverrideChange
     from proxy.core.alert_book import Handed
+    from proxy.core.members import FleetReport
     from proxy.model import RolloutState
     from proxy.ports import Post
     from proxy.traffic import Traffic
@@ -122,6 +123,10 @@ class Steering:
     def _listen(self) -> None:
         """From now on these are told what is decided."""
         self.announcers.listeners = (*self._others, *([] if self._traces is None else [self._traces]))
+
+    def fleet_report(self) -> FleetReport | None:
+        """The fleet as it is seen from here; None without one."""
+        return None if self._fleet is None else self._fleet.report()
 
     async def open(self) -> None:
         """The stored weights are in force from here on; nothing is decided yet. Raises as the store does."""

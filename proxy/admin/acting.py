@@ -53,7 +53,7 @@ class Acting:
         )
         state = await self._controller.command(command)
         view = views.rollout_view(replace(self._controller.report(name), state=state))
-        return json_answer({**view, "stored": self._controller.is_stored(name)})
+        return json_answer({**view, **self._kept(name)})
 
     async def bulk(self, request: web.Request, *, verb: Verb) -> web.Response:
         """Carry a verb out on every rollout that a pattern names; for each, where it stands, or why not."""
@@ -78,7 +78,10 @@ class Acting:
         moved = [self._moved(state.name, state) for state in stopped]
         names = [report.state.name for report in self._controller.reports()]
         stored = all(map(self._controller.is_stored, names))
-        return json_answer({"stopped": moved, "stored": stored, "reason_dropped": dropped})
+        alone = not stored and not self._controller.is_shared()
+        return json_answer(
+            {"stopped": moved, "stored": stored, "local_only": alone, "reason_dropped": dropped}
+        )
 
     # ... overrides
 
@@ -128,9 +131,14 @@ class Acting:
         return {
             **views.state_view(state),
             "name": name,
-            "stored": self._controller.is_stored(name),
+            **self._kept(name),
             "error": error,
         }
+
+    def _kept(self, name: str) -> views.JsonObject:
+        """Whether the store has it; and if not, whether that is so because the others cannot be reached."""
+        stored = self._controller.is_stored(name)
+        return {"stored": stored, "local_only": not stored and not self._controller.is_shared()}
 
 
 async def _reason_of(request: web.Request) -> tuple[str, str | None]:

@@ -42,22 +42,22 @@ def fleet_view(report: FleetReport) -> JsonObject:
 
 
 def _member(one: MemberView) -> JsonObject:
+    """Of a record that cannot be read, nothing but that it is there."""
     record = one.record
-    if record is None:
-        return {"instance": one.instance, "seen_s": round(one.seen_s_ago, 3), "readable": False}
+    rollouts = {} if record is None else record.rollouts
     return {
         "instance": one.instance,
         "seen_s": round(one.seen_s_ago, 3),
-        "readable": True,
-        "version": record.version,
-        "role": record.role,
-        "admin": record.admin,
-        "workers": record.workers,
-        "config": record.config,
+        "readable": record is not None,
+        "version": None if record is None else record.version,
+        "role": None if record is None else record.role,
+        "admin": "" if record is None else record.admin,
+        "workers": 0 if record is None else record.workers,
+        "config": "" if record is None else record.config,
         "clock_skew_s": round(one.skew_s, 3),
         "behind": list(one.behind),
         "rollouts": {
             name: {"revision": serving.revision, "weight": serving.weight}
-            for name, serving in record.rollouts.items()
+            for name, serving in rollouts.items()
         },
     }

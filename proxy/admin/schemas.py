@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from proxy.admin.seconds import COUNTS, FIGURES
+from proxy.core.fleet import Role
 from proxy.core.notice import NoticeKind, Severity
 from proxy.core.refusals import REASONS
 from proxy.judgment import Action, Metric, Unit, Verdict
@@ -181,10 +182,12 @@ SCHEMAS: dict[str, Schema] = {
         path=PATH, url=TEXT, healthy=FLAG, ejected=FLAG, outstanding=COUNT, idle_connections=COUNT
     ),
     "Rollout": closed(**_ROLLOUT),
-    "Moved": closed(**_ROLLOUT, stored=FLAG),
+    "Moved": closed(**_ROLLOUT, stored=FLAG, local_only=FLAG),
     "Bulk": closed(rollouts=listed(ref("Outcome"))),
-    "Stopped": closed(stopped=listed(ref("Outcome")), stored=FLAG, reason_dropped=nullable(TEXT)),
-    "Outcome": closed(**_STATE, name=TEXT, stored=FLAG, error=nullable(_REFUSAL)),
+    "Stopped": closed(
+        stopped=listed(ref("Outcome")), stored=FLAG, local_only=FLAG, reason_dropped=nullable(TEXT)
+    ),
+    "Outcome": closed(**_STATE, name=TEXT, stored=FLAG, local_only=FLAG, error=nullable(_REFUSAL)),
     "Override": closed(**_OVERRIDE, stored=FLAG, suspended=FLAG),
     "Overrides": closed(overrides=listed(ref("Override"))),
     "Rollouts": closed(rollouts=listed(ref("Rollout"))),
@@ -197,6 +200,7 @@ SCHEMAS: dict[str, Schema] = {
         store=closed(waiting=COUNT),
         refused=closed(**dict.fromkeys(REASONS, COUNT)),
         tunnels=closed(v1=COUNT, v2=COUNT),
+        fleet=nullable(ref("Fleet")),
         summary=closed(
             enabled=COUNT,
             total=COUNT,
@@ -205,6 +209,31 @@ SCHEMAS: dict[str, Schema] = {
             users=closed(seen=COUNT, v2=COUNT),
         ),
         rollouts=listed(ref("Rollout")),
+    ),
+    "Fleet": closed(
+        instance=TEXT,
+        role=words(Role),
+        judge=nullable(TEXT),
+        lease_s=NUMBER,
+        store=closed(reached=FLAG, last_s=NUMBER, latency_ms=MILLISECONDS, detail=nullable(TEXT)),
+        clock_skew_s=NUMBER,
+        events=closed(stored=COUNT, copied=COUNT),
+        reports=closed(sent=COUNT, taken=COUNT, repeated=COUNT, missing=COUNT, late=COUNT, unread=COUNT),
+        skewed=COUNT,
+        members=listed(ref("Member")),
+    ),
+    "Member": closed(
+        instance=TEXT,
+        seen_s=NUMBER,
+        readable=FLAG,
+        version=nullable(TEXT),
+        role=nullable(words(Role)),
+        admin=TEXT,
+        workers=COUNT,
+        config=TEXT,
+        clock_skew_s=NUMBER,
+        behind=listed(TEXT),
+        rollouts={"type": "object", "additionalProperties": closed(revision=COUNT, weight=COUNT)},
     ),
     "Stored": closed(writable=FLAG, waiting=COUNT, detail=nullable(TEXT)),
     "Event": closed(

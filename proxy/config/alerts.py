@@ -35,6 +35,7 @@ Kind = Literal[
     "rule",
     "store",
     "worker",
+    "conflict",
 ]
 HookEvent = Literal["before_start", "before_phase", "after_promotion", "rollback", "abort", "completion"]
 

@@ -40,6 +40,7 @@ log = logging.getLogger("dualpath.fleet")
 _MEMBER_LEASES: Final = 2.5  # how long an instance counts as present
 _LOOK_EVERY: Final = 3  # rounds, where nothing depends on the members
 _FIRST_LEASES: Final = 0.6  # until those who are there already have told so
+_SETTLING_LEASES: Final = 1.25  # after an outage
 _LEAVING_S: Final = 1.0
 
 
@@ -49,6 +50,7 @@ class About:
 
     admin: Callable[[], str]
     workers: Callable[[], int]
+    config: Callable[[], str]  # a hash of what all instances should have the same
 
 
 class Fleet:
@@ -72,6 +74,7 @@ class Fleet:
         self._took_s = 0.0
         self._lease: Lease | None = None
         self._leased_until = 0.0
+        self._settled_at = float("-inf")  # until then nobody judges
         self._replayed = 0  # the token under which the evidence was read
         self._last = ""  # the last report that was read
         self._roll = RollCall(place.peers, place.identity.instance)
@@ -99,7 +102,7 @@ class Fleet:
     def _duty(self) -> Duty:
         place, now = self._place, self._place.clock.monotonic()
         alone = now - self._reached_at > place.lease_s
-        lease = self._lease if now < self._leased_until else None
+        lease = self._lease if self._settled_at <= now < self._leased_until else None
         return duty(
             None if alone else place.store.standing,
             lease=lease is not None,
@@ -124,10 +127,10 @@ class Fleet:
         await store.open()
         self._controller.enter_alone(store.kept)
         self._began = self._place.clock.monotonic()
-        await self._round()
+        await self.exchange()
         if store.is_reached and store.standing is None:  # and empty: others may have what it has lost
             await asyncio.sleep(self._place.lease_s * _FIRST_LEASES)
-            await self._round()
+            await self.exchange()
         if not store.is_reached:
             log.error("the shared store cannot be reached: %s; by what was last known", store.trouble)
 
@@ -164,7 +167,7 @@ class Fleet:
 
     async def _rounds_on(self) -> None:
         began = self._place.clock.monotonic()
-        await self._round()
+        await self.exchange()
         took_s = self._place.clock.monotonic() - began
         other = self._exchange.lease if self._exchange is not None and self._lease is None else None
         left_s = None if other is None else other.remaining_s - took_s
@@ -180,7 +183,8 @@ class Fleet:
 
     # ... one exchange
 
-    async def _round(self) -> None:
+    async def exchange(self) -> None:
+        """Tell and learn once, and do what follows from it."""
         place, clock = self._place, self._place.clock
         reports = self._evidence.reports()
         asked = clock.monotonic()
@@ -206,7 +210,8 @@ class Fleet:
     def _is_odd(self, exchange: Exchange) -> bool:
         """Whether the store may hold something else than what we know."""
         store = self._place.store
-        return store.standing is not Standing.SAME or exchange.head.seq != store.kept.head.seq
+        ours, theirs = store.kept.head, exchange.head
+        return store.standing is not Standing.SAME or (ours.seq, ours.hash) != (theirs.seq, theirs.hash)
 
     def _is_lost(self, exchange: Exchange) -> bool:
         """Whether an instance that knows nothing meets a store that holds nothing, and others may have what
@@ -235,7 +240,7 @@ class Fleet:
             wall=self._place.clock.own_wall(),
             admin=self._about.admin(),
             workers=self._about.workers(),
-            config=controller.config_digest(),
+            config=self._about.config(),
             copied=self._place.store.kept.head.seq,
             rollouts={one.name: Serving(one.revision, one.weight) for one in controller.states()},
         )
@@ -245,6 +250,8 @@ class Fleet:
         self._place.store.is_reached = True
         if self._trouble:
             log.warning("the shared store answers again")
+            # Whoever has lowered something meanwhile writes it first.
+            self._settled_at = self._place.clock.monotonic() + self._place.lease_s * _SETTLING_LEASES
             self._trouble = ""
             self._controller.tell_of_store("")
         lease = exchange.lease
@@ -322,6 +329,11 @@ class Fleet:
             return
         log.info("read the evidence of all in %.2f s: %r", place.clock.monotonic() - began, replay)
         self._say()
+
+    async def replayed(self) -> None:
+        """Until what is being read of the last windows is read."""
+        if self._replaying is not None:
+            await asyncio.wait([self._replaying])
 
     async def _hear(self) -> None:
         """What the others have counted."""

@@ -57,10 +57,6 @@ class Following(Succession):
         state = self._view.find(name)
         return 0 if state is None else state.revision
 
-    def config_digest(self) -> str:
-        """The hash of the configuration by which is decided now."""
-        return self._ledger.config
-
     # ... the beginning without the others
 
     def enter_alone(self, kept: Kept) -> None:

@@ -31,6 +31,9 @@ _MOST_UNTOLD: Final = 30
 """Reports that are kept while they cannot be told, one a second: what is older is no evidence any more."""
 
 
+_NOTHING: Final = Tally()
+
+
 def source_of(identity: Identity) -> str:
     """What an instance's reports call it: each of its lives has a name of its own."""
     return f"{identity.instance}/{identity.epoch}"
@@ -80,6 +83,8 @@ class SharedEvidence:
         return late
 
     def _keep(self, name: str, revision: int, tally: Tally) -> None:
+        if tally == _NOTHING:
+            return
         untold = self._untold.setdefault((name, revision), Tally())
         untold.add(tally)
         untold.in_flight_v1, untold.in_flight_v2 = tally.in_flight_v1, tally.in_flight_v2

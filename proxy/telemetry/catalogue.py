@@ -182,6 +182,25 @@ STORE_WAITING: Final = _gauge(
     "",
     "Changes and events that are in force and not stored: the store does not work.",
 )
+FLEET_MEMBERS: Final = _gauge("dualpath_fleet_members", "", "Instances that share the store, with this one.")
+FLEET_JUDGE: Final = _gauge("dualpath_fleet_judge", "", "1 if this instance judges for all.")
+FLEET_REACHED: Final = _gauge(
+    "dualpath_fleet_store_reached", "", "0 while the shared store does not answer: nothing is raised here."
+)
+FLEET_LATENCY: Final = _gauge(
+    "dualpath_fleet_store_latency_seconds", "", "How long the last exchange with the store took.", "seconds"
+)
+FLEET_BEHIND: Final = _gauge(
+    "dualpath_fleet_behind_members", "", "Instances that do not serve the newest revision of every rollout."
+)
+FLEET_SKEW: Final = _gauge(
+    "dualpath_fleet_clock_skew_seconds", "", "How far our clock is ahead of the store's.", "seconds"
+)
+FLEET_REPORTS: Final = _counter(
+    "dualpath_fleet_reports_total",
+    "outcome",
+    "Reports of evidence: ours `sent`; of others `taken`, `repeated`, `missing`, `late`, `unread`.",
+)
 CONFIG_LOADED: Final = _gauge(
     "dualpath_config_loaded_timestamp_seconds",
     "",

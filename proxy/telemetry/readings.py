@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from proxy.core.breaker import BreakerState
 from proxy.core.delta import DISABLED, Load
+from proxy.core.fleet import Role
 from proxy.core.series import CLIENT, SERVER, Labels, Series
 from proxy.judgment import Verdict
 from proxy.model import ErrorClass, FallbackReason, Path, State
@@ -21,6 +22,7 @@ from proxy.telemetry import catalogue as c
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from proxy.core.members import FleetReport
     from proxy.core.series import SeriesTable
     from proxy.model import EndpointStatus, RolloutReport, Snapshot
     from proxy.telemetry.catalogue import Family
@@ -58,6 +60,7 @@ class Readings:
     refused: Mapping[str, int] = field(default_factory=dict)
     tunnels: tuple[int, int] = (0, 0)
     store_waiting: int = 0
+    fleet: FleetReport | None = None
     loaded_at: float = 0.0
     loaded_well: bool = True
     version: str = ""
@@ -185,9 +188,31 @@ def _instance(found: Points, readings: Readings) -> None:
     found[c.REFUSED] += [((reason,), n) for reason, n in readings.refused.items()]
     found[c.WORKERS].append(((), readings.workers))
     found[c.STORE_WAITING].append(((), readings.store_waiting))
+    if readings.fleet is not None:
+        _fleet(found, readings.fleet)
     found[c.CONFIG_LOADED].append(((), readings.loaded_at))
     found[c.CONFIG_GOOD].append(((), readings.loaded_well))
     found[c.BUILD].append(((readings.version, readings.python), 1))
     for name, n in sorted(readings.telemetry.items()):
         signal, _, outcome = name.partition(".")
         found[c.TELEMETRY].append(((signal, outcome), n))
+
+
+def _fleet(found: Points, fleet: FleetReport) -> None:
+    found[c.FLEET_MEMBERS].append(((), len(fleet.members)))
+    found[c.FLEET_JUDGE].append(((), float(fleet.role is Role.JUDGE)))
+    found[c.FLEET_REACHED].append(((), float(fleet.reached)))
+    found[c.FLEET_LATENCY].append(((), fleet.store_s))
+    found[c.FLEET_BEHIND].append(((), sum(bool(one.behind) for one in fleet.members)))
+    found[c.FLEET_SKEW].append(((), fleet.skew_s))
+    received = fleet.received
+    counts = {
+        "sent": fleet.sent,
+        "taken": received.taken,
+        "repeated": received.repeated,
+        "missing": received.missing,
+        "late": received.late,
+        "unread": received.unread,
+    }
+    for outcome, count in counts.items():
+        found[c.FLEET_REPORTS].append(((outcome,), count))

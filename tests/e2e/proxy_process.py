@@ -174,9 +174,11 @@ class Finished:
         return [line for line in self.stderr.splitlines() if line.strip()]
 
 
-async def start_proxy(config: Table, directory: Path, *, files: int = 0) -> ProxyProcess:
+async def start_proxy(
+    config: Table, directory: Path, *, files: int = 0, **environment: str
+) -> ProxyProcess:
     """Starts `serve` on a file written into `directory` and waits for its ready line, not for a while. It may
-    open so many `files`, or as many as this process."""
+    open so many `files`, or as many as this process, and has those variables in its environment."""
     file = directory / "proxy.toml"
     file.write_text(toml(config))
     log = directory / "stderr.log"
@@ -190,7 +192,7 @@ async def start_proxy(config: Table, directory: Path, *, files: int = 0) -> Prox
             "-c",
             str(file),
             cwd=directory,
-            env=_environment(mark),
+            env={**_environment(mark), **environment},
             stdout=asyncio.subprocess.PIPE,
             stderr=stderr,
             preexec_fn=partial(_begin, files),

@@ -148,6 +148,8 @@ def _title(notice: Notice) -> str:
             return "the store works again" if notice.resolved else "the store is lost"
         case NoticeKind.WORKER:
             return f"{notice.subject} {'stays up again' if notice.resolved else 'does not stay up'}"
+        case NoticeKind.CONFLICT:
+            return f"{notice.rollout}: instances disagreed, the more careful state stays"
         case NoticeKind.GUARD:
             return f"{notice.rollout}: guard {notice.subject} {state}"
         case _:

@@ -1,0 +1,198 @@
+"""Several instances on one store: one judges by the evidence of all, the others follow, and nothing is raised
+that has not been agreed on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from proxy.core.notice import NoticeKind
+from proxy.errors import StaleFence, StoreUnavailable
+from proxy.model import Command, State, Transition, Verb
+from tests.controlplane.hub import LEASE_S, Hub, Instance
+from tests.controlplane.rig import CANARY, HALF, ROLLBACK_GUARD, config
+from tests.fakes import traffic
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+CONFIG = config({"phases": [CANARY, HALF], "guards": [ROLLBACK_GUARD]})
+
+
+class Three:
+    """Three instances; time passes for all of them."""
+
+    def __init__(self) -> None:
+        self.hub = Hub()
+        self.all = [Instance(self.hub, CONFIG, name) for name in "abc"]
+
+    async def pass_by(self, seconds: float, among: Sequence[Instance] | None = None) -> None:
+        """Let so many seconds pass, one exchange of each in every one."""
+        for _ in range(round(seconds)):
+            self.hub.clock.advance(1.0)
+            for one in among or self.all:
+                await one.round()
+
+
+@pytest.fixture
+async def three() -> Three:
+    found = Three()
+    for one in found.all:
+        one.controller.enter_alone(one.store.kept)
+    await found.pass_by(4)
+    return found
+
+
+async def command(one: Instance, verb: Verb) -> None:
+    await one.controller.command(Command("default", verb, "tess"))
+
+
+def weights(three: Three) -> list[int]:
+    return [one.sink.weight() for one in three.all]
+
+
+async def test_the_first_judges_and_the_others_follow(three: Three) -> None:
+    assert [one.role for one in three.all] == ["judge", "follower", "follower"]
+    await command(three.all[2], Verb.START)
+    await three.pass_by(1)
+    assert weights(three) == [1_000] * 3
+
+
+async def test_the_judge_decides_by_the_evidence_of_all(three: Three) -> None:
+    await command(three.all[0], Verb.START)
+    await three.pass_by(2)
+    for one in three.all:  # far too few on each, enough in all
+        one.own.happened(traffic(20, 9, v2_errors=4))
+    await three.pass_by(3)
+    assert weights(three) == [0] * 3
+    assert three.all[0].controller.states()[0].state is State.ROLLED_BACK
+
+
+async def test_a_new_judge_knows_what_the_old_one_knew(three: Three) -> None:
+    a, b, c = three.all
+    await command(a, Verb.START)
+    await three.pass_by(2)
+    for one in three.all:
+        one.own.happened(traffic(14, 7))
+    await three.pass_by(2)
+    await three.pass_by(LEASE_S + 1, [b, c])
+    assert (b.role, c.role) == ("judge", "follower")
+    assert b.controller.report("default").total.client_requests == 42
+    await three.pass_by(10, [b, c])
+    assert weights(three)[1:] == [50_000] * 2
+
+
+async def test_what_a_judge_writes_late_is_refused(three: Three) -> None:
+    a, b, c = three.all
+    await command(a, Verb.START)
+    await three.pass_by(1)
+    before = a.controller.states()[0]
+    await three.pass_by(LEASE_S + 1, [b, c])
+    raised = replace(before, weight=50_000, phase="half", revision=before.revision + 1)
+    with pytest.raises(StaleFence):
+        await a.store.commit(Transition(before, raised, "phase", "late", "controller", 1.0))
+    assert a.role != "judge"
+    await three.pass_by(2)
+    assert [one.role for one in three.all] == ["follower", "judge", "follower"]
+
+
+async def test_whoever_leaves_waits_for_nobody(three: Three) -> None:
+    a, b, c = three.all
+    await a.fleet.begin()
+    await a.fleet.end()
+    await three.pass_by(1, [b, c])
+    await three.pass_by(1, [b, c])
+    assert b.role == "judge"
+
+
+async def test_without_the_store_all_are_alone_and_go_down_only(three: Three) -> None:
+    a, b, _ = three.all
+    await command(a, Verb.START)
+    await three.pass_by(1)
+    three.hub.gone = True
+    await three.pass_by(LEASE_S + 1)
+    assert {one.role for one in three.all} == {"alone"}
+    assert a.announced[-1].kind is NoticeKind.STORE
+    with pytest.raises(StoreUnavailable):
+        await command(b, Verb.PROMOTE)
+    await command(b, Verb.ROLLBACK)
+    for one in three.all:
+        one.own.happened(traffic(60, 30))
+    await three.pass_by(20)
+    assert weights(three) == [1_000, 0, 1_000]
+    three.hub.gone = False
+    await three.pass_by(6)
+    assert weights(three) == [0] * 3
+    assert NoticeKind.PHASE not in [one.kind for one in a.announced], "not even for a moment"
+    assert [one.role for one in three.all].count("judge") == 1
+
+
+async def test_an_emptied_store_is_given_back_what_it_had(three: Three) -> None:
+    await command(three.all[0], Verb.START)
+    await three.pass_by(1)
+    before = await three.hub.records()
+    await three.hub.lose(len(before))
+    await three.pass_by(6)
+    assert (await three.hub.records())[: len(before)] == before
+    assert weights(three) == [1_000] * 3
+    assert [one.role for one in three.all].count("judge") == 1
+
+
+async def test_what_is_lost_for_good_is_told_once_and_the_more_careful_stays(three: Three) -> None:
+    a, b, c = three.all
+    await command(a, Verb.START)
+    await three.pass_by(1)
+    await command(a, Verb.ROLLBACK)
+    await three.pass_by(1)
+    await three.hub.lose(1)
+    stored = (await three.hub.store.load())["default"]
+    elsewhere = replace(stored, weight=50_000, revision=stored.revision + 1, reason="elsewhere")
+    await three.hub.store.commit(Transition(stored, elsewhere, "command:set", "elsewhere", "eve", 1.0))
+    await three.pass_by(8)
+    assert weights(three) == [0] * 3
+    events = await three.hub.store.events(limit=100)
+    told = [
+        one for one in events if one.transition.cause == "fleet:conflict" and not one.transition.changes_state
+    ]
+    assert len(told) == 1
+    assert "has lost 1 events" in told[0].transition.reason
+    assert any(notice.kind is NoticeKind.CONFLICT for one in (a, b, c) for notice in one.announced)
+    assert [one.store.standing for one in three.all] == ["same"] * 3
+
+
+async def test_a_new_instance_does_not_write_first_into_a_store_that_others_can_refill(three: Three) -> None:
+    await command(three.all[0], Verb.START)
+    await three.pass_by(1)
+    before = await three.hub.records()
+    await three.hub.lose(len(before))
+    for one in three.all:
+        await one.fleet.exchange()
+    late = Instance(three.hub, CONFIG, "d")
+    late.controller.enter_alone(late.store.kept)
+    await late.round()
+    assert await three.hub.records() == ()
+    three.all.append(late)
+    await three.pass_by(8)
+    assert (await three.hub.records())[: len(before)] == before
+    assert weights(three) == [1_000] * 4
+
+
+async def test_it_says_who_is_there_and_who_is_behind(three: Three) -> None:
+    a, b, c = three.all
+    await command(a, Verb.START)
+    await three.pass_by(3, [a, b])
+    report = a.fleet.report()
+    assert (report.instance, report.judge, report.role) == ("a", "a", "judge")
+    assert [(one.instance, one.behind) for one in report.members] == [
+        ("a", ()),
+        ("b", ()),
+        ("c", ("default",)),
+    ]
+    assert report.head == report.copied == 2
+    three.hub.present["c"] = replace(three.hub.present["c"], record=b"of another version")
+    await three.pass_by(1, [a, b])
+    assert [one.record is None for one in a.fleet.report().members] == [False, False, True]
+    assert "a" in repr(a.fleet)
+    assert c.fleet.report().judge == "a"

@@ -1,0 +1,1 @@
+"""Several instances that share a real store, under load."""
