@@ -18,7 +18,7 @@ from proxy.config.workers import resolved
 from proxy.controlplane.announcing import Announcers
 from proxy.controlplane.fleet import About
 from proxy.core.peers import Identity
-from proxy.joining import Joining, agreed_digest
+from proxy.joining import AgreedDigest, Joining
 from proxy.listening import Inherited, Listeners, bound_at, listeners, written_address
 from proxy.pushing import Pushing
 from proxy.rendezvous import Rendezvous, path_of, supervised
@@ -87,10 +87,11 @@ class Proxy:
             loaded=lambda: self.loaded(),
             metrics=lambda accept: self.scraping.text(accept),
         )
+        self._agreed = AgreedDigest()
         about = About(
             lambda: config.fleet.advertise or written_address(self.admin_address),
             lambda: self.traffic.workers_alive,
-            lambda: agreed_digest(self.config),
+            lambda: self._agreed(self.config),
         )
         joining = Joining(Identity(instance, f"{rng.getrandbits(48):012x}"), about, rng)
         self.steering = Steering(config, self.traffic, around, announcers, joining)

@@ -112,10 +112,18 @@ def _unknown() -> Joining:
     return Joining(Identity("unknown", f"{rng.getrandbits(48):012x}"), About(str, lambda: 1, str), rng)
 
 
-def agreed_digest(config: Config) -> str:
-    """A hash of what should be the same on all instances: what is decided by."""
-    alike = config.model_dump_json(include={"rollouts", "hooks", "webhooks", "alerts"})
-    return sha256(alike.encode()).hexdigest()[:16]
+class AgreedDigest:
+    """A hash of what should be the same on all instances: what is decided by. Worked out once a reload."""
+
+    def __init__(self) -> None:
+        self._of: Config | None = None
+        self._digest = ""
+
+    def __call__(self, config: Config) -> str:
+        if config is not self._of:
+            alike = config.model_dump_json(include={"rollouts", "hooks", "webhooks", "alerts"})
+            self._of, self._digest = config, sha256(alike.encode()).hexdigest()[:16]
+        return self._digest
 
 
 def window_s(config: Config) -> float:

@@ -124,10 +124,10 @@ async def test_an_emergency_stop_names_what_it_stopped(client: Client, rig: Rig)
     assert [rig.sink.weight(str(plan["name"])) for plan in ROLLOUTS] == [0, 0, 0]
     assert rig.state("search").reason == "fire"
     answer = is_a("Stopped", await client.post("/api/v1/emergency_stop"))
-    assert answer == {"stopped": [], "stored": False, "reason_dropped": None}
+    assert answer == {"stopped": [], "stored": False, "local_only": False, "reason_dropped": None}
     rig.store.failure = None
     answer = is_a("Stopped", await client.post("/api/v1/emergency_stop"))
-    assert answer == {"stopped": [], "stored": True, "reason_dropped": None}
+    assert answer == {"stopped": [], "stored": True, "local_only": False, "reason_dropped": None}
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,9 @@ class FakeController:
         self.failure: Exception | None = None
         self.waiting = 0
 
+    def is_shared(self) -> bool:
+        return True
+
     def is_stored(self, name: str) -> bool:
         assert name == "default"
         return self.waiting == 0

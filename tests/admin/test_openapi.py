@@ -81,7 +81,7 @@ def test_every_reference_leads_somewhere() -> None:
 @pytest.mark.parametrize("report", [REPORT, EMPTY_REPORT])
 def test_a_rollout_is_what_the_document_says(report: Any) -> None:
     valid("Rollout", views.rollout_view(report))
-    valid("Moved", {**views.rollout_view(report), "stored": True})
+    valid("Moved", {**views.rollout_view(report), "stored": True, "local_only": False})
 
 
 def test_the_other_answers_are_what_the_document_says() -> None:

@@ -7,6 +7,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families
 
 from proxy.core.delta import Load
+from proxy.core.fleet import Role
+from proxy.core.members import FleetReport, MemberView
 from proxy.core.refusals import REASONS
 from proxy.core.series import BOTH, BOUNDS_S, Exemplar, Increment, Labels, SeriesTable, Sighting
 from proxy.model import Path
@@ -38,6 +40,9 @@ READINGS = Readings(
     refused=dict.fromkeys(REASONS, 1),
     tunnels=(1, 2),
     store_waiting=3,
+    fleet=FleetReport(
+        "a", Role.JUDGE, reached=True, skew_s=0.5, members=(MemberView("a", 0.1, None),), sent=7
+    ),
     loaded_at=1_767_225_600.0,
     loaded_well=False,
     version="1.2.3",
@@ -49,6 +54,13 @@ READINGS = Readings(
 
 def values(family: c.Family, readings: Readings = READINGS) -> dict[tuple[str, ...], float]:
     return dict(points(readings)[family])
+
+
+def test_a_fleet_is_told_where_there_is_one() -> None:
+    assert values(c.FLEET_JUDGE) == values(c.FLEET_REACHED) == values(c.FLEET_MEMBERS) == {(): 1.0}
+    assert values(c.FLEET_REPORTS)["sent",] == 7
+    assert values(c.FLEET_SKEW) == {(): 0.5}
+    assert values(c.FLEET_JUDGE, replace(READINGS, fleet=None)) == {}
 
 
 def test_a_report_is_counted_as_it_says() -> None:
