@@ -174,9 +174,7 @@ class Finished:
         return [line for line in self.stderr.splitlines() if line.strip()]
 
 
-async def start_proxy(
-    config: Table, directory: Path, *, files: int = 0, **environment: str
-) -> ProxyProcess:
+async def start_proxy(config: Table, directory: Path, *, files: int = 0, **environment: str) -> ProxyProcess:
     """Starts `serve` on a file written into `directory` and waits for its ready line, not for a while. It may
     open so many `files`, or as many as this process, and has those variables in its environment."""
     file = directory / "proxy.toml"

@@ -133,9 +133,12 @@ async def test_a_store_that_comes_back_empty_is_given_back_what_it_had(fleet: In
     before = await fleet.events(fleet.proxies["a"])
     fleet.store.kill()
     fleet.store.start()
-    await fleet.one_judge(within_s=20)
-    after = await fleet.events(fleet.proxies["b"])
-    assert after[: len(before)] == before
+
+    async def is_there() -> bool:
+        return (await fleet.events(fleet.proxies["b"]))[: len(before)] == before
+
+    await eventually(is_there, 20)
+    await fleet.one_judge()
     await fleet.reached(PERCENTAGES[1])
     await fleet.unharmed()
 
