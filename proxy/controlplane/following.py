@@ -21,7 +21,8 @@ from proxy.core.fleet import Role
 from proxy.core.gauges import CALM
 from proxy.core.peers import Followed, Standing
 from proxy.core.rollout import CONTROLLER
-from proxy.model import Judgment, RolloutState, State, Transition
+from proxy.judgment import Judgment
+from proxy.model import RolloutState, State, Transition
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from proxy.admin.fleet_view import fleet_view
 from proxy.admin.schemas import SCHEMAS
 from proxy.core.fleet import Role
@@ -14,17 +16,22 @@ WELL = FleetReport(
 )
 
 
+def members_of(view: dict[str, Any]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = view["members"]
+    return found
+
+
 def test_the_keys_are_those_of_the_schema() -> None:
     found = fleet_view(WELL)
     assert set(found) == set(SCHEMAS["Fleet"]["properties"])
-    (member,) = found["members"]  # type: ignore[misc]
+    (member,) = members_of(found)
     assert set(member) == set(SCHEMAS["Member"]["properties"])
     assert member["rollouts"] == {"default": {"revision": 3, "weight": 1_000}}
 
 
 def test_of_one_that_cannot_be_read_it_says_that_it_is_there() -> None:
     view = fleet_view(FleetReport("a", Role.FOLLOWER, members=(MemberView("b", 1.0, None),)))
-    (member,) = view["members"]  # type: ignore[misc]
+    (member,) = members_of(view)
     assert (member["readable"], member["version"], member["role"]) == (False, None, None)
     assert set(member) == set(SCHEMAS["Member"]["properties"])
 

@@ -93,7 +93,7 @@ class Instances:
         """Start one, in the folder that it had before."""
         folder = self.folder / name
         folder.mkdir(exist_ok=True)
-        proxy = await start_proxy(self.document(name), folder, **environment)
+        proxy = await start_proxy(self.document(name), folder, files=0, **environment)
         self.proxies[name], self.listening[name] = proxy, proxy.listen
         return proxy
 
