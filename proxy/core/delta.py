@@ -26,6 +26,7 @@ from proxy.core.wire_values import (
     counts_of,
     each_of,
     list_of,
+    numbers_of,
     row_of,
     seconds_of,
     sound_of,
@@ -280,9 +281,8 @@ def _read_histogram(value: object, at: str, total_us: int) -> Histogram:
     entries = list_of(value, at)
     if len(entries) % 2 or len(entries) > 2 * BUCKET_COUNT:
         raise WireError(f"{at}: must be pairs of bucket and count")
-    pairs = zip(entries[::2], entries[1::2], strict=True)
-    buckets = [(count_of(index, at, most=BUCKET_COUNT - 1), count_of(count, at)) for index, count in pairs]
-    return Histogram.of(buckets, total_us)
+    indices = numbers_of(entries[::2], at, most=BUCKET_COUNT - 1)
+    return Histogram.of(zip(indices, numbers_of(entries[1::2], at), strict=True), total_us)
 
 
 def _read_endpoint(document: object, at: str) -> EndpointStatus:

@@ -80,6 +80,13 @@ def counts_of(value: object, length: int, at: str) -> list[int]:
     return [count_of(count, at) for count in row_of(value, length, at)]
 
 
+def numbers_of(values: list[Any], at: str, *, most: int = MOST) -> list[int]:
+    """Any number of whole numbers, looked at as one: a histogram has hundreds."""
+    if set(map(type, values)) <= {int} and min(values, default=0) >= 0 and max(values, default=0) <= most:
+        return values
+    return [count_of(value, at, most=most) for value in values]
+
+
 def seconds_of(value: object, at: str) -> float:
     """A duration."""
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= MOST:
