@@ -16,7 +16,7 @@ from proxy.verification import verify
 from tests.e2e.proxy_process import ProxyProcess, config, ended, start_proxy
 from tests.e2e.raw_client import fetch
 from tests.e2e.waiting import eventually
-from tests.redis_server import RedisServer, free_port
+from tests.redis_server import RedisServer, free_port, kind_here
 
 if TYPE_CHECKING:
     import signal
@@ -51,7 +51,7 @@ class Instances:
     """The fleet of one test module."""
 
     def __init__(self, backends: tuple[RawBackend, RawBackend], folder: Path) -> None:
-        self.store = RedisServer(port=free_port())
+        self.store = RedisServer(kind_here(), port=free_port())
         self.folder = folder
         self.proxies: dict[str, ProxyProcess] = {}
         self.listening: dict[str, tuple[str, int]] = {}
