@@ -43,6 +43,21 @@ async def test_whoever_was_slower_is_told(stage: Scene) -> None:
     await stage.command("rollback")
 
 
+async def test_no_share_is_raised_again_that_was_taken_back_while_somebody_thought(stage: Scene) -> None:
+    await stage.command("start")
+    await stage.command("set", percentage=50)
+    page = await chosen(stage, OPERATOR)
+    await page.click('[data-act="set"]')
+    await page.fill("#ask-share", "30")
+    await stage.command("rollback")
+    await shows(page, ".hero h1", "Rolled back")
+    await page.click("#ask-yes")
+    await shows(page, "#ask-error", "revision")
+    stage.complaints.clear()
+    await page.click("#ask-no")
+    await shows(page, ".hero .big", "0 %")
+
+
 async def test_the_emergency_stop_works_on_a_phone(stage: Scene) -> None:
     page = await chosen(stage, OPERATOR, viewport=PHONE, color_scheme="dark")
     await accessible(page)

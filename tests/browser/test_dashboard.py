@@ -124,3 +124,16 @@ async def test_another_rollout_is_a_click_away(stage: Scene) -> None:
     await shows(page, ".hero h1", "A fixed split")
     await page.go_back()
     await shows(page, ".hero", "restaurants ·")
+
+
+async def test_a_fragment_that_names_no_rollout_does_no_harm(stage: Scene) -> None:
+    page = await stage.open(OPERATOR, at="#/%")
+    await shows(page, ".list", "statistics")
+    await page.click(".list a")
+    await page.wait_for_selector(".hero")
+    before = await page.inner_text(".list tr.chosen a")
+    await page.focus(".skip")
+    await page.keyboard.press("Enter")
+    await shows(page, "#live", "live")
+    assert await page.inner_text(".list tr.chosen a") == before
+    assert await page.locator(".hero").count() == 1

@@ -57,8 +57,9 @@ export function ask(given, rollout) {
   ($("ask-fields").querySelector("input, select") ?? (given.act === "unsilence" ? $("ask-yes") : $("ask-reason"))).focus();
 }
 
-/** Carries out what was asked; gives what is to be said. Throws with the problem's words. */
-export async function carryOut() {
+/** Carries out what was asked; gives what is to be said. Throws with the problem's words. `looked` is the rollout as it
+ * stands now: it may have been rolled back while the question was open. */
+export async function carryOut(looked) {
   const { name, act, given, rollout } = asking;
   const reason = $("ask-reason").value.trim();
   const why = reason ? { reason } : {};
@@ -69,7 +70,8 @@ export async function carryOut() {
   else {
     const verb = act.verb ?? name;
     const share = name === "set" ? { percentage: Number(value("ask-share")) } : {};
-    const lowers = name === "set" && share.percentage <= rollout.percentage; // that is never refused for being late
+    const most = Math.min(rollout.percentage, looked?.name === rollout.name ? looked.percentage : Infinity);
+    const lowers = name === "set" && share.percentage <= most; // that is never refused for being late
     const body = { ...why, ...act.body, ...share, ...(RAISES.has(verb) && !lowers ? { revision: rollout.revision } : {}) };
     return told(act.title, await post(`/api/v1/rollouts/${encodeURIComponent(rollout.name)}/${verb}`, body));
   }

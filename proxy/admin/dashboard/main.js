@@ -118,10 +118,12 @@ async function readMinutes(now) {
 
 // ... what is shown
 
-/** The name of the rollout that is looked at, null where there is none of that name. */
+/** The name of the rollout that is looked at, null where there is none of that name. A fragment of another kind, as of
+ * the link to the content, chooses nothing: what is looked at stays. */
 function chosen() {
-  const name = decodeURIComponent(location.hash.replace(/^#\//, ""));
-  return page.names.includes(name) ? name : name ? null : (page.names[0] ?? null);
+  const asked = location.hash.startsWith("#/") ? location.hash.slice(2) : "";
+  if (asked) return page.names.find((one) => encodeURIComponent(one) === asked || one === asked) ?? null; // "%" is no code
+  return (location.hash && page.names.includes(page.looked?.name) ? page.looked.name : page.names[0]) ?? null;
 }
 
 function show() {
@@ -216,7 +218,7 @@ async function act(event) {
   event.preventDefault();
   $("ask-yes").disabled = true;
   try {
-    const done = await carryOut();
+    const done = await carryOut(page.looked);
     $("ask").close();
     say(done);
   } catch (error) {
