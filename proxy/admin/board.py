@@ -124,7 +124,6 @@ class Board:
     def _render(self) -> None:
         if self._rendered == self._beat:
             return
-        self._rendered = self._beat
         self._details.clear()
         rows = {pulse.state.name: orjson.dumps(self._row(pulse)) for pulse in self._pulses}
         self._rows = self._kept(self._rows, rows)
@@ -132,6 +131,7 @@ class Board:
         self._beside = self._kept(
             self._beside, {name: orjson.dumps(document) for name, document in beside.items()}
         )
+        self._rendered = self._beat  # last: what could not be made is tried again
 
     def _row(self, pulse: Pulse) -> views.JsonObject:
         try:
