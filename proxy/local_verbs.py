@@ -24,13 +24,13 @@ PlainFile = Annotated[str | None, typer.Argument(metavar="[FILE]", help="The sam
 def serve(ctx: typer.Context, file: PlainFile = None, config: ConfigFile = DEFAULT_CONFIG) -> int:
     """Run the proxy until SIGTERM or SIGINT. SIGHUP reloads, SIGUSR2 restarts without downtime."""
     session: Session = ctx.obj
-    return session.outside.serve(ConfigSource(file or config, session.outside.environ))
+    return session.outside.serve(ConfigSource(config if file is None else file, session.outside.environ))
 
 
 def check(ctx: typer.Context, file: PlainFile = None, config: ConfigFile = DEFAULT_CONFIG) -> None:
     """Read the configuration as `serve` would, and say what would run."""
     session: Session = ctx.obj
-    source = file or config
+    source = config if file is None else file
     show(config_text(source, load(source, session.outside.environ)))
 
 

@@ -136,6 +136,12 @@ def test_a_missing_file_is_one_line(outside: FakeOutside, capsys: Captured) -> N
 # ... check, schema, demo ...
 
 
+@pytest.mark.parametrize("verb", ["serve", "check"])
+def test_an_empty_name_is_not_the_usual_file(outside: FakeOutside, capsys: Captured, verb: str) -> None:
+    assert main([verb, ""], outside=outside.build()) == 2
+    assert "cannot be read" in capsys.readouterr().err
+
+
 def test_check_says_what_would_run(outside: FakeOutside, file: Path, capsys: Captured) -> None:
     assert main(["check", str(file)], outside=outside.build()) == 0
     out = capsys.readouterr().out
