@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from proxy.controlplane.reconciling import reconciled
 from proxy.controlplane.succession import Succession
-from proxy.core.caution import is_more_careful
+from proxy.core.caution import is_more_careful, tightens
 from proxy.core.fleet import Role
 from proxy.core.gauges import CALM
 from proxy.core.peers import Followed, Standing
@@ -51,6 +51,7 @@ class Following(Succession):
         self._role = role
         self._ledger.on_conflict = self._note_conflict
         self._has_followed = False
+        self._told_of = ""  # the first of the lost events that the audit names
         self.judged_by = ""  # who does, as far as is known
 
     def revision(self, name: str) -> int:
@@ -117,8 +118,9 @@ class Following(Succession):
         self, followed: Followed, adopt: Callable[[], Awaitable[Kept]], *, tell: bool = True
     ) -> None:
         """The store has lost events of ours, and others have been written in their place: its audit stands,
-        and of each rollout the more careful state stays. What is lost is named in the audit if it is ours to
-        `tell`. `adopt` makes our copy one of that audit. Raises as the store does."""
+        and of each rollout the more careful state stays; what only a judge may decide, such as completing, is
+        decided again. What is lost is named in the audit if it is ours to `tell`, once, however often this
+        has to be tried. `adopt` makes our copy one of that audit. Raises as the store does."""
         at = self._clock.wall()
         async with self._writing:
             for name in self._watches:
@@ -127,7 +129,7 @@ class Following(Succession):
                 if stored is None or mine is None:
                     continue
                 base = self._ledger.on_top_of(stored)
-                if is_more_careful(mine, base):
+                if is_more_careful(mine, base) and tightens(base, mine):
                     after = replace(mine, revision=base.revision + 1, since=at)
                     self._ledger.defer(Transition(base, after, _CAUSE, mine.reason, CONTROLLER, at))
                     base = after
@@ -139,6 +141,10 @@ class Following(Succession):
                 await adopt()
 
     def _tell_of_loss(self, followed: Followed, at: float) -> None:
+        first = followed.lost[0].hash if followed.lost else ""
+        if first and first == self._told_of:
+            return
+        self._told_of = first
         named = ", ".join(f"{one.seq} ({one.hash[:12]})" for one in followed.lost[:_MOST_NAMED])
         more = followed.lost_count - min(len(followed.lost), _MOST_NAMED)
         reason = f"the shared store has lost {followed.lost_count} events that were written: {named}" + (

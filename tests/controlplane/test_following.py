@@ -157,23 +157,61 @@ async def test_without_the_others_what_was_last_known_is_in_force() -> None:
     assert rig.sink.weight() == 100_000, "the store knows nothing of it: as configured"
 
 
+LOST = (Record(3, "{}", "abcdef" * 10, "default"),)
+
+
+def diverged(shared: RolloutState) -> Followed:
+    """The store has lost one event, and another was written in its place."""
+    return Followed(
+        Standing.DIVERGED, Kept(Head(3, "x"), {shared.name: shared}), Kept(Head(3, "y"), {}), LOST, 1
+    )
+
+
+class Adopting:
+    """A copy that may be made one of the shared audit."""
+
+    def __init__(self, followed: Followed) -> None:
+        self._followed = followed
+        self.times = 0
+
+    async def __call__(self) -> Kept:
+        self.times += 1
+        return self._followed.shared
+
+
 async def test_where_both_have_moved_on_the_loss_is_told_and_the_more_careful_stays(rig: FleetRig) -> None:
     await rig.ask(Verb.ROLLBACK)
     mine = rig.state()
     states: Mapping[str, Any] = await rig.store.kept.load()
     elsewhere = replace(states["default"], state=State.RUNNING, weight=50_000)
-    lost = (Record(3, "{}", "abcdef" * 10, "default"),)
-    followed = Followed(
-        Standing.DIVERGED, Kept(Head(3, "x"), {"default": elsewhere}), Kept(Head(3, "y"), {}), lost, 1
-    )
-    adopted = []
-
-    async def adopt() -> Kept:
-        adopted.append(True)
-        return followed.shared
-
-    await rig.controller.reconcile(followed, adopt)
+    followed = diverged(elsewhere)
+    await rig.controller.reconcile(followed, Adopting(followed))
     assert rig.state().weight == mine.weight == 0
     (told,) = [one for one in rig.announced if one.kind is NoticeKind.CONFLICT]
     assert "has lost 1 events" in told.reason
     assert "3 (abcdefabcdef)" in told.reason
+
+
+async def test_what_only_a_judge_may_decide_is_given_up_by_whoever_knows_of_it_alone(rig: FleetRig) -> None:
+    running = replace(rig.state(), weight=100_000, revision=rig.state().revision + 1)
+    await rig.another_process_sets(100_000, State.COMPLETED)
+    await rig.follow()
+    rig.role = Role.FOLLOWER
+    followed = diverged(running)
+    adopt = Adopting(followed)
+    await rig.controller.reconcile(followed, adopt, tell=False)
+    assert (rig.state().state, rig.state().weight) == (State.RUNNING, 100_000)
+    assert (rig.controller.waiting, adopt.times) == (0, 1)
+
+
+async def test_a_loss_is_told_once_however_often_the_store_fails_meanwhile(rig: FleetRig) -> None:
+    followed = diverged(rig.state())
+    adopt = Adopting(followed)
+    rig.store.failure = StoreUnavailable("gone")
+    for _ in range(3):
+        await rig.controller.reconcile(followed, adopt)
+    rig.store.failure = None
+    await rig.controller.reconcile(followed, adopt)
+    assert [one.kind for one in rig.announced].count(NoticeKind.CONFLICT) == 1
+    assert (await rig.causes()).count("fleet:conflict") == 1
+    assert adopt.times == 1
