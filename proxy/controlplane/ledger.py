@@ -147,9 +147,20 @@ class Ledger:
                 if self._trouble and transition.changes_state:
                     self.on_conflict(transition, stored, present)
                 return False
+            except StaleFence:  # nothing is written, and never will be: somebody else judges
+                log.warning("%s: left to the judge: %s", transition.after.name, transition.reason)
+                await self._give_up(transition)
+                return True
         self._unanswered = None
         self._waiting.popleft()
         return True
+
+    async def _give_up(self, transition: Transition) -> None:
+        """The first that waits is not to be; what the store has is in force, with the rest on top."""
+        stored = await self._stored(transition.after.name)
+        self._unanswered = None
+        self._waiting.popleft()
+        self._publish(self._rebase(stored))
 
     def _rebase(self, base: RolloutState) -> RolloutState:
         """Put what waits for a rollout on top of `base`, which is stored. Returns the state after it all."""

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.errors import ControlError, StoreCorrupt, StoreUnavailable
-from proxy.model import State, Verb
+from proxy.errors import ControlError, StaleFence, StoreCorrupt, StoreUnavailable
+from proxy.model import Event, State, Transition, Verb
 from tests.controlplane.rig import ALERT_GUARD, CANARY, HALF, ROLLBACK_GUARD, Rig, require_gapless
 from tests.fakes import traffic
 
@@ -296,6 +296,22 @@ async def test_while_a_raise_is_in_doubt_no_other_is_written() -> None:
     await rig.second()
     assert await rig.causes() == ["config", "command:set", "store"]
     assert rig.state().weight == 30_000
+
+
+async def test_what_turns_out_to_be_another_judges_to_decide_is_left_to_it() -> None:
+    rig = await Rig.opened({"percentage": 100})
+    commit = rig.store.commit
+
+    async def refuse(transition: Transition) -> Event:
+        raise StaleFence("another judges")
+
+    rig.store.commit = refuse  # type: ignore[method-assign]
+    await rig.ask(Verb.PAUSE)
+    await rig.second()
+    rig.store.commit = commit  # type: ignore[method-assign]
+    assert rig.controller.waiting == 0
+    assert rig.state() == await rig.stored()
+    assert rig.state().state is State.RUNNING
 
 
 async def test_a_promotion_that_was_written_without_an_answer_is_taken_back_and_made_again() -> None:
