@@ -124,7 +124,7 @@ class Peers(Protocol):
         self, after: str = "", *, since: float = 0.0, limit: int = 1000
     ) -> Sequence[Dispatch]:
         """Reports behind the one with the id `after`, or that came at `since` or later, in the order in which
-        they came, at most `limit`; this instance's own are among them."""
+        they came, at most `limit`, and none only at the end; this instance's own are among them."""
 
     def changes(self) -> AsyncIterator[int | None]:
         """The numbers of events as they are written, by whomever; None whenever some may have been missed, at

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Final
 import orjson
 
 from proxy import __version__
+from proxy.controlplane.hearing import Hearing
 from proxy.controlplane.mending import Mending
-from proxy.controlplane.replaying import Replay
 from proxy.controlplane.roll_call import RollCall
 from proxy.controlplane.ticker import wait_or_end
 from proxy.core import members
@@ -75,8 +75,7 @@ class Fleet:
         self._lease: Lease | None = None
         self._leased_until = 0.0
         self._settled_at = float("-inf")  # until then nobody judges
-        self._replayed = 0  # the token under which the evidence was read
-        self._last = ""  # the last report that was read
+        self._hearing = Hearing(place, controller, evidence)
         self._roll = RollCall(place.peers, place.identity.instance)
         self._mending = Mending(place, controller, self._roll)
         self._rounds = 0
@@ -86,7 +85,6 @@ class Fleet:
         self._ending = asyncio.Event()
         self._news = asyncio.Event()
         self._running: list[asyncio.Task[None]] = []
-        self._replaying: asyncio.Task[None] | None = None
         place.store.on_stale = self._step_down
 
     @property
@@ -106,7 +104,7 @@ class Fleet:
         return duty(
             None if alone else place.store.standing,
             lease=lease is not None,
-            evidence=lease is not None and lease.token == self._replayed,
+            evidence=lease is not None and lease.token == self._hearing.token,
         )
 
     def _step_down(self) -> None:
@@ -116,7 +114,7 @@ class Fleet:
         self._lease = None
         self._leased_until = 0.0
         self._place.fenced.fence(None)
-        self._evidence.merging.clear()
+        self._hearing.forget()
 
     # ... from its beginning to its end
 
@@ -146,7 +144,8 @@ class Fleet:
         """Exchange nothing any more, and let others judge at once."""
         self._ending.set()
         running, self._running = self._running, []
-        for task in [*running, *([self._replaying] if self._replaying else [])]:
+        self._hearing.cancel()
+        for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
         if running and self._place.store.is_reached:
@@ -203,8 +202,8 @@ class Fleet:
         if self._is_odd(exchange) and not self._is_lost(exchange):
             await self._mending.follow()
         await self._carry_out(self._duty())
-        if self._lease is not None and self._replayed == self._lease.token:
-            await self._hear()
+        if self._lease is not None and self._lease.token == self._hearing.token:
+            await self._hearing.hear()
         self._say()
 
     def _is_odd(self, exchange: Exchange) -> bool:
@@ -289,64 +288,16 @@ class Fleet:
                     await self._mending.refill(is_judge=self._lease is not None)
                 case Task.RECONCILE:
                     await self._mending.reconcile()
-                case Task.REPLAY if self._replaying is None or self._replaying.done():
-                    self._replaying = asyncio.create_task(self._replay(), name="fleet replay")
+                case Task.REPLAY if self._exchange is not None:
+                    self._hearing.catch_up(self._exchange, self._reached_at, lambda: self._lease)
                 case _:
                     pass
         except ControlError as error:
             log.error("%s: %s", found.task, error)
 
-    async def _replay(self) -> None:
-        """Read the evidence of the last windows; from then on this instance judges."""
-        lease, exchange = self._lease, self._exchange
-        if lease is None or exchange is None:
-            return
-        place, controller = self._place, self._controller
-        began = place.clock.monotonic()
-        names = [state.name for state in controller.states()]
-        since = exchange.now - place.window_s
-        replay = Replay(names, place.identity, exchange, self._reached_at, since)
-
-        def finish() -> None:
-            replay.merging.received = self._evidence.merging.received
-            self._evidence.merging = replay.merging
-            for report in self._evidence.own_after(replay.own):
-                controller.count(
-                    {
-                        one.name: one.tally
-                        for one in report.rollouts
-                        if one.revision >= controller.revision(one.name)
-                    }
-                )
-            self._last, self._replayed = replay.last, lease.token
-
-        try:
-            await replay.read(place.peers, controller.revision)
-            if self._lease is lease or (self._lease is not None and self._lease.token == lease.token):
-                await controller.relive(replay.seen, finish)
-        except ControlError as error:
-            log.error("the evidence cannot be read: %s", error)
-            return
-        log.info("read the evidence of all in %.2f s: %r", place.clock.monotonic() - began, replay)
-        self._say()
-
     async def replayed(self) -> None:
         """Until what is being read of the last windows is read."""
-        if self._replaying is not None:
-            await asyncio.wait([self._replaying])
-
-    async def _hear(self) -> None:
-        """What the others have counted."""
-        now = self._place.clock.monotonic()
-        try:
-            told = await self._place.peers.dispatches(self._last)
-        except ControlError as error:
-            log.warning("the others' reports: %s", error)
-            return
-        if told:
-            self._last = told[-1].id
-            self._evidence.hear(now, told)
-        self._evidence.merging.forget(now - self._place.lease_s * _MEMBER_LEASES)
+        await self._hearing.caught_up()
 
     # ... who is there
 

@@ -38,6 +38,7 @@ class Replay:
         self._source = source_of(identity)
         self._offset = now - exchange.now
         self._since = since
+        self._until = exchange.now  # what comes later is heard as it comes
         self._seconds: list[tuple[float, Sequence[Tally], Sequence[Tally]]] = []
 
     async def read(self, peers: Peers, revision: Callable[[str], int]) -> None:
@@ -53,7 +54,7 @@ class Replay:
                 self._take(one, at, revision)
                 if place % _BREATH == _BREATH - 1:
                     await asyncio.sleep(0)
-            if len(page) < _AT_ONCE:
+            if not page or page[-1].at > self._until:  # a page may be short and not the last
                 break
         if second is not None:
             self._cut(second + 1.0)

@@ -29,6 +29,8 @@ log = logging.getLogger("dualpath.fleet")
 
 _MOST_UNTOLD: Final = 30
 """Reports that are kept while they cannot be told, one a second: what is older is no evidence any more."""
+_MOST_SENT: Final = 60
+"""Reports that are kept after they have arrived: for longer than a new judge reads what all have told."""
 
 
 _NOTHING: Final = Tally()
@@ -58,6 +60,7 @@ class SharedEvidence:
         self._labels: dict[str, int] = {}
         self._untold: dict[tuple[str, int], Tally] = {}  # by rollout and revision, since the last report
         self._reports: deque[Delta] = deque(maxlen=_MOST_UNTOLD)  # that may not have arrived
+        self._sent: deque[Delta] = deque(maxlen=_MOST_SENT)  # whether they have or not
 
     # ... ports.Evidence
 
@@ -107,7 +110,9 @@ class SharedEvidence:
             RolloutDelta(name, revision, DISABLED, tally) for (name, revision), tally in self._untold.items()
         )
         self._untold = {}
-        self._reports.append(Delta(self._source, self.sent, rollouts))
+        report = Delta(self._source, self.sent, rollouts)
+        self._reports.append(report)
+        self._sent.append(report)
         return tuple([(one.number, orjson.dumps(written(one))) for one in self._reports])
 
     def arrived(self, number: int) -> None:
@@ -116,8 +121,8 @@ class SharedEvidence:
             self._reports.popleft()
 
     def own_after(self, number: int) -> Iterator[Delta]:
-        """What has been counted here and is in no report up to this one."""
-        for report in self._reports:
+        """What has been counted here and is in no report up to this one, wherever later ones may be."""
+        for report in self._sent:
             if report.number > number:
                 yield report
         untold = [RolloutDelta(*place, DISABLED, tally) for place, tally in self._untold.items()]

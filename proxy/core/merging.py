@@ -40,12 +40,12 @@ class Merging:
         self._places = {name: place for place, name in enumerate(names)}
         self._now = [Tally() for _ in self._places]
         self._late = [Tally() for _ in self._places]
-        self._highest: dict[str, int] = {}
+        self._highest: dict[str, tuple[float, int]] = {}  # when it was told, and the number
         self._latest: dict[str, tuple[float, Delta]] = {}
 
     def take(self, now: float, report: Delta, revision: Callable[[str], int]) -> bool:
         """Take a report in at monotonic `now`, once; `revision` is what is in force of a rollout here."""
-        if not self._is_new(report.source, report.number):
+        if not self._is_new(now, report.source, report.number):
             return False
         self.received.taken += 1
         self._latest[report.source] = (now, report)
@@ -58,14 +58,14 @@ class Merging:
             (self._late if late else self._now)[place].add(one.tally)
         return True
 
-    def _is_new(self, source: str, number: int) -> bool:
-        highest = self._highest.get(source, 0)
+    def _is_new(self, now: float, source: str, number: int) -> bool:
+        _, highest = self._highest.get(source, (now, 0))
         if number <= highest:
             self.received.repeated += 1
             return False
         if highest:  # what came before the first that we have heard is nobody's loss
             self.received.missing += number - highest - 1
-        self._highest[source] = number
+        self._highest[source] = now, number
         return True
 
     def drain(self) -> Sequence[Tally]:
@@ -83,11 +83,13 @@ class Merging:
         late, self._late = self._late, [Tally() for _ in self._places]
         return late
 
-    def forget(self, before: float) -> None:
-        """Whoever was last heard before monotonic `before` has nothing under way; what it counted stays."""
-        gone = [source for source, (at, _) in self._latest.items() if at < before]
-        for source in gone:
+    def forget(self, silent: float, unknown: float) -> None:
+        """Whoever was last heard before monotonic `silent` has nothing under way; what it counted stays.
+        Before `unknown`, and nothing is known of it: by then it must have ceased to tell anything again."""
+        for source in [source for source, (at, _) in self._latest.items() if at < silent]:
             del self._latest[source]
+        for source in [source for source, (at, _) in self._highest.items() if at < unknown]:
+            del self._highest[source]
 
     def clear(self) -> None:
         """Nobody has told anything yet; what was received stays counted."""

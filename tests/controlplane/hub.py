@@ -5,6 +5,7 @@ Time is the test's. It can be gone, lose its newest events, or be written by som
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from proxy.controlplane.controller import Controller
@@ -40,7 +41,7 @@ from tests.fakes import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Mapping, Sequence
 
     from proxy.config.schema import Config
     from proxy.core.audit import Record
@@ -60,7 +61,9 @@ class Hub:
         self.token = 0
         self.lease: tuple[Identity, int, float] | None = None
         self.reports: list[Dispatch] = []
-        self.present: dict[str, Member] = {}
+        self.present: dict[Identity, Member] = {}
+        self.refilled: list[int] = []  # each time, with how many events
+        self.page = 1_000  # reports that are given at once, at most
 
     def answer(self) -> None:
         """Raises if it does not."""
@@ -141,6 +144,8 @@ class HubPeers:
     def __init__(self, hub: Hub, identity: Identity) -> None:
         self._hub = hub
         self._me = identity
+        self.listening: list[AsyncGenerator[int | None, None]] = []  # held, so that nobody closes it unasked
+        self.open = 0
 
     async def exchange(self, presence: Presence) -> Exchange:
         hub = self._hub
@@ -148,7 +153,7 @@ class HubPeers:
         now = hub.clock.wall()
         for number, report in presence.reports:
             hub.reports.append(Dispatch(str(len(hub.reports) + 1), now, self._me, number, report))
-        hub.present[self._me.instance] = Member(self._me, now, presence.record)
+        hub.present[self._me] = Member(self._me, now, presence.record)
         holder = hub.holder()
         if holder is None:
             hub.token += 1
@@ -166,15 +171,26 @@ class HubPeers:
     ) -> Sequence[Dispatch]:
         self._hub.answer()
         behind = int(after or 0)
-        return [one for one in self._hub.reports[behind:] if after or one.at >= since][:limit]
+        return [one for one in self._hub.reports[behind:] if after or one.at >= since][
+            : min(limit, self._hub.page)
+        ]
 
-    async def changes(self) -> AsyncIterator[int | None]:
-        yield None
+    def changes(self) -> AsyncGenerator[int | None, None]:
+        self.listening.append(self._changes())
+        return self.listening[-1]
+
+    async def _changes(self) -> AsyncGenerator[int | None, None]:
+        self.open += 1
+        try:
+            yield None
+            await asyncio.Event().wait()
+        finally:
+            self.open -= 1
 
     async def leave(self) -> None:
         self._hub.answer()
         self._hub.lease = None
-        self._hub.present.pop(self._me.instance, None)
+        self._hub.present.pop(self._me, None)
 
 
 class HubCopy:
@@ -203,6 +219,7 @@ class HubCopy:
     async def refill(self) -> Kept:
         self._hub.answer()
         self._hub.store = await restored(self.own)
+        self._hub.refilled.append(len(self.own))
         return self._kept
 
     async def adopt(self) -> Kept:
@@ -228,6 +245,7 @@ class Instance:
         self.announced: list[Notice] = []
         self.copy = HubCopy(hub)
         self.inner = HubStore(hub)
+        self.peers = HubPeers(hub, identity)
         self.store = SharedStore(self.inner, self.inner, self.copy)
         self.evidence = SharedEvidence(
             self.own, config.rollouts, identity, lambda name: self.controller.revision(name)
@@ -236,7 +254,7 @@ class Instance:
             identity,
             self.store,
             self.inner,
-            HubPeers(hub, identity),
+            self.peers,
             self.copy,
             StoreClock(hub.clock),
             LEASE_S,

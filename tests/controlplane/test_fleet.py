@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from proxy.core.notice import NoticeKind
+from proxy.core.peers import Identity
 from proxy.errors import StaleFence, StoreUnavailable
 from proxy.model import Command, State, Transition, Verb
 from tests.controlplane.hub import LEASE_S, Hub, Instance
@@ -16,7 +17,10 @@ from tests.controlplane.rig import CANARY, HALF, ROLLBACK_GUARD, config
 from tests.fakes import traffic
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    from proxy.controlplane.watch import Seen
+    from proxy.core.peers import Dispatch
 
 CONFIG = config({"phases": [CANARY, HALF], "guards": [ROLLBACK_GUARD]})
 
@@ -82,6 +86,62 @@ async def test_a_new_judge_knows_what_the_old_one_knew(three: Three) -> None:
     assert b.controller.report("default").total.client_requests == 42
     await three.pass_by(10, [b, c])
     assert weights(three)[1:] == [50_000] * 2
+
+
+async def test_what_is_told_while_a_judge_takes_over_counts(three: Three) -> None:
+    _, b, c = three.all
+    await three.pass_by(2)
+    relive = b.controller.relive
+
+    async def interrupted(seen: Callable[[str], Sequence[Seen]], finish: Callable[[], None]) -> bool:
+        b.own.happened(traffic(5))  # all is read, and this is told before it is in force
+        await b.controller.tick()
+        await b.fleet.exchange()
+        return await relive(seen, finish)
+
+    b.controller.relive = interrupted  # type: ignore[method-assign]
+    await three.pass_by(8, [b, c])
+    assert b.role == "judge"
+    assert b.controller.report("default").total.client_requests == 5
+
+
+async def test_all_is_read_however_short_the_pages_are(three: Three) -> None:
+    a, b, c = three.all
+    await command(a, Verb.START)
+    for _ in range(6):
+        c.own.happened(traffic(5))
+        await three.pass_by(1)
+    three.hub.page = 2
+    await three.pass_by(LEASE_S + 1, [b, c])
+    assert b.role == "judge"
+    assert b.controller.report("default").total.client_requests == 30
+    for _ in range(6):
+        c.own.happened(traffic(5))
+        await c.round()
+        c.hub.clock.advance(0.1)
+    await c.fleet.exchange()
+    await b.round()
+    assert b.controller.report("default").total.client_requests == 60
+
+
+async def test_whoever_judges_no_more_hears_no_more(three: Three) -> None:
+    a, _, c = three.all
+    await command(a, Verb.START)
+    await three.pass_by(1)
+    c.own.happened(traffic(5))
+    await c.round()
+    await c.fleet.exchange()
+    read = a.peers.dispatches
+
+    async def refused(after: str = "", *, since: float = 0.0, limit: int = 1000) -> Sequence[Dispatch]:
+        assert a.store.on_stale is not None
+        a.store.on_stale()
+        return await read(after, since=since, limit=limit)
+
+    a.peers.dispatches = refused  # type: ignore[method-assign]
+    await a.fleet.exchange()
+    a.peers.dispatches = read  # type: ignore[method-assign]
+    assert a.evidence.merging.drain()[0].client_requests == 0
 
 
 async def test_what_a_judge_writes_late_is_refused(three: Three) -> None:
@@ -191,7 +251,8 @@ async def test_it_says_who_is_there_and_who_is_behind(three: Three) -> None:
         ("c", ("default",)),
     ]
     assert report.head == report.copied == 2
-    three.hub.present["c"] = replace(three.hub.present["c"], record=b"of another version")
+    speaking = Identity("c", "1")
+    three.hub.present[speaking] = replace(three.hub.present[speaking], record=b"of another version")
     await three.pass_by(1, [a, b])
     assert [one.record is None for one in a.fleet.report().members] == [False, False, True]
     assert "a" in repr(a.fleet)

@@ -92,9 +92,19 @@ def test_what_is_under_way_is_what_each_said_last_until_it_has_gone() -> None:
     merging.take(1.0, report("b/1", 1, ages=5), revision)
     assert merging.drain()[0].in_flight_v2.count == 8
     assert merging.drain()[0].in_flight_v2.count == 8
-    merging.forget(2.0)
+    merging.forget(2.0, 0.0)
     assert merging.drain()[0].in_flight_v2.count == 3
     assert not merging.take(3.0, report("b/1", 1), revision), "a repetition is known all the same"
+
+
+def test_of_whoever_was_silent_for_long_nothing_is_known() -> None:
+    merging = Merging(NAMES)
+    merging.take(1.0, report("a/1", 7), revision)
+    merging.take(2.0, report("b/1", 7), revision)
+    merging.forget(3.0, 2.0)
+    assert merging.take(4.0, report("a/1", 1), revision), "as if it had never been"
+    assert not merging.take(4.0, report("b/1", 1), revision)
+    assert merging.received.missing == 0
 
 
 def test_cleared_it_begins_anew_but_for_what_was_received() -> None:
