@@ -76,7 +76,7 @@ class Fleet:
         self._leased_until = 0.0
         self._settled_at = float("-inf")  # until then nobody judges
         self._hearing = Hearing(place, controller, evidence)
-        self._roll = RollCall(place.peers, place.identity.instance)
+        self._roll = RollCall(place.peers, place.identity, place.lease_s)
         self._mending = Mending(place, controller, self._roll)
         self._rounds = 0
         self._began = 0.0

@@ -7,7 +7,8 @@ what an instance is to do.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import logging
+from typing import TYPE_CHECKING, Final
 
 import orjson
 
@@ -18,45 +19,79 @@ from proxy.errors import WireError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from proxy.core.peers import Member
+    from proxy.core.peers import Identity, Member
     from proxy.ports import Peers
 
 
-class RollCall:
-    """The members as they were last asked for; `instance` is ours."""
+log = logging.getLogger("dualpath.fleet")
 
-    def __init__(self, peers: Peers, instance: str) -> None:
+_NAMESAKE_LEASES: Final = 5.0  # longer than a process and the one that replaces it both speak
+
+
+class RollCall:
+    """The members as they were last asked for; `identity` is ours. Whoever is there speaks at least once
+    within `lease_s`."""
+
+    def __init__(self, peers: Peers, identity: Identity, lease_s: float) -> None:
         self._peers = peers
-        self._instance = instance
+        self._identity = identity
+        self._lease_s = lease_s
         self._members: Sequence[Member] = ()
+        self._namesakes: dict[Identity, float] = {}  # other lives of our name, and when each was first seen
+        self._has_told = False
 
     async def ask(self) -> None:
         """Who is there. Raises as `peers` does."""
         self._members = await self._peers.members()
+        if not self._has_told:
+            self._look_for_namesakes()
+
+    def _look_for_namesakes(self) -> None:
+        """The process before us falls silent; another machine of our name does not."""
+        ours, since = self._identity, self._namesakes
+        others = [one for one in self._members if one.identity.instance == ours.instance]
+        others = [one for one in others if one.identity != ours]
+        self._namesakes = {one.identity: since.get(one.identity, one.seen_at) for one in others}
+        patience_s = self._lease_s * _NAMESAKE_LEASES
+        if any(one.seen_at - self._namesakes[one.identity] > patience_s for one in others):
+            log.error("another instance is called %s too; give each a name of its own", ours.instance)
+            self._has_told = True
 
     def most_copied(self) -> int:
         """How much of the audit those others have who have most of it."""
-        records = [one.record for one in self._others()]
+        records = [_view(one, 0.0, {}).record for one in self._others()]
         return max((record.copied for record in records if record is not None), default=0)
 
     def before_us(self) -> int:
-        """How many others come before us by name."""
-        return sum(one.instance < self._instance for one in self._others())
+        """How many others come before us by name, and of our name by their life."""
+        ours = self._identity
+        return sum(_place(one.identity) < _place(ours) for one in self._others())
 
-    def _others(self) -> list[MemberView]:
-        return [one for one in self.views(0.0, {}) if one.instance != self._instance]
+    def _others(self) -> list[Member]:
+        return [one for one in self._present() if one.identity != self._identity]
 
     def views(self, now: float, revisions: Mapping[str, int]) -> list[MemberView]:
-        """Each by its latest life, at `now` by the store's clock, beside the revisions that are stored."""
-        newest = {one.identity.instance: one for one in sorted(self._members, key=_seen_at)}
-        return [_view(one, now, revisions) for _, one in sorted(newest.items())]
+        """Each at `now` by the store's clock, beside the revisions that are stored."""
+        return [_view(one, now, revisions) for one in self._present()]
+
+    def _present(self) -> list[Member]:
+        """By name. Of several lives of one name those that have ended are left out: each spoke last more than
+        a lease before another one did."""
+        newest: dict[str, float] = {}
+        for one in self._members:
+            name = one.identity.instance
+            newest[name] = max(newest.get(name, one.seen_at), one.seen_at)
+        present = (
+            one for one in self._members if one.seen_at >= newest[one.identity.instance] - self._lease_s
+        )
+        return sorted(present, key=lambda one: _place(one.identity))
 
     def __repr__(self) -> str:
         return f"RollCall({len(self._members)} present)"
 
 
-def _seen_at(one: Member) -> float:
-    return one.seen_at
+def _place(identity: Identity) -> tuple[str, str]:
+    return identity.instance, identity.epoch
 
 
 def _view(one: Member, now: float, revisions: Mapping[str, int]) -> MemberView:

@@ -257,3 +257,33 @@ async def test_it_says_who_is_there_and_who_is_behind(three: Three) -> None:
     assert [one.record is None for one in a.fleet.report().members] == [False, False, True]
     assert "a" in repr(a.fleet)
     assert c.fleet.report().judge == "a"
+
+
+async def test_two_of_one_name_know_of_each_other(caplog: pytest.LogCaptureFixture) -> None:
+    found = Three()
+    found.all = [Instance(found.hub, CONFIG, "a", epoch) for epoch in ("1", "2")]
+    for one in found.all:
+        one.controller.enter_alone(one.store.kept)
+    await found.pass_by(20)
+    assert [one.instance for one in found.all[0].fleet.report().members] == ["a", "a"]
+    assert caplog.text.count("another instance is called a too") == 2, "by each, once"
+    await found.pass_by(3, found.all[:1])
+    assert [one.instance for one in found.all[0].fleet.report().members] == ["a"], "one of them has gone"
+
+
+async def test_of_two_of_one_name_whoever_knows_most_refills() -> None:
+    found = Three()
+    found.all = [Instance(found.hub, CONFIG, "a", epoch) for epoch in ("1", "2")]
+    first, second = found.all
+    for one in found.all:
+        one.controller.enter_alone(one.store.kept)
+    await found.pass_by(4)
+    await command(second, Verb.START)
+    before = await found.hub.records()
+    await found.pass_by(1, [second])
+    await found.hub.lose(len(before))
+    await found.pass_by(6)
+    assert (await found.hub.records())[: len(before)] == before
+    assert weights(found) == [1_000] * 2
+    assert first.store.kept.head == second.store.kept.head
+    assert found.hub.refilled == [len(before)]
