@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Mapping, Sequence
 
     from proxy.core.alert_book import AlertsReport, Silence, SinkTrial
     from proxy.core.audit import TrailPage
@@ -126,10 +126,10 @@ class Peers(Protocol):
         """Reports behind the one with the id `after`, or that came at `since` or later, in the order in which
         they came, at most `limit`, and none only at the end; this instance's own are among them."""
 
-    def changes(self) -> AsyncIterator[int | None]:
+    def changes(self) -> AsyncGenerator[int | None, None]:
         """The numbers of events as they are written, by whomever; None whenever some may have been missed, at
         the beginning and after each loss of the connection. It never ends and never raises for the store's
-        sake: it connects again, with pauses."""
+        sake: it connects again, with pauses. Whoever listens closes it."""
 
     async def leave(self) -> None:
         """Give up lease and membership, so that nobody waits until they run out."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -175,10 +176,11 @@ class Fleet:
 
     async def _listen(self) -> None:
         """Follow what is pushed: a change is in force here as soon as that arrives."""
-        async for number in self._place.peers.changes():
-            store = self._place.store
-            if store.is_reached and (number is None or number > store.kept.head.seq):
-                await self._mending.follow()
+        async with aclosing(self._place.peers.changes()) as changes:
+            async for number in changes:
+                store = self._place.store
+                if store.is_reached and (number is None or number > store.kept.head.seq):
+                    await self._mending.follow()
 
     # ... one exchange
 

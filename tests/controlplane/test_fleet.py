@@ -3,6 +3,7 @@ that has not been agreed on."""
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -142,6 +143,20 @@ async def test_whoever_judges_no_more_hears_no_more(three: Three) -> None:
     await a.fleet.exchange()
     a.peers.dispatches = read  # type: ignore[method-assign]
     assert a.evidence.merging.drain()[0].client_requests == 0
+
+
+async def test_a_listener_that_fails_leaves_nothing_open(three: Three) -> None:
+    a = three.all[0]
+
+    async def fail() -> None:
+        raise RuntimeError("a bug")
+
+    a.store.follow = fail  # type: ignore[assignment, method-assign]
+    await a.fleet.begin()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert (len(a.peers.listening), a.peers.open) == (1, 0)
+    await a.fleet.end()
 
 
 async def test_what_a_judge_writes_late_is_refused(three: Three) -> None:
