@@ -40,6 +40,7 @@ log = logging.getLogger("dualpath.fleet")
 
 _MEMBER_LEASES: Final = 2.5  # how long an instance counts as present
 _LOOK_EVERY: Final = 3  # rounds, where nothing depends on the members
+_FOLLOW_EVERY: Final = 10  # rounds, without an event: somebody may have removed states by hand
 _FIRST_LEASES: Final = 0.6  # until those who are there already have told so
 _SETTLING_LEASES: Final = 1.25  # after an outage
 _LEAVING_S: Final = 1.0
@@ -201,7 +202,8 @@ class Fleet:
         clock.heard(exchange.now, self._took_s)
         self._reached(exchange, asked)
         await self._look_at_members()
-        if self._is_odd(exchange) and not self._is_lost(exchange):
+        is_due = self._rounds % _FOLLOW_EVERY == 0
+        if (is_due or self._is_odd(exchange)) and not self._is_lost(exchange):
             await self._mending.follow()
         await self._carry_out(self._duty())
         if self._lease is not None and self._lease.token == self._hearing.token:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from proxy.controlplane.watch import Seen
-    from proxy.core.peers import Dispatch
+    from proxy.core.peers import Dispatch, Followed
 
 CONFIG = config({"phases": [CANARY, HALF], "guards": [ROLLBACK_GUARD]})
 
@@ -302,3 +302,17 @@ async def test_of_two_of_one_name_whoever_knows_most_refills() -> None:
     assert weights(found) == [1_000] * 2
     assert first.store.kept.head == second.store.kept.head
     assert found.hub.refilled == [len(before)]
+
+
+async def test_what_is_stored_is_looked_at_without_an_event_too(three: Three) -> None:
+    _, b, _ = three.all
+    follow, times = b.copy.follow, 0
+
+    async def counted() -> Followed:
+        nonlocal times
+        times += 1
+        return await follow()
+
+    b.copy.follow = counted  # type: ignore[method-assign]
+    await three.pass_by(20)
+    assert times == 2
