@@ -12,7 +12,7 @@ import pytest
 from proxy.core.notice import NoticeKind
 from proxy.core.peers import Identity
 from proxy.errors import StaleFence, StoreUnavailable
-from proxy.model import Command, State, Transition, Verb
+from proxy.model import Command, Event, State, Transition, Verb
 from tests.controlplane.hub import LEASE_S, Hub, Instance
 from tests.controlplane.rig import CANARY, HALF, ROLLBACK_GUARD, config
 from tests.fakes import traffic
@@ -171,6 +171,26 @@ async def test_what_a_judge_writes_late_is_refused(three: Three) -> None:
     assert a.role != "judge"
     await three.pass_by(2)
     assert [one.role for one in three.all] == ["follower", "judge", "follower"]
+
+
+async def test_what_others_have_built_upon_is_not_taken_back(three: Three) -> None:
+    a, b, c = three.all
+    await command(a, Verb.START)
+    await three.pass_by(1)
+    commit = a.inner.commit
+
+    async def unanswered(transition: Transition) -> Event:
+        await commit(transition)
+        raise StoreUnavailable("no answer")
+
+    a.inner.commit = unanswered  # type: ignore[method-assign]
+    with pytest.raises(StoreUnavailable):
+        await a.controller.command(Command("default", Verb.SET, "tess", weight=20_000))
+    a.inner.commit = commit  # type: ignore[method-assign]
+    await three.pass_by(3, [b, c])
+    await b.controller.command(Command("default", Verb.SET, "tess", weight=80_000))
+    await three.pass_by(4)
+    assert weights(three) == [80_000] * 3
 
 
 async def test_whoever_leaves_waits_for_nobody(three: Three) -> None:
