@@ -6,10 +6,12 @@ says when the copy follows, refills or gives way. Must never know what a state m
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Final
 
 from proxy.core.audit import GENESIS, Head
 from proxy.core.peers import Followed, Kept, Standing
+from proxy.errors import StoreCorrupt, StoreUnavailable
 from proxy.stores.redis_refill import refill
 from proxy.stores.sqlite_copy import cut_behind, kept_in, take_in
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from proxy.ports import Trail
     from proxy.stores.redis_store import RedisStore
     from proxy.stores.sqlite import SqliteStore
+
+log = logging.getLogger("dualpath.fleet")
 
 _PAGE: Final = 200
 _MOST_LOST: Final = 20
@@ -33,6 +37,7 @@ class FleetCopy:
         self._store = store
         self._file = file
         self._own = Kept(Head(), {})
+        self._trouble = ""  # why the file does not take anything
         self._unlike: Head | None = None  # an end of the shared chain that cannot be reached from ours
 
     async def open(self) -> Kept:
@@ -46,6 +51,8 @@ class FleetCopy:
         before, shared = self._own, await self._store.kept()
         fork = await self._fork(before.head, shared.head)
         if fork == before.head.seq:
+            if _has_lost_states(before, shared):
+                return Followed(Standing.SHORTER, shared, before)
             await self._take(shared)
             return Followed(Standing.SAME, shared, before)
         standing = Standing.SHORTER if fork == shared.head.seq else Standing.DIVERGED
@@ -57,7 +64,9 @@ class FleetCopy:
         for _ in range(_ATTEMPTS):
             own, shared = self._own, await self._store.kept()
             fork = await self._fork(own.head, shared.head)
-            if fork == own.head.seq or fork != shared.head.seq:
+            if fork == own.head.seq and own.states and _has_lost_states(own, shared):
+                own = Kept(shared.head, {**own.states, **shared.states}, shared.overrides)
+            elif fork == own.head.seq or fork != shared.head.seq:
                 return shared
             if await refill(self._store, shared.head, own, self._behind(shared.head.seq, own.head.seq)):
                 break
@@ -93,13 +102,26 @@ class FleetCopy:
             limit = min(_PAGE, shared.head.seq - own.seq)
             page = (await self._store.records(after=own.seq, limit=limit)).records
             wanted = [record for record in page if record.seq <= shared.head.seq]
-            end = await take_in(self._file, wanted)
-            if end.seq == own.seq:
+            end = await self._into_file(wanted)
+            if end is None or end.seq == own.seq:
                 break
             own = end
-        self._unlike = None if _same(own, shared.head) else shared.head
-        await take_in(self._file, (), shared)
+        written = await self._into_file((), shared)
+        self._unlike = None if written is None or _same(own, shared.head) else shared.head
         self._own = Kept(own, shared.states, shared.overrides)
+
+    async def _into_file(self, records: Sequence[Record], shared: Kept | None = None) -> Head | None:
+        """Where the file's chain ends then; None if it takes nothing. A full disk is no reason not to follow
+        what others decide: what is missing is added as soon as that can be written."""
+        try:
+            end = await take_in(self._file, records, shared)
+        except (StoreUnavailable, StoreCorrupt) as error:
+            if str(error) != self._trouble:
+                log.error("the copy of the shared store cannot be written: %s", error)
+            self._trouble = str(error)
+            return None
+        self._trouble = ""
+        return end
 
     # ... from here to there
 
@@ -132,6 +154,11 @@ class FleetCopy:
         mine = own.hash if seq == own.seq else await _hash_at(self._file, seq)
         theirs = shared.hash if seq == shared.seq else await _hash_at(self._store, seq)
         return mine is not None and mine == theirs
+
+
+def _has_lost_states(own: Kept, shared: Kept) -> bool:
+    """Whether somebody has removed states, such as an eviction: what was stored stays so."""
+    return bool(own.states.keys() - shared.states.keys()) or (shared.head.seq > 0 and not shared.states)
 
 
 def _same(one: Head, other: Head) -> bool:

@@ -17,7 +17,7 @@ from tenacity import retry, retry_if_exception_type, wait_random_exponential
 from proxy.core.peers import Dispatch, Exchange, Identity, Member
 from proxy.errors import StoreCorrupt, StoreUnavailable
 from proxy.stores.redis_records import entry_number, identity_of, lease_of, present_head
-from proxy.stores.redis_scripts import EXCHANGE, LEAVE, MEMBERS
+from proxy.stores.redis_scripts import EXCHANGE, LEAVE, MEMBERS, REPORTS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -30,7 +30,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("dualpath.fleet")
 
-_MOST_REPORT_BYTES: Final = 8 << 20  # unpacked; an honest one has a few KiB
+# Anybody who may write to the Redis may write this. An honest report has a few KiB, as has a member's record.
+_MOST_REPORT_BYTES: Final = 4 << 20  # unpacked
+_MOST_PACKED_BYTES: Final = 256 << 10
+_MOST_AT_ONCE_BYTES: Final = 16 << 20  # packed, and unpacked
+_MOST_MEMBERS: Final = 2_000
+_MOST_MEMBER_BYTES: Final = 128 << 10
+_MOST_DIGITS: Final = 15  # of a number that all of ours can count to
 _FASTEST: Final = 1
 _SILENCE_S: Final = 5.0  # then the connection is asked whether it lives
 _PAUSE_S: Final = 0.1
@@ -66,7 +72,8 @@ class RedisPeers:
 
     async def members(self) -> Sequence[Member]:
         """All that are present, by name."""
-        rows = await self._link.run(MEMBERS, (self._keys.members, self._keys.seen))
+        limits = (_MOST_MEMBERS, _MOST_MEMBER_BYTES, _MOST_AT_ONCE_BYTES)
+        rows = await self._link.run(MEMBERS, (self._keys.members, self._keys.seen), *limits)
         return sorted(
             (self._member(name, kept) for name, kept in rows if kept is not None),
             key=lambda one: (one.identity.instance, one.identity.epoch),
@@ -75,18 +82,20 @@ class RedisPeers:
     async def dispatches(
         self, after: str = "", *, since: float = 0.0, limit: int = 1000
     ) -> Sequence[Dispatch]:
-        """Reports in the order in which they came."""
+        """Reports in the order in which they came; fewer than `limit` if they are long, none at the end."""
         if limit <= 0:
             return []
         start, found = f"({after}" if after else str(_ms(max(since, 0.0))), list[Dispatch]()
-        while not found:
-            entries = await self._link.call("XRANGE", self._keys.reports, start, "+", "COUNT", limit)
+        limits = (limit, _MOST_PACKED_BYTES, _MOST_AT_ONCE_BYTES)
+        size = 0
+        while not found and (entries := await self._link.run(REPORTS, (self._keys.reports,), start, *limits)):
             for entry in entries:
                 if (dispatch := self._dispatch(*entry)) is not None:
                     found.append(dispatch)
+                    size += len(dispatch.report)
+                if size > _MOST_AT_ONCE_BYTES:
+                    break
                 await asyncio.sleep(0)  # requests have their turn in between
-            if len(entries) < limit:
-                break
             start = "(" + entries[-1][0].decode()
         return found
 
@@ -140,9 +149,7 @@ class RedisPeers:
             message = await self._told(listener, self._link.timeout_s)
             if message is None:
                 raise StoreUnavailable(f"{self._link.place}: has fallen silent")
-        if message["type"] != "message" or not bytes(message["data"]).isdigit():
-            return None
-        return int(message["data"])
+        return _count(bytes(message["data"])) if message["type"] == "message" else None
 
     async def _told(self, listener: PubSub, timeout_s: float) -> dict[str, Any] | None:
         answer = listener.get_message(timeout=timeout_s)
@@ -156,8 +163,7 @@ class RedisPeers:
 
     def _member(self, name: bytes, kept: bytes) -> Member:
         seen_ms, _, record = kept.partition(b" ")
-        seen_at = int(seen_ms) / 1000 if seen_ms.isdigit() else 0.0
-        return Member(identity_of(name.decode(errors="replace")), seen_at, record)
+        return Member(identity_of(name.decode(errors="replace")), (_count(seen_ms) or 0) / 1000, record)
 
     def _dispatch(self, name: bytes, flat: Sequence[bytes]) -> Dispatch | None:
         """None for what no instance has sent: a judge goes on without it."""
@@ -168,12 +174,17 @@ class RedisPeers:
             if not unpacking.eof:
                 raise ValueError("too long, or cut off")
             identity = Identity(fields[b"instance"].decode(), fields[b"epoch"].decode())
-            return Dispatch(
-                name.decode(), entry_number(name) / 1000, identity, int(fields[b"number"]), report
-            )
+            if (number := _count(fields[b"number"])) is None:
+                raise ValueError("has no number")
+            return Dispatch(name.decode(), entry_number(name) / 1000, identity, number, report)
         except (KeyError, ValueError, zlib.error) as error:
             log.warning("report %s is passed over: %r", name.decode(errors="replace"), error)
             return None
+
+
+def _count(text: bytes) -> int | None:
+    """The whole number that is written there, if one of ours could be."""
+    return int(text) if text.isdigit() and len(text) <= _MOST_DIGITS else None
 
 
 def _ms(seconds: float) -> int:

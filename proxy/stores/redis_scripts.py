@@ -145,10 +145,15 @@ for _, gone in ipairs(redis.call('ZRANGEBYSCORE', KEYS[7], '-inf', now, 'LIMIT',
     redis.call('HDEL', KEYS[6], gone)
 end
 local lease = redis.call('GET', KEYS[3])
+local given = lease and string.match(lease, '^(%d+) %S+ %S')
+if lease and (not given or #given > 16 or #lease > 1024) then lease = false end -- nobody's
+if lease and redis.call('PTTL', KEYS[3]) == -1 then redis.call('PEXPIRE', KEYS[3], ARGV[5]) end
 if ARGV[4] == '1' then
     if not lease then
         -- by the clock too: a store that has lost the highest token gives none twice
-        local token = string.format('%.0f', math.max((tonumber(redis.call('GET', KEYS[4])) or 0) + 1, now))
+        local last = tonumber(redis.call('GET', KEYS[4])) or 0
+        if not (last < 9e15) then last = 0 end -- nothing that was ever given
+        local token = string.format('%.0f', math.max(last + 1, now))
         lease = token .. ' ' .. me
         redis.call('SET', KEYS[4], token)
         redis.call('SET', KEYS[3], lease, 'PX', ARGV[5])
@@ -179,16 +184,33 @@ MEMBERS: Final = Script(
     _NOW
     + """
 -- KEYS members, seen
-local present = redis.call('ZRANGEBYSCORE', KEYS[2], now_ms(), '+inf')
-local found = {}
-for i = 1, #present, 500 do
-    local some = {unpack(present, i, math.min(i + 499, #present))}
-    local records = redis.call('HMGET', KEYS[1], unpack(some))
-    for j, name in ipairs(some) do found[#found + 1] = {name, records[j]} end
+-- ARGV at most so many, bytes of one, bytes of all
+local found, total = {}, 0
+for _, name in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], now_ms(), '+inf', 'LIMIT', 0, ARGV[1])) do
+    local size = redis.call('HSTRLEN', KEYS[1], name) + #name
+    if size <= tonumber(ARGV[2]) then
+        total = total + size
+        if total > tonumber(ARGV[3]) then break end
+        found[#found + 1] = {name, redis.call('HGET', KEYS[1], name)}
+    end
 end
 return found
 """
 )
+
+REPORTS: Final = Script("""
+-- KEYS reports. ARGV first id, limit, bytes of one, bytes of all. What is too long comes without its fields.
+local found, total = {}, 0
+for _, entry in ipairs(redis.call('XRANGE', KEYS[1], ARGV[1], '+', 'COUNT', ARGV[2])) do
+    local size = 0
+    for _, part in ipairs(entry[2]) do size = size + #part end
+    if size > tonumber(ARGV[3]) then entry, size = {entry[1], {}}, 0 end
+    total = total + size
+    if total > tonumber(ARGV[4]) then break end
+    found[#found + 1] = entry
+end
+return found
+""")
 
 KEEP_MINUTES: Final = Script("""
 -- KEYS index, then the minutes of each rollout
@@ -238,7 +260,8 @@ REFILL: Final = Script("""
 local head = redis.call('HMGET', KEYS[1], 'seq', 'hash')
 if (head[1] or '') ~= ARGV[2] or (head[2] or '') ~= ARGV[3] then return 'moved' end
 if redis.call('XLEN', KEYS[5]) ~= tonumber(ARGV[4]) then return 'moved' end
-if redis.call('EXISTS', KEYS[4]) == 0 then
+if ARGV[4] == '0' then -- states alone were lost
+elseif redis.call('EXISTS', KEYS[4]) == 0 then
     redis.call('RENAME', KEYS[5], KEYS[4])
     redis.call('PERSIST', KEYS[4])
 else

@@ -231,8 +231,10 @@ class RedisStore:
         if kept is None:
             if expected or not transition.changes_state:
                 raise RevisionConflict(f"rollout {name!r} is not stored")
-        elif (present := state_of(self._place, name.encode(), kept).revision) != expected:
-            raise RevisionConflict(f"rollout {name!r} is at revision {present}, not {expected}")
+        elif (present := state_of(self._place, name.encode(), kept)).revision != expected:
+            raise RevisionConflict(f"rollout {name!r} is at revision {present.revision}, not {expected}")
+        elif transition.changes_state and present != transition.before:  # written where ours was lost
+            raise RevisionConflict(f"rollout {name!r} has another revision {expected}: {present.reason}")
 
     # ... what was read
 

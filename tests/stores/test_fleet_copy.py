@@ -248,6 +248,53 @@ async def test_without_the_store_a_copy_tells_what_it_knew_last(
     await storage.store.close()
 
 
+async def test_a_disk_that_is_full_keeps_nobody_from_following(
+    shared: RedisStore, tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = SqliteStore(tmp_path / "copy.db")
+    copy = FleetCopy(shared, file)
+    await copy.open()
+    steps = chain("default", [1, 2, 3])
+    await commit(shared, steps[0])
+    await copy.follow()
+    with monkeypatch.context() as full:
+
+        async def in_turn(*_: object) -> Head:
+            raise StoreUnavailable("disk is full")
+
+        full.setattr(file, "in_turn", in_turn)
+        await commit(shared, steps[1])
+        followed = await copy.follow()
+        assert (followed.standing, followed.shared.states["default"].weight) == (Standing.SAME, 2)
+    await commit(shared, steps[2])
+    await copy.follow()
+    assert await chain_of(file) == await chain_of(shared)
+    assert (await file.load())["default"].weight == 3
+    await copy.close()
+
+
+@pytest.mark.parametrize("audit", ["kept", "gone"])
+async def test_states_that_were_evicted_are_given_back_and_never_begun_anew(
+    shared: RedisStore, copy: FleetCopy, tmp_path: FilePath, audit: str
+) -> None:
+    """An instance without a copy would else begin a rollout that has been rolled back."""
+    steps = chain("default", [1, 2])
+    await commit(shared, *steps)
+    await copy.follow()
+    await shared.link.call("DEL", shared.keys.states)
+    if audit == "gone":
+        await shared.link.call("DEL", shared.keys.audit)
+    fresh = FleetCopy(shared, SqliteStore(tmp_path / "fresh.db"))
+    await fresh.open()
+    assert (await fresh.follow()).standing is Standing.SHORTER
+    assert not (await fresh.refill()).states, "it has none to give"
+    assert (await copy.follow()).standing is Standing.SHORTER
+    assert (await copy.refill()).states["default"] == steps[-1].after
+    assert (await copy.follow()).standing is (await fresh.follow()).standing is Standing.SAME
+    await shared.commit(step(steps[-1].after, 3))
+    await fresh.close()
+
+
 async def test_of_two_processes_on_one_file_the_slower_one_sets_nothing_back(
     shared: RedisStore, copy: FleetCopy, tmp_path: FilePath
 ) -> None:

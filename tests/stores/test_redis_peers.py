@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from proxy.core.peers import Identity, Presence
-from proxy.errors import StoreCorrupt, StoreUnavailable
+from proxy.errors import StoreUnavailable
 from proxy.stores.redis_peers import RedisPeers
 from proxy.stores.redis_store import RedisStore
 from tests.e2e.waiting import eventually
@@ -111,12 +111,25 @@ async def test_of_many_that_stand_at_once_one_judges(table: StoreTable) -> None:
         assert len({lease and (lease.holder, lease.token) for lease in leases}) == 1
 
 
-@pytest.mark.parametrize("text", ["x", "7", "-1 e i", "\udcff"])
-async def test_a_lease_that_is_nonsense_is_named(table: StoreTable, text: str) -> None:
+@pytest.mark.parametrize("text", ["x", "7", "-1 e i", "\udcff", "9" * 400 + " e i", "1 e " + "i" * 2_000])
+async def test_a_lease_that_is_nonsense_is_nobodys(table: StoreTable, text: str) -> None:
+    """Nor does a number that nobody has given out stand in the way of the next."""
     async with peer(table, "a") as one:
         await told(one, "SET", one._keys.lease, text.encode(errors="surrogateescape"))
-        with pytest.raises(StoreCorrupt, match="lease is nonsense"):
-            await one.exchange(HERE)
+        await told(one, "SET", one._keys.fence, "1e300")
+        lease = (await one.exchange(HERE)).lease
+        assert lease is not None
+        assert lease.holder == one.identity
+        assert lease.token < 1e15
+
+
+async def test_a_lease_that_would_never_end_ends(table: StoreTable) -> None:
+    async with peer(table, "a") as one:
+        await told(one, "SET", one._keys.lease, "7 gone b")
+        lease = (await one.exchange(HERE)).lease
+        assert lease is not None
+        assert (lease.holder, lease.token) == (Identity("b", "gone"), 7)
+        assert 0 < lease.remaining_s <= 2.0
 
 
 # ... members
@@ -151,6 +164,28 @@ async def test_hundreds_of_members_are_all_found(table: StoreTable) -> None:
             )
         names = [one.identity.instance for one in await many[0].members()]
         assert names == [one.identity.instance for one in many]
+
+
+async def test_what_strangers_say_of_themselves_is_neither_believed_nor_taken_in_whole(
+    table: StoreTable,
+) -> None:
+    async with peer(table, "a") as one:
+        await one.exchange(HERE)
+        for name, record in (("e huge", b"0 " + bytes(200_000)), ("e ages", b"9" * 5_000 + b" {}")):
+            await told(one, "HSET", one._keys.members, name, record)
+            await told(one, "ZADD", one._keys.seen, "9e15", name)
+        found = {each.identity.instance: each.seen_at for each in await one.members()}
+        assert found.keys() == {"a", "ages"}
+        assert found["ages"] == 0.0
+
+
+async def test_of_endless_strangers_a_few_are_read(table: StoreTable) -> None:
+    async with peer(table, "a") as one:
+        for batch in range(5):
+            names = [f"e i{batch}-{number}" for number in range(500)]
+            await told(one, "ZADD", one._keys.seen, *(part for name in names for part in ("9e15", name)))
+            await told(one, "HSET", one._keys.members, *(part for name in names for part in (name, "1 {}")))
+        assert len(await one.members()) == 2_000
 
 
 # ... reports
@@ -193,12 +228,25 @@ async def test_what_no_instance_has_sent_is_passed_over(table: StoreTable) -> No
             ("epoch", "e", "instance", "i", "number", "1", "report", zlib.compress(b"x" * 100)[:-3]),
             ("epoch", "e", "instance", b"\xff", "number", "1", "report", zlib.compress(b"x")),
             ("epoch", "e", "instance", "i", "number", "1", "report", zlib.compress(bytes(9 << 20))),
+            ("epoch", "e", "instance", "i", "number", "9" * 30, "report", zlib.compress(b"x")),
+            ("epoch", "e", "instance", "i", "number", "1", "report", bytes(300_000)),
         ]
         for row in rows:
             await told(one, "XADD", one._keys.reports, "*", *row)
         await one.exchange(replace(HERE, reports=((5, b"good"),)))
         assert [each.number for each in await one.dispatches()] == [5]
         assert [each.number for each in await one.dispatches(limit=2)] == [5]
+
+
+async def test_reports_that_are_huge_once_unpacked_come_a_few_at_a_time(table: StoreTable) -> None:
+    async with peer(table, "a") as one:
+        await one.exchange(replace(HERE, reports=tuple((n, bytes(3 << 20)) for n in range(1, 10))))
+        pages, last = [], ""
+        while page := await one.dispatches(last):
+            pages.append([each.number for each in page])
+            last = page[-1].id
+        assert [number for page in pages for number in page] == list(range(1, 10))
+        assert max(map(len, pages)) == 6
 
 
 # ... pushes
@@ -265,5 +313,6 @@ async def test_a_connection_that_has_fallen_silent_is_made_anew(server: RedisSer
             server.resume()
             assert await asyncio.wait_for(waiting, 10) is None
             await told(peers, "PUBLISH", peers._keys.changes, "nonsense")
+            await told(peers, "PUBLISH", peers._keys.changes, "9" * 5_000)
             await told(peers, "PUBLISH", peers._keys.changes, "7")
             assert await asyncio.wait_for(anext(pushed), 5) == 7

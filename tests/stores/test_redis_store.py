@@ -15,6 +15,7 @@ from proxy.core.audit import Verifier
 from proxy.core.peers import Identity, Presence
 from proxy.core.rollout import CONTROLLER
 from proxy.errors import RevisionConflict, StaleFence, StoreCorrupt, StoreUnavailable
+from proxy.model import State
 from proxy.stores.redis_fitness import unfit
 from proxy.stores.redis_store import RedisStore
 from tests.redis_server import KINDS
@@ -93,6 +94,18 @@ async def test_writers_that_race_make_one_chain(table: StoreTable) -> None:
             "common": 3,
             **{f"own-{number}": 3 for number in range(8)},
         }
+
+
+async def test_a_revision_of_another_chain_is_not_taken_for_ours(table: StoreTable) -> None:
+    """A replica took over that had not seen our revision 1, and somebody has rolled back there."""
+    async with opened(table) as storage:
+        [ours] = chain("default", [500])
+        elsewhere = replace(ours.after, state=State.ROLLED_BACK, weight=0, reason="elsewhere")
+        await storage.store.commit(replace(ours, after=elsewhere))
+        with pytest.raises(RevisionConflict, match="another revision 1: elsewhere"):
+            await storage.store.commit(step(ours.after, 900))
+        assert (await storage.store.load())["default"] == elsewhere
+        await storage.store.commit(event(ours.after))  # what changes nothing may be told
 
 
 # ... one judge
