@@ -160,7 +160,12 @@ async def test_what_the_command_line_asks_is_what_is_answered(crew: ProxyProcess
         assert [one["key"] for one in (await admin.overrides("r0"))["overrides"]] == [key]
         assert (await admin.take_override_back("r0", key))["path"] == "v2"
         assert len((await admin.emergency_stop("fire"))["stopped"]) == ROLLOUTS - 2
-        assert (await admin.emergency_stop("")) == {"stopped": [], "stored": True, "reason_dropped": None}
+        assert (await admin.emergency_stop("")) == {
+            "stopped": [],
+            "stored": True,
+            "local_only": False,
+            "reason_dropped": None,
+        }
 
 
 async def test_a_key_goes_where_it_was_sent_in_every_worker(crew: ProxyProcess) -> None:

@@ -151,7 +151,7 @@ async def test_an_invalid_file_changes_nothing_and_every_fault_is_told(
         error = await refused(proxy, wrong)
         for path in ("rollouts.0.colour", "listen.header_timeout"):
             assert path in error
-            assert path in proxy.log.read_text()
+            await eventually(lambda path=path: path in proxy.log.read_text())  # written by a thread
         assert (await fetch(proxy.listen, "GET", "/", (USER,))).backend == b"v1"
         await reloaded(proxy, document)
         assert (await proxy.get("/api/v1/status"))["config"]["error"] is None

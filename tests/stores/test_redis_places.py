@@ -49,7 +49,7 @@ async def works(storage: Storage) -> None:
     committed = asyncio.ensure_future(storage.store.commit(event(steps[-1].after)))
     assert await asyncio.wait_for(anext(pushed), 5) == 4
     await committed
-    await pushed.aclose()  # type: ignore[attr-defined]
+    await pushed.aclose()
     await peers.leave()
 
 
