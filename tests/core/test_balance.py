@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.config.schema import Ejection
-from proxy.core.balance import Ejector, choose
+from proxy.core.balance import Ejector, available_share, choose
+from proxy.model import EndpointStatus, Path
 
 
 @dataclass
@@ -211,3 +212,13 @@ def test_no_sequence_ejects_too_many(
         ejected = out(subject, total, now)
         assert len(ejected) <= max_share * total
         assert len(ejected) < total
+
+
+def test_an_endpoint_that_is_unhealthy_or_ejected_may_take_nothing() -> None:
+    statuses = [
+        EndpointStatus(Path.V2, f"http://{number}", healthy, ejected, 0, 0)
+        for number, (healthy, ejected) in enumerate(
+            [(True, False), (True, True), (False, False), (True, False)]
+        )
+    ]
+    assert available_share(statuses) == 0.5

@@ -107,6 +107,13 @@ def test_rfc7239_4_to_a_trusted_peer_s_lists_our_element_is_appended() -> None:
     )
 
 
+def test_rfc7239_4_a_list_that_leaves_a_quote_open_is_not_believed() -> None:
+    believed = fields((b"forwarded", b'for="203.0.113.1'), (b"x-forwarded-for", b"203.0.113.1"))
+    lines = forwarded_lines("10.0.0.1", b"http", b"", believed)
+    assert b"Forwarded: for=10.0.0.1;proto=http\r\n" in lines.splitlines(keepends=True)
+    assert b"X-Forwarded-For: 203.0.113.1, 10.0.0.1\r\n" in lines
+
+
 @given(
     st.text(max_size=20).filter(lambda text: "\r" not in text and "\n" not in text),
     st.sampled_from([b"", b"a", b"b:1"]),
