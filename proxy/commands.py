@@ -5,7 +5,7 @@ in the arguments is told. It must never touch a store or a rollout itself. Annot
 typer makes the options from them.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, cast
 
 import typer
@@ -144,14 +144,14 @@ def _plain_group(text: str, cls: type[TyperGroup] = TyperGroup) -> typer.Typer:
 # ... options before the verb ...
 
 
-def _remember(what: str) -> Callable[[typer.Context, str | None], None]:
-    """Of several, the last that says anything counts."""
+def _remembered(what: str, metavar: str, text: str) -> Any:
+    """An option that the session keeps as `what`: of several, the last that says anything counts."""
 
     def remember(ctx: typer.Context, value: str | None) -> None:
         if value:
             setattr(ctx.obj, what, value)
 
-    return remember
+    return typer.Option(metavar=metavar, callback=remember, expose_value=False, help=text)
 
 
 def _say_version(asked: bool) -> None:
@@ -163,39 +163,35 @@ def _say_version(asked: bool) -> None:
 def _connection(
     admin: Annotated[
         str | None,
-        typer.Option(
-            metavar="URL",
-            callback=_remember("admin_url"),
-            expose_value=False,
-            help="Where the admin API is: http://, https:// or unix:/path. "
+        _remembered(
+            "admin_url",
+            "URL",
+            "Where the admin API is: http://, https:// or unix:/path. "
             f"[env: DUALPATH_ADMIN; default: {DEFAULT_ADMIN}]",
         ),
     ] = None,
     token: Annotated[
         str | None,
-        typer.Option(
-            metavar="TOKEN",
-            callback=_remember("token"),
-            expose_value=False,
-            help="Bearer token for the admin API. [env: DUALPATH_TOKEN]",
+        _remembered(
+            "token",
+            "TOKEN",
+            "Bearer token for the admin API. [env: DUALPATH_TOKEN]",
         ),
     ] = None,
     cacert: Annotated[
         str | None,
-        typer.Option(
-            metavar="FILE",
-            callback=_remember("cacert"),
-            expose_value=False,
-            help="Authorities that are believed for https://, PEM. [env: DUALPATH_CACERT]",
+        _remembered(
+            "cacert",
+            "FILE",
+            "Authorities that are believed for https://, PEM. [env: DUALPATH_CACERT]",
         ),
     ] = None,
     cert: Annotated[
         str | None,
-        typer.Option(
-            metavar="FILE",
-            callback=_remember("cert"),
-            expose_value=False,
-            help="Our own certificate and its key for https://, PEM. [env: DUALPATH_CERT]",
+        _remembered(
+            "cert",
+            "FILE",
+            "Our own certificate and its key for https://, PEM. [env: DUALPATH_CERT]",
         ),
     ] = None,
     version: Annotated[

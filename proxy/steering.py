@@ -105,12 +105,7 @@ class Steering:
         self.is_open = False
         self._has_let_go = False
         self._traffic = traffic
-        self._around = replace(
-            around,
-            archive=Archive(self._ground.storage.trail, self._ground.minutes),
-            alerting=self._desk,
-            fleet=None if self._fleet is None else self._fleet.report,
-        )
+        self._around = self._with_what_is_shown(around)
         self._admin: AdminSite | None = None
         self._ticker: Ticker | None = None
         self._keeper: MinuteKeeper | None = None
@@ -119,6 +114,14 @@ class Steering:
 
     def __repr__(self) -> str:
         return f"<Steering {self.controller!r} {self._admin!r} {self._ticker!r}>"
+
+    def _with_what_is_shown(self, around: Surroundings) -> Surroundings:
+        return replace(
+            around,
+            archive=Archive(self._ground.storage.trail, self._ground.minutes),
+            alerting=self._desk,
+            fleet=None if self._fleet is None else self._fleet.report,
+        )
 
     def _listen(self) -> None:
         """From now on these are told what is decided."""
