@@ -100,6 +100,11 @@ class Downstream:
         return self._current is None and not self._queue and not self._stash and not self._reader.head_bytes
 
     @property
+    def has_asked(self) -> bool:
+        """Whether any request has come on it."""
+        return self._requests_left != (self._context.listen.max_requests_per_connection or -1)
+
+    @property
     def waiting(self) -> int:
         """How many requests wait for their turn."""
         return len(self._queue)

@@ -35,9 +35,12 @@ _LATE_S: Final = 0.1
 """A sweep that comes this late tells of a busy loop, not of slow backends."""
 _SLOW_SWEEP_EVERY: Final = 20
 _DRAIN_POLL_S: Final = 0.02
-_IDLE_GRACE_S: Final = 1.0
-"""How long a draining listener lets an idle connection speak: a request may be under way on it, and an answer
-with `Connection: close` tells its client what a bare close would leave it to guess."""
+_IDLE_LOOKS: Final = round(1.0 / _DRAIN_POLL_S)
+"""How often a draining listener looks in vain before it closes an idle connection: a request may be under way
+on it, and an answer with `Connection: close` tells its client what a bare close would leave it to guess.
+Looks, not seconds: while the process stands still it hears nobody."""
+_SILENT_LOOKS: Final = 5 * _IDLE_LOOKS
+"""The same for a connection that has not asked anything yet: its client has just opened it to do so."""
 
 
 class DataPlane:
@@ -172,14 +175,23 @@ class DataPlane:
         await self._acceptor.drain()
         context.tell_time()
         deadline = context.now + context.listen.drain_timeout_s
-        idle_until = min(deadline, context.now + _IDLE_GRACE_S)
+        looks = 0
         while (context.connections or context.arriving or context.tunnels) and context.monotonic() < deadline:
-            if context.monotonic() >= idle_until:
-                for arrival in list(context.arriving):
-                    arrival.abort()
-                for connection in [c for c in context.connections if c.idle]:
-                    connection.transport.close()
+            self._end_idle(looks)
             await asyncio.sleep(_DRAIN_POLL_S)
+            await asyncio.sleep(
+                0
+            )  # timers come first: what has arrived meanwhile is read before the next look
+            looks += 1
+
+    def _end_idle(self, looks: int) -> None:
+        if looks >= _SILENT_LOOKS:
+            for arrival in list(self.context.arriving):
+                arrival.abort()
+        if looks >= _IDLE_LOOKS:
+            for connection in [c for c in self.context.connections if c.idle]:
+                if connection.has_asked or looks >= _SILENT_LOOKS:
+                    connection.transport.close()
 
     def _announce_the_end(self) -> None:
         for context in (self.context, *self._retiring):

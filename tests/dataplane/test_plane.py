@@ -74,8 +74,20 @@ async def test_draining_lets_what_runs_finish_and_takes_nothing_new(world: World
 
 async def test_draining_closes_idle_connections_after_a_second(world: World) -> None:
     client = world.client()
+    await client.sends(GET)
+    await world.connections[0].sends(OK)
     drained = asyncio.create_task(world.plane.drain())
     await world.passes(0.9)
+    assert client.end == ""
+    await world.passes(0.2)
+    assert client.end == "closed"
+    assert drained.done()
+
+
+async def test_draining_waits_longer_for_who_has_not_asked_anything_yet(world: World) -> None:
+    client = world.client()
+    drained = asyncio.create_task(world.plane.drain())
+    await world.passes(4.9)
     assert client.end == ""
     await world.passes(0.2)
     assert client.end == "closed"

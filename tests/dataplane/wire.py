@@ -408,7 +408,7 @@ class World:
             self.timers.remove(due)
             self.clock.advance(max(0.0, due.at - self.clock.monotonic()))
             due.call()
-            await asyncio.sleep(0)
+            await settle()
         self.clock.advance(max(0.0, end - self.clock.monotonic()))
         await settle()
 
