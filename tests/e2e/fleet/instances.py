@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from itertools import count, pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -131,11 +132,14 @@ class Instances:
             try:
                 answer = await fetch(self.listening[name], "GET", "/", ((b"X-User-Id", user),))
             except (OSError, EOFError, AssertionError) as error:
-                self.clients.failed.append(f"{name}: {error!r}")
+                self.clients.failed.append(f"{name} at {_now()}: {error!r}")
             else:
                 self.clients.answered += 1
                 if answer.status != 200 or not answer.complete:
-                    self.clients.failed.append(f"{name}: {answer.status} {answer.outcome}")
+                    told = (
+                        f"{answer.status} {answer.outcome} in {answer.elapsed_s:.3f} s: {answer.body[:200]!r}"
+                    )
+                    self.clients.failed.append(f"{name} at {_now()}: {told}")
                 path = answer.body.split()[0] if answer.body else b""
                 self.clients.by_path[path] = self.clients.by_path.get(path, 0) + 1
             await asyncio.sleep(_PAUSE_S)
@@ -186,6 +190,7 @@ class Instances:
 
     async def afresh(self) -> None:
         """The rollout begins anew, in its first phase, and clients ask."""
+        await self.one_judge()
         proxy = self.proxies[await self.judge()]
         if (await proxy.status())["percentage"]:
             assert (await proxy.command("rollback")).status == 200
@@ -204,12 +209,21 @@ class Instances:
         """No client has seen a failure, and the audit is one chain of moves that follow one another, none of
         which goes beyond the plan."""
         await self.leave()
-        assert self.clients.failed == []
+        assert not self.clients.failed, "\n".join(self.clients.failed + self.complaints())
         assert self.clients.answered > 5
         if check is not None:
             await check()
         for name in self.proxies:
             await self.sound(self.proxies[name])
+
+    def complaints(self) -> list[str]:
+        """What the instances have said lately that is no summary."""
+        return [
+            f"{name}: {line}"
+            for name, proxy in self.proxies.items()
+            for line in proxy.log.read_text().splitlines()[-60:]
+            if "summary" not in line
+        ]
 
     async def sound(self, proxy: ProxyProcess) -> list[Table]:
         """The audit as one instance has it: verified, without a split decision, never above the plan."""
@@ -237,3 +251,7 @@ class Instances:
             if not page:
                 return found
             found += page
+
+
+def _now() -> str:
+    return datetime.now(UTC).time().isoformat("milliseconds")
