@@ -19,6 +19,7 @@ from aiohttp import web
 from aiosmtpd.smtp import SMTP
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncIterator
     from email.message import EmailMessage
 
@@ -108,10 +109,15 @@ class Mailbox:
 
 
 @asynccontextmanager
-async def mail_server() -> AsyncIterator[Mailbox]:
-    """aiosmtpd, which speaks SMTP to the letter, for a while."""
+async def mail_server(starttls: ssl.SSLContext | None = None) -> AsyncIterator[Mailbox]:
+    """aiosmtpd, which speaks SMTP to the letter, for a while; with a context it takes mail over TLS alone."""
     mailbox, loop = Mailbox(), asyncio.get_running_loop()
-    server = await loop.create_server(lambda: SMTP(mailbox, hostname="mail.test"), "127.0.0.1", 0)
+
+    def meet() -> SMTP:
+        has_tls = starttls is not None
+        return SMTP(mailbox, hostname="mail.test", tls_context=starttls, require_starttls=has_tls)
+
+    server = await loop.create_server(meet, "127.0.0.1", 0)
     mailbox.port = server.sockets[0].getsockname()[1]
     try:
         yield mailbox

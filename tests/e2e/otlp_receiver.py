@@ -26,6 +26,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from tests.e2e.otlp import Point, Span, points_of, spans_of
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncIterator
 
 PROTOBUF = "application/x-protobuf"
@@ -54,13 +55,14 @@ class Export:
 class OtlpReceiver:
     """A collector's front, on one port of the loopback interface."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.mood = Mood.ACCEPT
         self.retry_after_s: int | None = None  # sent with 503
         self.exports: list[Export] = []
         self.spans: list[Span] = []
         self.points: list[Point] = []
         self._port = 0
+        self._tls = tls
         self._runner: web.AppRunner | None = None
         self._released = asyncio.Event()
 
@@ -70,7 +72,7 @@ class OtlpReceiver:
     @property
     def url(self) -> str:
         """Where it listens, without a path."""
-        return f"http://127.0.0.1:{self._port}"
+        return f"{'http' if self._tls is None else 'https'}://127.0.0.1:{self._port}"
 
     async def listen(self) -> None:
         """Starts to accept; after `refuse`, on the same port as before."""
@@ -79,7 +81,8 @@ class OtlpReceiver:
         application.router.add_post("/v1/metrics", self._metrics)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.01)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", self._port, reuse_address=True).start()
+        site = web.TCPSite(self._runner, "127.0.0.1", self._port, reuse_address=True, ssl_context=self._tls)
+        await site.start()
         self._port = self._runner.addresses[0][1]
 
     async def refuse(self) -> None:
@@ -150,9 +153,9 @@ class OtlpReceiver:
 
 
 @asynccontextmanager
-async def otlp_receiver() -> AsyncIterator[OtlpReceiver]:
+async def otlp_receiver(tls: ssl.SSLContext | None = None) -> AsyncIterator[OtlpReceiver]:
     """A receiver that listens for a while."""
-    receiver = OtlpReceiver()
+    receiver = OtlpReceiver(tls)
     await receiver.listen()
     try:
         yield receiver

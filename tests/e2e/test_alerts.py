@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import ssl
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from proxy.config.alerts import Sink
 from proxy.telemetry.alerts.mail import MailError, MailSink
+from tests.certificates import Authority
 from tests.e2e import answers
 from tests.e2e.alert_receivers import HANG, Mailbox, mail_server, receiving
 from tests.e2e.proxy_process import ProxyProcess, Table, config, run, running_proxy, start_proxy, toml
@@ -362,3 +364,23 @@ async def test_a_mail_server_without_starttls_gets_nothing() -> None:
         with pytest.raises(MailError, match="cannot be spoken to"):
             await mail_sink(mailbox, tls="starttls").send(message())
         assert mailbox.mails == []
+
+
+async def test_mail_goes_by_starttls_to_a_server_that_is_believed_and_to_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    believed, stranger = Authority(tmp_path, "believed"), Authority(tmp_path, "stranger")
+    monkeypatch.setenv("SSL_CERT_FILE", str(believed.file))
+    for authority in (believed, stranger):
+        pair = authority.signs(["127.0.0.1"])
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(pair.certificate, pair.key)
+        async with mail_server(context) as mailbox:
+            sending = mail_sink(mailbox, tls="starttls", timeout="500ms").send(message())
+            if authority is believed:
+                await sending
+                assert len(mailbox.mails) == 1
+            else:
+                with pytest.raises(MailError):
+                    await sending
+                assert mailbox.mails == []
