@@ -1,5 +1,6 @@
 """Settings for the whole suite."""
 
+import gc
 import signal
 
 from hypothesis import settings
@@ -12,3 +13,10 @@ settings.load_profile("dualpath")
 # A shell has what it runs in the background ignore SIGINT, and all that is started from there inherits it:
 # those who wait to be interrupted would wait for ever.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish() -> None:
+    """What has been collected stays: looking at it again and again, for up to a second at a time, would have
+    whoever talks to this process wait."""
+    gc.collect()
+    gc.freeze()
