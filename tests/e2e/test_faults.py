@@ -236,8 +236,8 @@ async def test_200_clients_that_leave_cancel_v2_within_500_ms_and_leave_nothing(
     """In turn before the head, in the upload, and in the body of the answer."""
     v1.drop()
     v2.drop()
-    before = await proxy.settled()
     descriptors = await descriptors_at_rest(proxy, v1, v2)
+    before = await proxy.settled()
     body = answers.raw(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nsome", end="hang")
 
     async def hang(exchange: Exchange) -> None:
