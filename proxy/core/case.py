@@ -157,14 +157,16 @@ class Case:
     def _is_drawn_along(self, guard: GuardTracker) -> bool:
         """Whether a guard fires because a milder one on the same metric does: once it is certain that a limit
         is crossed, a severer one that is far exceeded at present counts as well. Else v2 would be taken back
-        by a step for what deserves more, and the evidence would begin anew."""
+        by a step for what deserves more, and the evidence would begin anew. After a pause it does not: what
+        is severer waits for evidence of its own, since a limit is found to be crossed when luck is bad, and
+        just then a window is at its worst."""
         if guard.firing or not isinstance(guard, SequentialGuard):
             return False
         metric, rank = guard.guard.metric, severity(guard.guard.action)
         for other in self._guards:
             action = other.guard.action
-            acts = other.firing and not other.is_alert and self._changes(action)
-            if acts and severity(action) > rank and other.guard.metric is metric:
+            steps = other.firing and not other.is_alert and action is not Action.PAUSE
+            if steps and severity(action) > rank and other.guard.metric is metric:
                 return guard.is_far_over(self._now)
         return False
 

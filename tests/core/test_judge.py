@@ -393,6 +393,25 @@ def test_what_is_certain_for_one_limit_counts_for_a_severer_one_that_is_far_exce
     assert judge.judge(paused, now + 1.0, now).verdict is Verdict.HOLD  # one bad second, after the pause
 
 
+def test_a_pause_draws_no_severer_limit_along() -> None:
+    """It forgets nothing: what deserves more shows so by itself while the rollout waits."""
+    severe = {**EVIDENCE, "above": 0.01, "action": "abort", "window": "1s"}
+    judge = Judge(by_criteria(severe, {**severe, "above": 0.005, "action": "pause"}))
+    canary, now = state(percentage=50, phase="half"), 0.0
+    while (judgment := judge.judge(canary, now, now)).verdict is not Verdict.FAIL:
+        now += 1.0
+        judge.observe(now, second(v2=150, errors=6 if now > 600 else 0))
+    assert judgment.action is Action.PAUSE
+    paused = state(State.PAUSED, 50, "half")
+    for _ in range(60):
+        now += 1.0
+        judge.observe(now, second(v2=150, errors=6))
+        judgment = judge.judge(paused, now, now)
+        if judgment.verdict is Verdict.FAIL:
+            break
+    assert judgment.action is Action.ABORT
+
+
 def test_a_pause_that_changes_nothing_stands_before_nothing() -> None:
     pause, step_down = {**ERRORS, "action": "pause"}, {**ERRORS, "above": 0.4, "action": "step_down"}
     judge = guarded(pause, step_down)
