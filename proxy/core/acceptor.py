@@ -47,10 +47,10 @@ class Proof:
         """Whether v2 is shown to be good."""
         return self._log >= self._needed
 
-    def take(self, bet: Bet, block: Block) -> None:
-        """What the bet earns by the block."""
-        earned = bet.log_e(block.n1, block.s1, block.n2, block.s2)
-        self._log = min(self._log + earned, self._needed + _SPARE)
+    def take(self, earned: float) -> None:
+        """The logarithm of what a bet has made of a block."""
+        log, most = self._log + earned, self._needed + _SPARE
+        self._log = min(log, most)
 
     def left(self, bet: Bet | None, nu: float, rates: tuple[float, float]) -> float:
         """About how many more requests to v2 it takes if v1 and v2 have these rates, with `nu` requests to v2
@@ -81,8 +81,8 @@ class Acceptor(Proof):
 
     def observe(self, block: Block, design_rate: float) -> None:
         """Bet on the block; `design_rate` is v1's expected rate as it was before the block."""
-        for bet in self._bets.at(design_rate, block.n2 / block.n1):
-            self.take(bet, block)
+        for log in self._bets.round(design_rate, block.n1, block.s1, block.n2, block.s2).logs:
+            self.take(log)
 
     def remaining(self, base: float, nu: float) -> float:
         """As `left`, if both paths err at `base`."""

@@ -22,12 +22,16 @@ from __future__ import annotations
 import math
 from typing import Final
 
+from proxy.core.e_process import Round
+
 GAINS = (0.004, 0.015, 0.05, 0.15, 0.5, 0.97)
 """What is feared of v2, from slightly to utterly worse: b = B + (1 - B) g, where B is the tolerable rate."""
 
 _GRID: Final = 0.1  # step of a in log odds
 _NU_GRID: Final = 0.1  # step of log ν
-_MOST_CACHED: Final = 1024
+_MOST_KEPT: Final = 1024
+_FEW: Final = 64.0  # requests: blocks of so few are alike so often that their rounds are kept
+_MOST_SIZED: Final = 128
 _HALVINGS: Final = 30
 _SATURATED: Final = 1.0 - 1e-6  # a null that tolerates this tolerates everything: there is nothing to bet on
 
@@ -86,6 +90,13 @@ class Bet:
             self._size_for(nu)
         return (n1 - s1) * self._good_v1 + s1 * self._bad_v1 + (n2 - s2) * self._good_v2 + s2 * self._bad_v2
 
+    def logs_at(self, nu: float) -> tuple[float, float, float, float]:
+        """The logarithms of the factors for a block with ν = n2 / n1: of v1's good and bad requests, and of
+        v2's."""
+        if nu != self._nu:
+            self._size_for(nu)
+        return self._good_v1, self._bad_v1, self._good_v2, self._bad_v2
+
     def _size_for(self, nu: float) -> None:
         c1, c2 = self.coefficients(nu)
         a0, b0 = self.a0, self.b0
@@ -103,26 +114,77 @@ class Bet:
 class Bets:
     """The bets that v2 is worse than tolerable, one for each of `gains`.
 
-    Bets are kept by a and ν on a grid, so that a block costs a few logarithms. Kept are at most 1024 of them.
+    Bets are kept by a and ν on a grid, so that a block costs a few logarithms; and of small blocks, which
+    come again and again, their rounds. Of either there are at most so many as `most_kept` says.
     """
 
-    __slots__ = ("_cache", "_cached", "gains", "points", "ratio")
+    __slots__ = (
+        "_a",
+        "_at_a",
+        "_cache",
+        "_cached",
+        "_most_kept",
+        "_rounds",
+        "_sized",
+        "gains",
+        "points",
+        "ratio",
+    )
 
-    def __init__(self, ratio: float, points: float, gains: tuple[float, ...] = GAINS) -> None:
+    def __init__(
+        self, ratio: float, points: float, gains: tuple[float, ...] = GAINS, most_kept: int = _MOST_KEPT
+    ) -> None:
         self.ratio = ratio
         self.points = points
         self.gains = gains
         self._cache: dict[int, list[Bet]] = {}
         self._cached = 0
+        self._most_kept = most_kept
+        self._a = -1.0  # the rate that was asked for last, and its place on the grid
+        self._at_a = 0
+        self._rounds: dict[tuple[int, float, float, float, float], Round] = {}
+        self._sized: dict[tuple[int, float], list[tuple[float, float, float, float]]] = {}
+
+    def round(self, a: float, n1: float, s1: float, n2: float, s2: float) -> Round:
+        """What a block of whole requests brings the bets for v1's expected rate `a`."""
+        if n1 + n2 > _FEW:
+            return Round([bet.log_e(n1, s1, n2, s2) for bet in self.at(a, n2 / n1)])
+        key = (self._grid(a), n1, s1, n2, s2)
+        brought = self._rounds.get(key)
+        if brought is None:
+            if len(self._rounds) >= self._most_kept:
+                self._rounds.clear()
+            brought = self._rounds[key] = Round(self.logs(a, n1, s1, n2, s2))
+        return brought
+
+    def logs(self, a: float, n1: float, s1: float, n2: float, s2: float) -> list[float]:
+        """The same in logarithms, of outcomes that may be fractions."""
+        nu = n2 / n1
+        if n1 + n2 > _FEW:
+            return [bet.log_e(n1, s1, n2, s2) for bet in self.at(a, nu)]
+        key = (self._grid(a), nu)
+        sized = self._sized.get(key)
+        if sized is None:
+            if len(self._sized) >= _MOST_SIZED:
+                self._sized.clear()
+            sized = self._sized[key] = [bet.logs_at(nu) for bet in self.at(a, nu)]
+        good1, good2 = n1 - s1, n2 - s2
+        return [good1 * g1 + s1 * b1 + good2 * g2 + s2 * b2 for g1, b1, g2, b2 in sized]
+
+    def _grid(self, a: float) -> int:
+        if a != self._a:
+            self._at_a = math.floor(math.log(a / (1.0 - a)) / _GRID + 0.5)
+            self._a = a
+        return self._at_a
 
     def at(self, a: float, nu: float) -> list[Bet]:
         """The bets for v1's expected rate `a`, 0 < a < 1, and ν = n2 / n1 > 0; none if all is tolerable."""
-        at_a = math.floor(math.log(a / (1.0 - a)) / _GRID + 0.5)
+        at_a = self._grid(a)
         at_nu = math.floor(math.log(nu) / _NU_GRID + 0.5)
         key = at_a * 65536 + at_nu
         bets = self._cache.get(key)
         if bets is None:
-            if self._cached >= _MOST_CACHED:
+            if self._cached >= self._most_kept:
                 self._cache.clear()
                 self._cached = 0
             bets = self._make(1.0 / (1.0 + math.exp(-at_a * _GRID)), math.exp(at_nu * _NU_GRID))

@@ -13,7 +13,7 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from proxy.core.bets import Bets
-from proxy.core.e_process import EProcess
+from proxy.core.e_process import EProcess, Round
 
 if TYPE_CHECKING:
     from proxy.core.policy import JudgePolicy
@@ -38,11 +38,11 @@ class Block:
 
     __slots__ = ("dt_s", "n1", "n2", "s1", "s2")
 
-    def __init__(self, n1: int, s1: int, n2: int, s2: int, dt_s: float) -> None:
-        self.n1 = float(n1)
-        self.s1 = float(s1)
-        self.n2 = float(n2)
-        self.s2 = float(s2)
+    def __init__(self, n1: float, s1: float, n2: float, s2: float, dt_s: float) -> None:
+        self.n1 = n1
+        self.s1 = s1
+        self.n2 = n2
+        self.s2 = s2
         self.dt_s = dt_s
 
     def __repr__(self) -> str:
@@ -56,38 +56,43 @@ class Blocks:
     would close when luck is bad, and the bets would be worth nothing.
     """
 
-    __slots__ = ("_dt_s", "_n1", "_n2", "_s1", "_s2", "_seen")
+    __slots__ = ("_dt_s", "_is_open", "_least", "_n1", "_n2", "_s1", "_s2", "_seen")
 
     def __init__(self) -> None:
+        self._is_open = False  # whether anything has been gathered
         self._n1 = self._s1 = self._n2 = self._s2 = 0
         self._dt_s = 0.0
+        self._least = _LEAST_AT_FIRST
         self._seen = 0
 
     def add(self, n1: int, s1: int, n2: int, s2: int, dt_s: float) -> Block | None:
         """The counts of one tick of `dt_s` seconds; the block that they complete, if they do."""
-        self._n1 += n1
-        self._s1 += s1
-        self._n2 += n2
-        self._s2 += s2
-        self._dt_s += dt_s
-        least = _LEAST if self._seen >= _FEW else _LEAST_AT_FIRST
-        if self._n1 < 1 or self._n2 < 1 or self._n1 + self._n2 < least:
+        if self._is_open:
+            n1 += self._n1
+            s1 += self._s1
+            n2 += self._n2
+            s2 += self._s2
+            dt_s += self._dt_s
+        if n1 < 1 or n2 < 1 or n1 + n2 < self._least:
+            self._n1, self._s1, self._n2, self._s2, self._dt_s = n1, s1, n2, s2, dt_s
+            self._is_open = True
             return None
-        block = Block(self._n1, self._s1, self._n2, self._s2, self._dt_s)
-        self._seen += self._n1 + self._n2
-        self._drop()
-        return block
+        self._is_open = False
+        if self._least < _LEAST:
+            self._seen += n1 + n2
+            if self._seen >= _FEW:
+                self._least = _LEAST
+        return Block(n1, s1, n2, s2, dt_s)
 
     def restart(self) -> None:
         """Forget everything: a start, a rollback, or a new phase."""
-        self._drop()
+        self._is_open = False
+        self._least = _LEAST_AT_FIRST
         self._seen = 0
 
-    def _drop(self) -> None:
-        self._n1 = self._s1 = self._n2 = self._s2 = 0
-        self._dt_s = 0.0
-
     def __repr__(self) -> str:
+        if not self._is_open:
+            return "Blocks(nothing gathered)"
         return f"Blocks(v1 {self._s1}/{self._n1}, v2 {self._s2}/{self._n2}, {self._dt_s:g} s)"
 
 
@@ -143,12 +148,12 @@ class RegressionDetector:
         for v2, but not against it.
         """
         n1, s1, n2, s2 = block.n1, block.s1, block.n2, block.s2
-        logs = [bet.log_e(n1, s1, n2, s2) for bet in self._bets.at(self._design.value, n2 / n1)]
+        brought = self._bets.round(self._design.value, n1, s1, n2, s2)
         if excused:
-            logs = [min(log, 0.0) for log in logs]
+            brought = Round([min(log, 0.0) for log in brought.logs])
         else:
-            self._errors += block.s2
-        self._process.earn(logs, block.dt_s)
+            self._errors += s2
+        self._process.take(brought, block.dt_s)
         self._design.learn(n1, s1, block.dt_s)
 
     def learn(self, n1: int, s1: int, dt_s: float) -> None:

@@ -27,13 +27,39 @@ REFILL_S = (60.0, 20.0, 5.0, 2.0, 1.0, 1.0)
 FRESH = (0.08, 0.12, 0.17, 0.3, 1.0, 4.33)
 """Of each of `bets.GAINS`: its part of what is put in at once; 1 on average."""
 
+_MOST_LOG: Final = 700.0  # whose exponential is a number still
 _MOST: Final = 1e15  # beyond any threshold; keeps a long outage from overflowing
+
+
+class Round:
+    """What some counts bring each bet: the logarithm of its product, and the product. Nobody changes it, so
+    that the same counts may bring the same round again."""
+
+    __slots__ = ("factors", "logs", "most")
+
+    def __init__(self, logs: list[float]) -> None:
+        self.logs = logs
+        self.factors = [math.exp(log) if log < _MOST_LOG else math.inf for log in logs]
+        self.most = max(logs) if logs else math.inf  # of no bet at all nothing is known
+
+    def __repr__(self) -> str:
+        return f"Round({', '.join(f'{log:.3g}' for log in self.logs)})"
 
 
 class EProcess:
     """The mean over several bets, each with its own stake and allowance."""
 
-    __slots__ = ("_allowance", "_allowances", "_count", "_per_s", "_refills", "_stakes", "_start", "value")
+    __slots__ = (
+        "_allowance",
+        "_allowances",
+        "_count",
+        "_is_rested",
+        "_per_s",
+        "_refills",
+        "_stakes",
+        "_start",
+        "value",
+    )
 
     def __init__(self, start: float, per_s: float = STAKE_PER_S, allowance: float = ALLOWANCE) -> None:
         self._start = start
@@ -42,15 +68,35 @@ class EProcess:
         self._allowance = allowance
         self._refills = [allowance / s for s in REFILL_S]
         self._allowances = [allowance for _ in REFILL_S]
+        self._is_rested = True  # all of them are whole
         self._stakes = [start * part for part in FRESH]
         self.value = start
         """The evidence: 1/α of it has, on healthy traffic, a probability of α times what was put in."""
 
     def earn(self, logs: list[float], dt_s: float) -> None:
         """Take in the logarithm of each bet's product over `dt_s` seconds; an empty list is no bet at all."""
+        self.take(Round(logs), dt_s)
+
+    def take(self, brought: Round, dt_s: float) -> None:
+        """The same of a round."""
+        if self._is_rested and brought.most <= 0.0:  # at most times: nothing is earned, and no debt is left
+            fresh = self._per_s * dt_s
+            stakes = [
+                (stake + fresh) * factor for stake, factor in zip(self._stakes, brought.factors, strict=True)
+            ]
+            total = sum(stakes)
+            if total <= _MOST:
+                self._stakes = stakes
+                self.value = total / self._count
+                return
+        self._earn(brought, dt_s)
+
+    def _earn(self, brought: Round, dt_s: float) -> None:
         fresh = self._per_s * dt_s
         stakes, allowances, refills, most = self._stakes, self._allowances, self._refills, self._allowance
+        logs, factors = brought.logs, brought.factors
         betting = len(logs) > 0
+        rested = True
         total = 0.0
         for k in range(self._count):
             allowance = allowances[k] + refills[k] * dt_s
@@ -58,17 +104,21 @@ class EProcess:
                 allowance = most
             stake = stakes[k] + fresh
             if betting:
-                earned = logs[k]
+                earned, factor = logs[k], factors[k]
                 if earned > 0.0:
                     if earned > allowance:
                         earned = allowance
+                        factor = math.exp(earned)
                     allowance -= earned
-                stake *= math.exp(earned)
+                stake *= factor
                 if stake > _MOST:
                     stake = _MOST
+            if allowance < most:
+                rested = False
             allowances[k] = allowance
             stakes[k] = stake
             total += stake
+        self._is_rested = rested
         self.value = total / self._count
 
     def step(self, fresh: float) -> None:
@@ -82,6 +132,7 @@ class EProcess:
         for k in range(self._count):
             self._stakes[k] = self._start * FRESH[k]
             self._allowances[k] = self._allowance
+        self._is_rested = True
         self.value = self._start
 
     def __repr__(self) -> str:

@@ -93,6 +93,15 @@ class Histogram:
         made.total_us = total_us
         return made
 
+    @classmethod
+    def of_run(cls, first: int, counts: list[int], total_us: int) -> Histogram:
+        """As `of`, from the counts of adjacent buckets, of which `first` is the first."""
+        made, beyond = cls(), first + len(counts)
+        made.counts[first:beyond] = counts
+        made._filled = list(compress(range(first, beyond), counts))
+        made.total_us = total_us
+        return made
+
     def record(self, latency_s: float) -> None:
         """Count one latency in seconds. On the hot path: `bucket_index` for the usual range, written out."""
         us = int(latency_s * 1e6)
@@ -108,15 +117,24 @@ class Histogram:
         self.counts[index] = n + 1
         self.total_us += us
 
+    def fill(self, pairs: Iterable[tuple[int, int]], total_us: int) -> None:
+        """Count so many latencies in each of these buckets, and the sum of all of them."""
+        counts, filled = self.counts, self._filled
+        for index, more in pairs:
+            n = counts[index]
+            if n == 0:
+                filled.append(index)
+            counts[index] = n + more
+        self.total_us += total_us
+
     def add(self, other: Histogram) -> None:
         """Merge `other` in."""
         self._is_sum = True
-        counts, more, total = self.counts, other.counts, self._added
-        for index in other._indices():
-            n, m = counts[index], more[index]  # compiled, `+=` on an item would add objects, not integers
-            counts[index] = n + m
-            total += m
-        self._added = total
+        counts, more = self.counts, other.counts
+        indices = other._indices()
+        for index in indices:
+            counts[index] = counts[index] + more[index]  # compiled, `+=` would add objects, not integers
+        self._added += sum(map(more.__getitem__, indices))
         self.total_us += other.total_us
         low, high = other._span()
         if low < self._low:
@@ -174,8 +192,7 @@ class Histogram:
         counts = self.counts
         for index in self._indices():
             step = steps[index]
-            n, m = on[step], counts[index]
-            on[step] = n + m
+            on[step] = on[step] + counts[index]
 
     def quantile(self, q: float) -> float:
         """As `Reading.quantile`."""

@@ -63,7 +63,7 @@ class LatencyAcceptor(Proof):
         if block is not None:
             bet = self._bet(block.n2 / block.n1)
             if bet is not None:
-                self.take(bet, block)
+                self.take(bet.log_e(block.n1, block.s1, block.n2, block.s2))
 
     def _bet(self, nu: float) -> Bet | None:
         rate, expected = self._rate, self._expected

@@ -125,41 +125,47 @@ class Ruler:
 
 class Side:
     """One path in one tick: the latencies that were `completed`, and by the ages of requests under way, now
-    and at the tick before, those that have become slow meanwhile."""
+    and at the tick before, those that have become slow meanwhile.
 
-    __slots__ = ("_aged", "_beyond", "_steps", "completed", "n")
+    `beyond` says how many were completed and stand on the ruler's `steps`, and `ages` how many more are under
+    way there, if any are: for a threshold that asks at every tick. `slow` has the answer to both.
+    """
+
+    __slots__ = ("ages", "beyond", "completed", "n", "steps")
 
     def __init__(self, ruler: Ruler, completed: Histogram, ages: tuple[Histogram, Histogram]) -> None:
         self.completed = completed
-        self._steps = ruler.steps
-        self._beyond = ruler.beyond(completed)
-        self.n = self._beyond[-1]
+        self.steps = ruler.steps
+        self.beyond = ruler.beyond(completed)
+        self.n = self.beyond[-1]
         now, before = ages
-        self._aged: list[int] = []
+        self.ages: list[int] = []
         if now is not before and (now.count or before.count):
             aged, ageing = ruler.beyond(before), ruler.beyond(now)
-            self._aged = [ageing[step] - aged[step] for step in range(len(aged))]
+            self.ages = [ageing[step] - aged[step] for step in range(len(aged))]
 
     def slow(self, edge: int) -> tuple[int, int]:
         """How many requests the tick tells of if those from this bucket on are slow, and how many are."""
-        step = self._steps[edge]
-        done = self._beyond[step]
-        if not self._aged:
+        step = self.steps[edge]
+        done = self.beyond[step]
+        if not self.ages:
             return self.n, done
         # One that was slow under way already is not new; one that was given up is gone.
-        slow = max(done + self._aged[step], 0)
+        slow = max(done + self.ages[step], 0)
         return self.n - done + slow, slow
 
     def stand(self, edges: list[int], on: list[int]) -> None:
         """Add to `on` how many completed requests stand on each of the steps that begin at `edges`, which
         ascend; those below all of them stand on the first."""
         left = self.n
+        beyond, steps = self.beyond, self.steps
         for k in range(len(edges)):
             if not left:
                 return
-            above = self._beyond[self._steps[edges[k]]]
-            on[k] += left - above
-            left = above
+            above = beyond[steps[edges[k]]]
+            if above != left:
+                on[k] += left - above
+                left = above
         on[len(edges)] += left
 
     def __repr__(self) -> str:

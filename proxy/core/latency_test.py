@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 QUANTILES = (0.5, 0.9, 0.99)
 ACCEPTED = ((0.5, 0.4, 0.6), (0.9, 0.8, 0.95))
 _GAINS = (0.02, 0.05, 0.12, 0.25, 0.5, 0.97)  # as `bets.GAINS`; who is slower at all is slower by more
+_BETS: Final = Bets(1.0, 0.0, _GAINS, most_kept=8192)  # what is kept of them serves all rollouts
 _CAP_US: Final = 1e7  # a latency of 10 s and more is an outcome of 1
 _CAP_BUCKET: Final = bucket_index(int(_CAP_US)) + 1
 _START: Final = 0.6
@@ -73,9 +74,8 @@ class QuantileTest:
         """Bet on what the tick completes."""
         block = self.slow.observe(tick)
         if block is not None:
-            n1, s1, n2, s2 = block.n1, block.s1, block.n2, block.s2
-            bets = self._bets.at(self._rate, n2 / n1)
-            self._process.earn([bet.log_e(n1, s1, n2, s2) for bet in bets], block.dt_s)
+            brought = self._bets.round(self._rate, block.n1, block.s1, block.n2, block.s2)
+            self._process.take(brought, block.dt_s)
 
     def step(self) -> None:
         """A phase has begun."""
@@ -126,9 +126,8 @@ class MeanTest:
         self._dt_s += tick.dt_s
         if self._n1 < 1 or self._n2 < 1 or self._n1 + self._n2 < _LEAST:
             return
-        n1, n2 = float(self._n1), float(self._n2)
-        bets = self._bets.at(self._rate, n2 / n1)
-        self._process.earn([bet.log_e(n1, self._y1, n2, self._y2) for bet in bets], self._dt_s)
+        logs = self._bets.logs(self._rate, float(self._n1), self._y1, float(self._n2), self._y2)
+        self._process.earn(logs, self._dt_s)
         self._drop()
 
     def step(self) -> None:
@@ -152,14 +151,13 @@ class LatencyTests:
     __slots__ = ("_ladder", "_mean", "_past", "_ticks", "acceptors", "drawn", "quantiles")
 
     def __init__(self, policy: JudgePolicy) -> None:
-        bets = Bets(1.0, 0.0, _GAINS)
         allowed = Allowed(policy.latency_tolerable_ratio, policy.latency_tolerable_s)
         self._past = Past()
         self._ticks = Ticks()
         self._mean = MeanTest(policy)
         self._ladder = LadderTest(allowed, EProcess(_START, _STAKE_PER_S))
         self.drawn = False
-        self.quantiles = [QuantileTest(q, allowed, bets) for q in QUANTILES]
+        self.quantiles = [QuantileTest(q, allowed, _BETS) for q in QUANTILES]
         self.acceptors = [LatencyAcceptor(candidates, policy) for candidates in ACCEPTED]
 
     @property

@@ -56,6 +56,8 @@ def binomial(rng: Random, n: int, p: float) -> int:
     """How many of `n` tries succeed, each with chance `p`; exact, and quick where few do."""
     if n <= 0 or p <= 0.0:
         return 0
+    if n * p <= _FEW and p <= 0.5:
+        return _inverted(rng.random(), n, p)
     if p >= 1.0:
         return n
     if p > 0.5:

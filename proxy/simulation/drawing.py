@@ -89,7 +89,8 @@ class DrawnEvidence:
         self._until = 0.0
         self._streams = Streams([], [])
         self._tally = Tally()
-        self._pairs: dict[Path, list[Pair]] = {Path.V1: [], Path.V2: []}
+        self._pairs_v1: list[Pair] = []
+        self._pairs_v2: list[Pair] = []
         self.conditions, _ = self._timeline.at(0.0)
 
     @property
@@ -109,9 +110,8 @@ class DrawnEvidence:
     def drain(self) -> Sequence[Tally]:
         """What has come since the last call."""
         drained, self._tally = self._tally, Tally()
-        for path, pairs in self._pairs.items():
+        for side, pairs in ((drained.v1, self._pairs_v1), (drained.v2, self._pairs_v2)):
             if pairs:
-                side = drained.of(path)
                 side.latency = filled(side.latency, pairs)
                 pairs.clear()
         if self._under_way:
@@ -158,7 +158,7 @@ class DrawnEvidence:
             tally.v1.errors[stream.kind] += bad
             tally.client_errors += bad
             self.totals.client_errors += bad
-        self._pairs[Path.V1] += pairs
+        self._pairs_v1 += pairs
         for one in slow:
             tally.assigned_v1 += one.n
             quick += one.n
@@ -186,7 +186,7 @@ class DrawnEvidence:
         tally = self._tally
         tally.v2.requests += good + bad
         tally.client_requests += good
-        self._pairs[Path.V2] += pairs
+        self._pairs_v2 += pairs
         if bad:
             tally.v2.errors[stream.kind] += bad
             self._stand_in(bad, stream.kind, v1_fails)
@@ -217,7 +217,8 @@ class DrawnEvidence:
         n, failed, tally = attempt.n, attempt.failed, self._tally
         side = tally.of(attempt.path)
         side.requests += n
-        self._pairs[attempt.path].append((attempt.bucket, n))
+        pairs = self._pairs_v1 if attempt.path is Path.V1 else self._pairs_v2
+        pairs.append((attempt.bucket, n))
         if failed != GOOD:
             side.errors[failed] += n
         if attempt.path is Path.V2 and self._breaks:

@@ -7,9 +7,10 @@ how it decides.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from collections import deque
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from math import inf
 from typing import TYPE_CHECKING, Protocol
 
@@ -43,6 +44,7 @@ _PAUSE_TICKS = 64  # after so many, whatever else the event loop has to do
 _APPROVAL_TICKS = 60  # that an operator takes to see that approval is asked for
 _MOST_EVENTS = 1_000_000
 _OPERATOR = "operator"
+_ALLOCATIONS = 100_000  # more than are freed, after which the garbage collector looks
 _OVER = frozenset({State.ROLLED_BACK, State.ABORTED, State.DISABLED})
 
 
@@ -71,7 +73,19 @@ class Play(Evidence, RolloutSink, Protocol):
 def simulated(config: Config, scenario: Scenario, seed: int | None = None) -> Outcome:
     """What would become of the one rollout of `config`. The same arguments give the same outcome."""
     seed = scenario.seed if seed is None else seed
-    return asyncio.run(Simulation(config, scenario, DrawnEvidence(config, scenario, seed)).run(seed))
+    with _seldom_tidied():
+        return asyncio.run(Simulation(config, scenario, DrawnEvidence(config, scenario, seed)).run(seed))
+
+
+@contextmanager
+def _seldom_tidied() -> Iterator[None]:
+    """A simulation leaves hardly any cycles, and each search for some goes through every histogram."""
+    before = gc.get_threshold()
+    gc.set_threshold(_ALLOCATIONS, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def judged_again(config: Config, minutes: Sequence[Minute], seed: int | None = None) -> Outcome:

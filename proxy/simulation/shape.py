@@ -29,8 +29,10 @@ MIDDLES_US = tuple(sum(bucket_bounds_us(index)) // 2 for index in range(BUCKET_C
 """The latency that stands for each bucket."""
 MIDDLES_S = tuple((us + 0.25) * 1e-6 for us in MIDDLES_US)  # a little more: never rounded into the one below
 
-_MANY = 150.0  # from here on, a number for each bucket costs less than a bucket for each latency
-_SCATTERED = 24  # pairs that are quicker recorded one by one
+MANY = 150.0
+"""From this mean on, a number for each bucket costs less than a bucket for each latency."""
+
+_SCATTERED = 24  # pairs that are quicker counted one by one
 _RARE = 0.02  # buckets that hold so few on average are drawn together
 
 
@@ -48,7 +50,7 @@ Modes = tuple[Mode, ...]
 class Shape:
     """How latencies of these modes fall into buckets. Make it with `shape_of`, which keeps them."""
 
-    __slots__ = ("_cumulative", "_first", "_vectors")
+    __slots__ = ("_cumulative", "_first", "_singles", "_vectors")
 
     def __init__(self, modes: Modes) -> None:
         total = sum(mode.weight for mode in modes)
@@ -60,17 +62,15 @@ class Shape:
         last = max((i for i, chance in enumerate(chances) if chance > 1e-15), default=0)
         self._cumulative = list(accumulate(chances[self._first : last + 1]))
         self._cumulative[-1] = 1.0
+        self._singles = [(bucket, 1) for bucket in range(self._first, last + 2)]
         self._vectors: dict[float, _Vector] = {}
 
-    def draw(self, rng: Random, n: int) -> list[int]:
-        """The buckets of `n` latencies, one by one."""
-        cumulative, first, random = self._cumulative, self._first, rng.random
-        return [first + bisect_right(cumulative, random()) for _ in range(n)]
-
     def arrivals(self, rng: Random, mean: float) -> list[Pair]:
-        """A Poisson number of latencies with this mean, by bucket."""
-        if mean < _MANY:
-            return [(bucket, 1) for bucket in self.draw(rng, poisson(mean).draw(rng))]
+        """A Poisson number of latencies with this mean, by bucket; below `MANY`, one by one."""
+        if mean < MANY:
+            n = poisson(mean).draw(rng)
+            cumulative, singles, random = self._cumulative, self._singles, rng.random
+            return [singles[bisect_right(cumulative, random())] for _ in range(n)]
         vector = self._vectors.get(mean)
         if vector is None:
             if len(self._vectors) > 64:
@@ -137,11 +137,7 @@ def filled(empty: Histogram, pairs: list[Pair]) -> Histogram:
     """These latencies, as a recorder would have counted them; into `empty` where that is quicker."""
     if len(pairs) > _SCATTERED:
         return Histogram.of(pairs, total_us(pairs))
-    record = empty.record
-    for bucket, n in pairs:
-        record(MIDDLES_S[bucket])
-        for _ in range(n - 1):
-            record(MIDDLES_S[bucket])
+    empty.fill(pairs, total_us(pairs))
     return empty
 
 
@@ -155,7 +151,7 @@ def some_of(rng: Random, pairs: list[Pair], n: int) -> list[Pair]:
 
 def total_us(pairs: Iterable[Pair]) -> int:
     """The sum of latencies, each taken as the middle of its bucket."""
-    return sum(MIDDLES_US[bucket] * n for bucket, n in pairs)
+    return sum([MIDDLES_US[bucket] * n for bucket, n in pairs])
 
 
 def _weighing(modes: Modes, weight: float) -> Modes:

@@ -12,7 +12,7 @@ from proxy.core.histogram import bucket_index
 from proxy.core.tally import ERROR_INDEX
 from proxy.model import ErrorClass
 from proxy.simulation.chance import binomial, poisson
-from proxy.simulation.shape import Mode, shape_of
+from proxy.simulation.shape import MANY, Mode, shape_of
 
 if TYPE_CHECKING:
     from random import Random
@@ -99,7 +99,7 @@ class Stream:
         if apart is None:
             pairs = self._shape.arrivals(rng, mean)
             if not self._hang and (not pairs or max(pairs)[0] < self._long_bucket):
-                n = sum([count for _, count in pairs])
+                n = len(pairs) if mean < MANY else sum([count for _, count in pairs])
                 bad = binomial(rng, n, self._chance)
                 return Drawn(n - bad, bad, pairs, [])
             bad_pairs: list[Pair] = []

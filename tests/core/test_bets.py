@@ -158,3 +158,27 @@ def test_equal_blocks_share_their_bets_and_few_are_kept() -> None:
         bets.at(0.01, math.exp(step * 0.1))
     assert repr(bets) == "Bets(1.1 x v1 + 0.001, 780 kept)"
     assert repr(bets.at(0.01, 1.0)[0]) == "Bet(v1 0.00995, v2 0.0159, null 0.0118/0.0139)"
+
+
+@given(expected, st.integers(1, 90), st.integers(1, 90), st.data())
+def test_a_round_is_what_each_bet_says_of_a_block(a: float, n1: int, n2: int, data: st.DataObject) -> None:
+    s1, s2 = data.draw(st.integers(0, n1)), data.draw(st.integers(0, n2))
+    bets = Bets(1.1, 0.001)
+    said = [bet.log_e(n1, s1, n2, s2) for bet in bets.at(a, n2 / n1)]
+    for _ in range(2):  # also the second time, when it is kept
+        assert bets.round(a, n1, s1, n2, s2).logs == pytest.approx(said)
+        assert bets.logs(a, n1, s1 * 0.5, n2, s2) == pytest.approx(
+            [bet.log_e(n1, s1 * 0.5, n2, s2) for bet in bets.at(a, n2 / n1)]
+        )
+
+
+def test_rounds_of_small_blocks_are_kept_and_not_for_ever() -> None:
+    bets = Bets(1.1, 0.001, most_kept=200)
+    first = bets.round(0.01, 9, 0, 1, 0)
+    assert bets.round(0.01, 9, 0, 1, 0) is first
+    assert bets.round(0.01, 90, 0, 10, 0) is not bets.round(0.01, 90, 0, 10, 0)
+    for n1 in range(1, 50):
+        for n2 in range(1, 14):
+            bets.round(0.01, n1, 0, n2, 0)
+    assert bets.round(0.01, 9, 0, 1, 0) is not first
+    assert bets.round(0.01, 9, 0, 1, 0).logs == first.logs

@@ -65,6 +65,8 @@ def test_a_restart_forgets_what_was_gathered_and_begins_with_small_blocks() -> N
     assert blocks.add(7, 7, 0, 0, 1.0) is None
     assert repr(blocks) == "Blocks(v1 7/7, v2 0/0, 1 s)"
     blocks.restart()
+    assert repr(blocks) == "Blocks(nothing gathered)"
+    blocks.restart()
     assert repr(Block(8, 2, 1, 0, 1.5)) == "Block(v1 2/8, v2 0/1, 1.5 s)"
     assert told(blocks.add(1, 0, 1, 0, 1.0)) == (1, 0, 1, 0, 1.0)
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core.bets import GAINS
-from proxy.core.e_process import ALLOWANCE, FRESH, REFILL_S, STAKE_PER_S, EProcess
+from proxy.core.e_process import ALLOWANCE, FRESH, REFILL_S, STAKE_PER_S, EProcess, Round
 
 ALL = len(GAINS)
 
@@ -74,6 +74,15 @@ def test_the_allowance_may_be_another() -> None:
     assert process.value == pytest.approx(math.exp(20.0))
 
 
+def test_a_debt_is_paid_off_while_bets_lose() -> None:
+    process = EProcess(1.0, 0.0)
+    process.earn(logs(ALLOWANCE), 0.0)
+    process.earn(logs(0.0), 0.5)
+    process.earn(logs(0.0), 60.0)
+    process.earn(logs(1000.0), 0.0)
+    assert process.value == pytest.approx(math.exp(2 * ALLOWANCE))
+
+
 def test_losses_are_not_held_back() -> None:
     process = EProcess(1.0, 0.0)
     process.earn(logs(-50.0), 0.0)
@@ -93,6 +102,9 @@ def test_a_long_outage_does_not_overflow() -> None:
     process = EProcess(1.0)
     for _ in range(1000):
         process.earn(logs(ALLOWANCE), 60.0)
+    assert process.value == 1e15
+    process.earn(logs(0.0), 60.0)
+    process.earn(logs(0.0), 60.0)
     assert process.value == 1e15
 
 
@@ -119,3 +131,4 @@ def test_it_never_exceeds_what_the_bets_alone_would_have_made(
 
 def test_its_name_shows_where_it_stands() -> None:
     assert repr(EProcess(1.0)) == "EProcess(1: 0.08, 0.12, 0.17, 0.3, 1, 4.3)"
+    assert repr(Round([0.5, -1.0])) == "Round(0.5, -1)"

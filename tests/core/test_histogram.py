@@ -98,6 +98,14 @@ def test_a_clock_that_goes_back_counts_as_zero() -> None:
     assert recorded.total_s == 0.0
 
 
+def test_filling_counts_as_recording_does() -> None:
+    filled = Histogram()
+    filled.fill([(100, 2), (7, 1)], 600)
+    filled.fill([(100, 1)], 250)
+    assert filled.buckets() == [(7, 1), (100, 3)]
+    assert (filled.count, filled.total_us) == (4, 850)
+
+
 # ... reading
 
 
