@@ -8,8 +8,8 @@ WORKDIR /src
 RUN python -m venv /opt/dualpath
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY proxy/ proxy/
-# The hot modules are compiled: this image has the compiler, the one that runs does without.
-RUN HATCH_BUILD_HOOK_ENABLE_MYPYC=true \
+# The hot modules are compiled: this image has the compiler, the one that runs does without. Flags as in the Makefile.
+RUN CFLAGS='-fvisibility=hidden -fno-plt' HATCH_BUILD_HOOK_ENABLE_MYPYC=true \
     /opt/dualpath/bin/python -m pip install --no-cache-dir --constraint constraints.txt '.[fleet]'
 
 # ... what runs: the interpreter, that environment, and nobody in particular

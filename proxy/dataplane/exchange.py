@@ -280,8 +280,8 @@ class Exchange:
         after it. The upstream has nothing more to do with its connection."""
         tunnel.switch(self, lines, rest)
 
-    def response(self, head: ResponseHead | None, pieces: list[bytes], *, complete: bool) -> None:
-        """What one read brought: the final head once, pieces of its body, and whether the answer is whole."""
+    def response(self, head: ResponseHead | None, pieces: list[bytes], complete: bool, skip: int = 0) -> None:
+        """What one read brought: the final head once, its body after `skip` bytes, whether that is all."""
         first = b""
         if head is not None:
             self.status = head.status
@@ -293,7 +293,7 @@ class Exchange:
             if head.event_stream:
                 ledger.stream_begun(self, self.context.monotonic())
         self.deadline = self.context.now + self.pool.idle_timeout_s
-        relay.write(self, first, pieces, complete=complete)
+        relay.write(self, first, pieces, complete=complete, skip=skip)
         if complete:
             self._finish()
         elif self.downstream.write_paused and not self.stalled_at:

@@ -96,13 +96,20 @@ def switching(exchange: Exchange, lines: list[bytes]) -> bytes:
     return status_line(101) + b"".join(lines) + ours + exchange.extra_lines + b"\r\n"
 
 
-def write(exchange: Exchange, first: bytes, pieces: list[bytes], *, complete: bool) -> None:
+def write(exchange: Exchange, first: bytes, pieces: list[bytes], *, complete: bool, skip: int = 0) -> None:
     """Passes on what one read brought: the opening or nothing, then body. `complete`: the upstream
-    ended it."""
+    ended it. The first `skip` bytes of the first piece are no body."""
     if len(pieces) == 1 and not exchange.chunked and len(pieces[0]) <= _JOIN_BYTES:
-        exchange.sent_bytes += len(pieces[0])
-        exchange.downstream.write(first + pieces[0] if first else pieces[0])
+        piece = pieces[0]
+        exchange.sent_bytes += len(piece) - skip
+        if skip:
+            piece = b"".join((first, memoryview(piece)[skip:]))
+        elif first:
+            piece = first + piece
+        exchange.downstream.write(piece)
         return
+    if skip:
+        pieces = [pieces[0][skip:], *pieces[1:]]
     size = 0
     for piece in pieces:
         size += len(piece)

@@ -27,7 +27,11 @@ if TYPE_CHECKING:
 MAX_INTERIM: Final = 32
 _DISCARD_BYTES: Final = 64 << 10
 _WRITE_HIGH: Final = 64 << 10
+_SMALL: Final = 4 << 10
+"""Reads up to this size are taken apart with one call; in a longer one the body stays where it is, and is
+copied once, behind the client's head."""
 _VERSION: Final = b"HTTP/1."
+_END: Final = b"\r\n\r\n"
 _BARE_LINE_FEED: Final = re.compile(rb"(?<!\r)\n")
 
 
@@ -204,7 +208,11 @@ class Upstream:
             data = self._buffer + data
             self._buffer = b""
         while True:
-            block, empty, data = data.partition(b"\r\n\r\n")
+            at = 0  # where the body begins in `data`
+            if len(data) > _SMALL and (size := data.find(_END)) >= 0:
+                block, empty, at = data[:size], _END, size + 4
+            else:
+                block, empty, data = data.partition(_END)
             if not empty or len(block) > self.endpoint.max_head_bytes:
                 self._keep_for_later(exchange, block, known)
                 return
@@ -216,22 +224,24 @@ class Upstream:
             if head.status >= 200:
                 break
             if head.status == 101:
-                self._switch(exchange, head, data)
+                self._switch(exchange, head, data[at:])
                 return
             if self._interim == MAX_INTERIM:
                 exchange.upstream_failed(ErrorClass.INVALID, "too many interim responses")
                 return
             self._interim += 1
             exchange.interim(head.status, head.lines)
+            data = data[at:]
             if not data:
                 return
             known = 0
         self._head = head
         if head.length >= 0:
-            self._begin_sized(exchange, head, data)
+            self._begin_sized(exchange, head, data, at)
         elif head.length == CHUNKED:
-            self._begin_chunked(exchange, head, data)
+            self._begin_chunked(exchange, head, data[at:])
         else:
+            data = data[at:]
             self._bound()
             exchange.response(head, [data] if data else [], complete=False)
 
@@ -255,8 +265,8 @@ class Upstream:
         switch = b"Connection: upgrade\r\nUpgrade: %b\r\n" % head.upgrade
         exchange.switched([*head.lines, switch], rest)
 
-    def _begin_sized(self, exchange: Exchange, head: ResponseHead, body: bytes) -> None:
-        left = head.length - len(body)
+    def _begin_sized(self, exchange: Exchange, head: ResponseHead, data: bytes, at: int) -> None:
+        left = head.length + at - len(data)
         if left > 0:
             self._left = left
             if left > READ_BYTES:
@@ -264,9 +274,11 @@ class Upstream:
         else:
             self._complete = True
             if left < 0:
-                body = body[: head.length]
+                data = data[:left]
                 self._dirty = True  # nothing that follows an answer is a new one (RFC 9112 section 9.2)
-        exchange.response(head, [body] if body else [], complete=self._complete)
+        if at and head.status >= 500:  # of which the body may be kept
+            data, at = data[at:], 0
+        exchange.response(head, [data] if data else [], complete=self._complete, skip=at)
 
     def _begin_chunked(self, exchange: Exchange, head: ResponseHead, data: bytes) -> None:
         chunks = self._chunks = ChunkDecoder()

@@ -346,10 +346,10 @@ class Listener:
         self.failed = False
         self.interims: list[int] = []
 
-    def response(self, head: ResponseHead | None, pieces: list[bytes], *, complete: bool) -> None:
+    def response(self, head: ResponseHead | None, pieces: list[bytes], complete: bool, skip: int = 0) -> None:
         if head is not None:
             self.head = (head.status, head.length, head.text, head.closes)
-        self.body += b"".join(pieces)
+        self.body += b"".join(pieces)[skip:]
         self.complete = self.complete or complete
 
     def interim(self, status: int, lines: list[bytes]) -> None:
@@ -413,3 +413,37 @@ def test_where_a_read_of_an_answer_ends_changes_nothing(data: bytes, cut: int, b
         assert whole[:-1] == halves[:-1] == expected[:-1]
     else:
         assert whole == halves == expected
+
+
+PAGE = b"abcdefgh" * 2_000
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 16000\r\n\r\n" + PAGE,
+        b"HTTP/1.1 200 OK\r\nContent-Length: 90000\r\n\r\n" + PAGE,
+        b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n" + PAGE,
+        b"HTTP/1.1 502 No\r\nContent-Length: 16000\r\n\r\n" + PAGE,
+        b"HTTP/1.1 100 Go\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 16000\r\n\r\n" + PAGE,
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3e80\r\n" + PAGE + b"\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n\r\n" + PAGE,
+        b"HTTP/1.1 200 OK\r\nX-A: " + PAGE + b"\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n" + PAGE,
+    ],
+    ids=[
+        "all",
+        "some",
+        "too much",
+        "an error",
+        "interim",
+        "chunked",
+        "until the end",
+        "a long head",
+        "no head",
+    ],
+)
+@pytest.mark.parametrize("bodiless", [False, True])
+def test_a_long_read_tells_what_short_ones_do(data: bytes, bodiless: bool) -> None:
+    short = told((data[at : at + 500] for at in range(0, len(data), 500)), bodiless=bodiless)
+    assert told([data], bodiless=bodiless)[:-1] == short[:-1]
