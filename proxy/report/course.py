@@ -6,7 +6,7 @@ Pure: the material in, values out. Must never know how a report looks.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from proxy.config.texts import parse_duration
@@ -14,7 +14,7 @@ from proxy.report.gathering import epoch
 from proxy.report.sums import Sum, sum_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from proxy.report.gathering import Material
 
@@ -29,15 +29,19 @@ _INCIDENTS = (
     "command:emergency_stop",
 )
 
+_UNDER_WAY = frozenset({"running", "paused"})
+
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was asked of a phase. `met` is None where it was not measured."""
+    """One thing that was asked of a phase. `met` is None where it was not measured, or is `awaited`: the
+    phase goes on, and it may come yet."""
 
     name: str
     asked: str
     measured: str
     met: bool | None
+    awaited: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +113,11 @@ def _stays(material: Material, moves: Sequence[JsonDocument]) -> Iterator[Stay]:
         sums = _between(material, start, end)
         phase = phases.get(after["phase"] or "")
         goes_on = ender is not None and _place(ender["after"]) == _place(after)
+        checks: Iterable[Check] = ()
+        if phase is not None and not goes_on:
+            checks = _checks(phase, _between(material, began, end), end - start)
+        if ender is None and after["state"] in _UNDER_WAY:
+            checks = map(_awaited, checks)
         yield Stay(
             state=after["state"],
             phase=after["phase"],
@@ -119,9 +128,7 @@ def _stays(material: Material, moves: Sequence[JsonDocument]) -> Iterator[Stay]:
             actor="" if ender is None else ender["actor"],
             reason="" if ender is None else ender["reason"],
             sums=sums,
-            checks=()
-            if phase is None or goes_on
-            else tuple(_checks(phase, _between(material, began, end), end - start)),
+            checks=tuple(checks),
         )
 
 
@@ -162,6 +169,10 @@ def _checks(phase: JsonDocument, sums: Sum, lasted_s: float) -> Iterator[Check]:
     for key, limit in phase.get("require", {}).items():
         if key in _MEASURED and limit not in (False, None):
             yield _check(key, limit, sums)
+
+
+def _awaited(check: Check) -> Check:
+    return replace(check, met=None, awaited=True) if check.met is False else check
 
 
 def _check(key: str, limit: float | str, sums: Sum) -> Check:

@@ -5,6 +5,7 @@ Owns the paging, and that a rollout without minutes still has a report. It must 
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -71,15 +72,14 @@ def _started(events: list[JsonDocument]) -> float:
 
 
 async def _events(admin: AdminApi, name: str) -> list[JsonDocument]:
-    found: list[JsonDocument] = []
+    found: deque[JsonDocument] = deque(maxlen=_MOST_EVENTS)  # the newest
     after = 0
-    while len(found) < _MOST_EVENTS:
+    while True:
         page = (await admin.events_after(after, limit=_AT_ONCE, rollout=name))["events"]
         found += page
         if len(page) < _AT_ONCE:
-            break
+            return list(found)
         after = page[-1]["seq"]
-    return found
 
 
 async def _minutes(admin: AdminApi, name: str, start: float, end: float) -> list[JsonDocument]:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 JsonDocument = dict[str, Any]
 
 _TICKS = {True: "✓", False: "✗", None: "?"}
+_NOT_YET = "◷ not yet"
+_MOST_ROWS = 500
 
 
 def markdown_of(report: JsonDocument) -> str:
@@ -55,12 +57,24 @@ def _stays(report: JsonDocument) -> Iterator[str]:
         rows.append(
             [stay["phase"] or "-", wanted, stood, moment(stay["from"]), duration(stay["seconds"]), ended]
         )
+    reached = {stay["phase"] for stay in report["stays"]}
+    rows += [
+        [name, f"{percent(one['percentage'])}, {one.get('min_duration', '0s')}", "not reached", "-", "-", "-"]
+        for name, one in planned.items()
+        if name not in reached
+    ]
     yield from _table(("phase", "planned", "was", "from", "lasted", "ended by"), rows)
 
 
 def _checks(report: JsonDocument) -> Iterator[str]:
     rows = [
-        [_TICKS[check["met"]], stay["phase"], check["name"], check["asked"], check["measured"]]
+        [
+            _NOT_YET if check["awaited"] else _TICKS[check["met"]],
+            stay["phase"],
+            check["name"],
+            check["asked"],
+            check["measured"],
+        ]
         for stay in report["stays"]
         for check in stay["checks"]
     ]
@@ -111,10 +125,21 @@ def _incidents(incidents: Sequence[JsonDocument]) -> Iterator[str]:
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    shown, before = newest(rows)
+    if before:
+        yield f"{before}\n"
     yield f"| {' | '.join(heads)} |"
     yield f"|{'---|' * len(heads)}"
-    for row in rows:
+    for row in shown:
         yield f"| {' | '.join(map(_text, row))} |"
+
+
+def newest(rows: Sequence[Sequence[str]]) -> tuple[Sequence[Sequence[str]], str]:
+    """As many as somebody may want to read, and what is said of those before them, if there are any."""
+    more = len(rows) - _MOST_ROWS
+    if more <= 0:
+        return rows, ""
+    return rows[more:], f"The newest {_MOST_ROWS}; {more:,} before them stand in the report's .json."
 
 
 def share(value: float | None) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from proxy.config.texts import parse_duration
 from proxy.printable import clean
 from proxy.rendering import duration, moment, percent
-from proxy.report.markdown import ms, share
+from proxy.report.markdown import ms, newest, share
 from proxy.report.plots import Line, Plot, svg
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ JsonDocument = dict[str, Any]
 
 _TONES = {"completed": "good", "running": "wait", "paused": "wait", "rolled_back": "bad", "aborted": "bad"}
 _TICKS = {True: '<b class="good">✓</b>', False: '<b class="bad">✗</b>', None: "?"}
+_NOT_YET = '<b class="wait">◷ not yet</b>'
 
 _LOOKS, _DARK, _PAPER = (
     (Path(__file__).parent / f"{name}.css").read_text("utf-8") for name in ("page", "dark", "paper")
@@ -94,7 +95,8 @@ def _stay(stay: JsonDocument, phase: JsonDocument | None) -> list[str]:
     if phase is not None:
         wanted = f"{percent(phase['percentage'])}, {_text(phase.get('min_duration', '0s'))}"
     checks = "<br>".join(
-        f"{_TICKS[one['met']]} {_text(one['name'])}: {_text(one['measured'])} "
+        f"{_NOT_YET if one['awaited'] else _TICKS[one['met']]} "
+        f"{_text(one['name'])}: {_text(one['measured'])} "
         f"<small>({_text(one['asked'])})</small>"
         for one in stay["checks"]
     )
@@ -201,9 +203,11 @@ def _events(events: Sequence[JsonDocument]) -> str:
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Cells are markup already."""
+    shown, before = newest(rows)
     head = "".join(f'<th scope="col">{one}</th>' for one in heads)
-    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in shown)
+    note = f'<p class="dim">{before}</p>' if before else ""
+    return f"{note}<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def _at(instant: str) -> float:

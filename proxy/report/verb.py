@@ -4,7 +4,6 @@ Owns the options. Annotations are read at run time: typer makes the options from
 """
 
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +11,7 @@ from typing import Annotated, Any
 import orjson
 import typer
 
+from proxy.errors import DualpathError
 from proxy.options import parse_within
 from proxy.report.course import course_of
 from proxy.report.document import document_of
@@ -37,6 +37,10 @@ Since = Annotated[
         "--last", parser=parse_within, metavar="DURATION", help="So far back; else to its last start."
     ),
 ]
+
+
+class NotWrittenError(DualpathError):
+    """There is a report, and no place for it."""
 
 
 def _json_of(document: dict[str, Any]) -> str:
@@ -67,7 +71,7 @@ def report(ctx: typer.Context, output: Output, name: Name = None, last: Since = 
     form = _form_of(output)
     if form is None:
         raise UsageError(f"--output must end with {', '.join(_FORMS)}, not {output!r}")
-    now = time.time()
+    now = session.outside.wall()
     since = None if last is None else now - last
 
     async def ask(admin: Any) -> dict[str, Any]:
@@ -78,9 +82,16 @@ def report(ctx: typer.Context, output: Output, name: Name = None, last: Since = 
     if output == "-":
         sys.stdout.write(form(document))
     else:
-        Path(output).write_text(form(document), encoding="utf-8")
+        _write(Path(output), form(document))
         show(f"{output}: {document['outcome']}")
     return OK
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise NotWrittenError(f"{path} cannot be written: {error.strerror or error}") from None
 
 
 REPORTING = {"report": report}

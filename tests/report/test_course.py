@@ -3,6 +3,8 @@ from __future__ import annotations
 from proxy.report.advice import advice, outcome
 from proxy.report.course import Check, course_of
 from proxy.report.document import document_of
+from proxy.report.markdown import markdown_of
+from proxy.report.page import page_of
 from proxy.report.sums import Sum, sum_of
 from tests.fake_admin import rollout
 from tests.report.material import CANARY, EVENTS, HALF, MINUTES, NOTHING, START, event, material, minute
@@ -146,3 +148,25 @@ def test_a_pause_divides_no_phase() -> None:
     assert told["time"] == ("120 s", True)
     assert told["requests on v2"] == ("80", True)
     assert last.sums.v2.requests == 40
+
+
+def test_what_a_phase_that_goes_on_lacks_may_come_yet() -> None:
+    events = [event(2, START, "command:start", NOTHING, CANARY)]
+    seen = material(events=events, minutes=MINUTES[:1], at=START + 90)
+    (canary,) = course_of(seen).stays
+    told = {check.name: (check.met, check.awaited) for check in canary.checks}
+    assert told["time"] == told["requests on v2"] == (None, True)
+    assert told["error rate"] == (True, False)
+    assert "◷ not yet" in markdown_of(document_of(seen, course_of(seen)))
+    assert "◷ not yet</b> time: 90 s" in page_of(document_of(seen, course_of(seen)))
+
+
+def test_what_a_phase_lacked_that_is_over_does_not_come_any_more() -> None:
+    over = {**CANARY, "state": "completed"}
+    events = [
+        event(2, START, "command:start", NOTHING, CANARY),
+        event(3, START + 60, "command:promote", CANARY, over),
+    ]
+    (_, last) = course_of(material(events=events, minutes=[], at=START + 90)).stays
+    assert [check.met for check in last.checks] == [False, False, None, None]
+    assert not any(check.awaited for check in last.checks)

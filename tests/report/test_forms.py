@@ -81,6 +81,7 @@ def test_tables_of_markdown_have_as_many_cells_as_heads() -> None:
         heads = heads or line.count("|")
         assert line.count("|") == heads, line
     assert "| ✗ | half | success rate | above 95.00% | 85.00% |" in text
+    assert "| full | 100%, 0s | not reached | - | - | - |" in text
     assert markdown_of(EMPTY).count("None") == 2
 
 
@@ -135,3 +136,14 @@ def test_what_is_to_be_printed_is_laid_out_for_paper() -> None:
 
 def test_a_plot_of_nothing_is_a_plot() -> None:
     assert "svg" in svg(Plot("none", str, [Line("one", "v1", [])], (5.0, 5.0)))
+
+
+def test_of_a_long_audit_the_newest_is_shown_and_said_what_is_not() -> None:
+    events = [{**DOCUMENT["events"][0], "seq": seq, "reason": f"number-{seq}."} for seq in range(1, 2_001)]
+    page = page_of({**DOCUMENT, "events": events})
+    parsed(page)
+    assert "The newest 500; 1,500 before them stand in the report's .json" in page
+    assert ("number-1500." in page, "number-1501." in page) == (False, True)
+    text = markdown_of({**DOCUMENT, "stays": DOCUMENT["stays"] * 400})
+    assert "The newest 500; " in text
+    assert text.count("| half |") <= 1_000

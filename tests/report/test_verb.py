@@ -62,7 +62,11 @@ def test_it_begins_where_v2_last_got_something(outside: FakeOutside, tmp_path: P
 
 def test_last_says_how_far_back(outside: FakeOutside, tmp_path: Path) -> None:
     file = tmp_path / "r.json"
-    assert run(outside, "-o", str(file), "--last", "1h") == 0
+    assert run(outside, "-o", str(file), "--last", "2m") == 0
+    document = orjson.loads(file.read_bytes())
+    assert document["made_at"] == "2026-01-01T00:06:40Z"
+    assert [one["seq"] for one in document["events"]] == [4, 5]  # those since 00:04:40
+    assert run(outside, "-o", str(file), "--last", "1m") == 0
     assert orjson.loads(file.read_bytes())["events"] == []
 
 
@@ -83,7 +87,8 @@ def test_a_folder_that_is_not_there_is_an_error(
     outside: FakeOutside, capsys: Captured, tmp_path: Path
 ) -> None:
     assert run(outside, "-o", str(tmp_path / "no" / "r.md")) == 1
-    assert "No such file" in capsys.readouterr().err
+    told = f"dualpath: error: {tmp_path / 'no' / 'r.md'} cannot be written: No such file or directory\n"
+    assert capsys.readouterr().err == told
 
 
 def test_all_pages_of_the_audit_are_read(outside: FakeOutside, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,3 +97,13 @@ def test_all_pages_of_the_audit_are_read(outside: FakeOutside, monkeypatch: pyte
     assert [one for one in outside.admin.asked if isinstance(one, tuple) and one[0] == "events_after"] == [
         ("events_after", after) for after in (0, 2, 4)
     ]
+
+
+def test_of_more_events_than_are_kept_it_has_the_newest(
+    outside: FakeOutside, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("proxy.report.gathering._AT_ONCE", 2)
+    monkeypatch.setattr("proxy.report.gathering._MOST_EVENTS", 3)
+    file = tmp_path / "r.json"
+    assert run(outside, "-o", str(file), "--last", "7d") == 0
+    assert [one["seq"] for one in orjson.loads(file.read_bytes())["events"]] == [3, 4, 5]
