@@ -90,7 +90,7 @@ class AdminApi(Protocol):
     async def silence(self, body: Mapping[str, object]) -> JsonDocument:
         """The silence that was made."""
 
-    async def unsilence(self, silence: str) -> JsonDocument:
+    async def unsilence(self, silence: str, reason: str) -> JsonDocument:
         """The silence as it was."""
 
 
@@ -253,9 +253,11 @@ class AdminClient:
         """`POST /api/v1/silences`, once."""
         return await self._change("POST", "/api/v1/silences", body, must_hold="id")
 
-    async def unsilence(self, silence: str) -> JsonDocument:
+    async def unsilence(self, silence: str, reason: str) -> JsonDocument:
         """`DELETE /api/v1/silences/{silence}`, once."""
-        return await self._change("DELETE", f"/api/v1/silences/{_quoted(silence)}", None, must_hold="id")
+        suffix = f"?{urlencode({'reason': reason})}" if reason else ""
+        target = f"/api/v1/silences/{_quoted(silence)}{suffix}"
+        return await self._change("DELETE", target, None, must_hold="id")
 
     async def _change(
         self, method: str, path: str, body: Mapping[str, object] | None, *, must_hold: str

@@ -5,15 +5,17 @@ from them.
 """
 
 import re
+import sys
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
-from proxy import rendering, why_text
+from proxy import history_text, why_text
 from proxy.admin_client import AdminApi, AdminApiError, JsonDocument
 from proxy.options import AsJson
 from proxy.session import FAILED, OK, Session, UsageError, show, show_json
-from proxy.verification import verify
+from proxy.verification import LOCAL_ONLY, verify
 
 Limit = Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many events at most.")]
 Everything = Annotated[
@@ -51,7 +53,10 @@ def history(
     if as_json:
         show_json(document)
     else:
-        show(rendering.history_text(document))
+        told = history_text.history_table if sys.stdout.isatty() else history_text.history_lines
+        show(told(document))
+        if document.get("local_only"):
+            show(Text(LOCAL_ONLY, style="bold red"))
     return OK
 
 

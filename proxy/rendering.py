@@ -33,7 +33,7 @@ _STATE_STYLES = {
 _INDENT = "  "
 _CLOCK_OFF_S = 5.0
 _ALONE = "on this instance alone: the shared store cannot be reached; reconciled when it can"
-_ALONE_HERE = "this instance may go down on its own, and raises nothing"
+_ALONE_HERE = "served by the copy here, which may go down on its own, and raises nothing"
 
 
 def status_text(document: JsonDocument) -> RenderableType:
@@ -95,30 +95,40 @@ def command_text(rollout: JsonDocument) -> Text:
     return line if rollout.get("stored", True) else line.append(", not stored yet", style="bold yellow")
 
 
-def fleet_text(fleet: JsonDocument) -> Text:
-    """Who judges, how many are there, and what is odd about them."""
+def fleet_text(fleet: JsonDocument, *, figures: bool = True) -> Text:
+    """Who judges, how many are there, and what is odd about them; without `figures`, nothing that changes
+    every second."""
     members = fleet["members"]
     judge = f"{clean(fleet['judge'])} judges" if fleet["judge"] else "nobody judges"
-    line = Text(f"one of {len(members)} instance{'' if len(members) == 1 else 's'}, {judge}")
+    split = _split(fleet) if figures else ""
+    line = Text(f"one of {len(members)} instance{'' if len(members) == 1 else 's'}{split}, {judge}")
+    if fleet.get("figures") == "instance":
+        line.append("; figures are of what came here")
     if not fleet["store"]["reached"]:
-        return line.append(f"; the shared store does not answer: {_ALONE_HERE}", style="bold red")
+        gone_s = fleet["store"]["last_s"] if figures else 0.0
+        lasting = f" for {duration(gone_s)}" if gone_s >= 1.0 else ""
+        return line.append(f"; the shared store does not answer{lasting}: {_ALONE_HERE}", style="bold red")
     odd = [f"{clean(one['instance'])} is behind" for one in members if one["behind"]]
     odd += [
         f"{clean(one['instance'])}'s clock is {one['clock_skew_s']:+.0f} s off"
         for one in members
         if abs(one["clock_skew_s"]) >= _CLOCK_OFF_S
     ]
-    odd += [f"{clean(one['instance'])} cannot be understood" for one in members if not one["readable"]]
+    odd += [
+        f"{clean(one['instance'])} cannot be understood ({clean(one.get('unread') or 'it does not say why')})"
+        for one in members
+        if not one["readable"]
+    ]
     if len({one["config"] for one in members if one["readable"]}) > 1:
         odd.append("their configurations differ")
     return line.append(f"; {', '.join(odd)}", style="bold yellow") if odd else line
 
 
-def history_text(document: JsonDocument) -> RenderableType:
-    """`dualpath history`: two lines for each event, oldest first."""
-    if not document["events"]:
-        return Text("nothing has happened yet")
-    return Group(*(line for event in document["events"] for line in _event_lines(event)))
+def _split(fleet: JsonDocument) -> str:
+    """How much of all traffic comes here."""
+    told = {one["instance"]: one.get("per_minute") or 0 for one in fleet["members"]}
+    every = sum(told.values())
+    return f" with {told.get(fleet['instance'], 0) / every:.0%} of the traffic" if every else ""
 
 
 def health_text(endpoints: Iterable[JsonDocument]) -> RenderableType:
@@ -283,21 +293,6 @@ def _sample(guard: JsonDocument) -> str:
     """How many requests a guard has seen, and of how many while it has too few."""
     needed = f" of {guard['min_requests']:,}" if guard["sample"] < guard["min_requests"] else ""
     return f"{guard['sample']:,}{needed}"
-
-
-def _event_lines(event: JsonDocument) -> list[Text]:
-    head = Text(f"#{event['seq']}  {moment(event['at'])}  {clean(event['rollout'])}  ")
-    if event["changes_state"]:
-        head.append(f"{_stand(event['before'])} -> {_stand(event['after'])}", style="bold")
-    else:
-        head.append(_stand(event["after"]))
-    why = f": {clean(event['reason'])}" if event["reason"] else ""
-    return [head, Text(f"    {clean(event['cause'])} by {clean(event['actor'])}{why}")]
-
-
-def _stand(state: JsonDocument) -> str:
-    phase = f" {clean(state['phase'])}" if state["phase"] else ""
-    return f"{state['state']}{phase} {percent(state['percentage'])}"
 
 
 def _table(*headers: str) -> Table:

@@ -12,6 +12,7 @@ import json
 import os
 import signal
 import sys
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -72,6 +73,7 @@ class Outside:
     demo: Callable[[DemoOptions], int] = _demo
     admin: Callable[[str, str | None, TlsFiles], AbstractAsyncContextManager[AdminApi]] = _admin
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    wall: Callable[[], float] = time.time
     poll_s: float = 0.5
     """How often a rollout that is waited for is looked at."""
 

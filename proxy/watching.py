@@ -22,7 +22,7 @@ from proxy.deploy_progress import progress_of
 from proxy.deploy_screen import PlainScreen
 from proxy.deploy_waiting import ended_by_signals
 from proxy.printable import clean
-from proxy.rendering import moment, percent
+from proxy.rendering import fleet_text, moment, percent
 from proxy.session import INTERRUPTED
 from proxy.watch_text import Trend, watch_text
 
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from proxy.admin_client import AdminApi, JsonDocument
 
 EVERY_S: Final = 1.0
+STALE_S: Final = 4.0
+"""How long an answer may take until it is said that there is none: sooner than the question is given up."""
+_SOONEST_S: Final = 0.01
 _EVENTS: Final = 50
 
 
@@ -69,29 +72,41 @@ class Look:
         return watch_text(self.document, self.plans, self.trends, self.events, ascii_only=ascii_only)
 
 
-async def watch(admin: AdminApi, *, no_color: bool, every_s: float = EVERY_S) -> int:
+async def watch(
+    admin: AdminApi, *, no_color: bool, every_s: float = EVERY_S, stale_s: float = STALE_S
+) -> int:
     """Until somebody interrupts: the exit code. Raises `AdminApiError` if the first look fails."""
     console = Console(highlight=False, markup=False, emoji=False, no_color=no_color or None)
     look = Look(admin)
     with suppress(asyncio.CancelledError), ended_by_signals():
         await look.again()
         if sys.stdout.isatty() and not console.is_dumb_terminal:
-            await _drawn(look, console, every_s)
+            await _drawn(look, console, every_s, stale_s)
         else:
             await _in_lines(look, every_s)
     return INTERRUPTED
 
 
-async def _drawn(look: Look, console: Console, every_s: float) -> None:
+async def _drawn(look: Look, console: Console, every_s: float, stale_s: float) -> None:
     ascii_only = console.options.ascii_only
     with Live(console=console, screen=True, auto_refresh=False, vertical_overflow="crop") as live:
         trouble = ""
         while True:
             picture = look.picture(ascii_only=ascii_only)
-            shown = Group(Text(f"stale: {trouble}", style="bold red"), picture) if trouble else picture
-            live.update(shown, refresh=True)
+            live.update(_stale(trouble, picture) if trouble else picture, refresh=True)
             await asyncio.sleep(every_s)
-            trouble = await _trouble(look)
+            asking, began = asyncio.create_task(_trouble(look)), time.monotonic()
+            try:
+                while not (await asyncio.wait([asking], timeout=max(every_s, _SOONEST_S)))[0]:
+                    if (silent_s := time.monotonic() - began) >= stale_s:
+                        live.update(_stale(f"nothing for {silent_s:.0f} s", picture), refresh=True)
+                trouble = asking.result()
+            finally:
+                asking.cancel()
+
+
+def _stale(trouble: str, picture: RenderableType) -> RenderableType:
+    return Group(Text(f"stale: {trouble}", style="bold red"), picture)
 
 
 async def _trouble(look: Look) -> str:
@@ -105,7 +120,7 @@ async def _trouble(look: Look) -> str:
 async def _in_lines(look: Look, every_s: float) -> None:
     """A line when something has changed, and now and then to show life; events as they come."""
     screen = PlainScreen()
-    said = ""
+    said = of_fleet = ""
     fresh: Sequence[JsonDocument] = ()
     while True:
         for event in fresh:
@@ -115,6 +130,10 @@ async def _in_lines(look: Look, every_s: float) -> None:
                 "event",
                 f"{moment(event['at'])} {stand}, {event['cause']} by {event['actor']}: {event['reason']}",
             )
+        fleet = look.document.get("fleet")
+        if fleet is not None and (now := fleet_text(fleet, figures=False).plain) != of_fleet:
+            of_fleet = now
+            screen.say("fleet", now)
         screen.show([progress_of(one, look.plans.get(one["name"])) for one in look.document["rollouts"]])
         await asyncio.sleep(every_s)
         try:

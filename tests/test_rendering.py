@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from proxy.admin.views import event_view, explanation_view, rollout_view, summary_view
-from proxy.model import Event, Explanation, KeyOverride, Path, Transition
+from proxy.history_text import history_lines, history_table
+from proxy.model import Explanation, KeyOverride, Path
 from proxy.printable import clean
 from proxy.rendering import (
     command_text,
@@ -20,12 +21,11 @@ from proxy.rendering import (
     endpoint_state,
     explanation_text,
     health_text,
-    history_text,
     milliseconds,
     percent,
     status_text,
 )
-from tests.admin.builders import EMPTY_REPORT, EVENT, REPORT, RUNNING
+from tests.admin.builders import EMPTY_REPORT, EVENT, REPORT
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -199,24 +199,6 @@ def test_after_a_verb_one_line_says_where_the_rollout_stands() -> None:
     assert command_text(rollout).plain == "default: disabled at 0%, revision 4, not stored yet"
 
 
-def test_history_tells_moves_with_their_cause_and_actor() -> None:
-    text = printed(history_text(through_json({"events": [event_view(EVENT)]})))
-    assert text == (
-        "#9  2026-01-01 00:01:01Z  default  running half 30% -> rolled_back 0%\n"
-        "    guard:error_rate by controller: too many\n"
-    )
-
-
-def test_an_alert_in_the_history_is_no_move() -> None:
-    alert = Event(10, Transition(RUNNING, RUNNING, "alert:health", "", "controller", 0.0))
-    text = printed(history_text(through_json({"events": [event_view(alert)]})))
-    assert text == ("#10  1970-01-01 00:00:00Z  default  running half 30%\n    alert:health by controller\n")
-
-
-def test_an_empty_history_says_so() -> None:
-    assert printed(history_text({"events": []})) == "nothing has happened yet\n"
-
-
 def test_health_lists_endpoints_with_their_state() -> None:
     endpoints = through_json(rollout_view(REPORT))["endpoints"]
     rows = [line.split() for line in printed(health_text(endpoints)).splitlines()]
@@ -267,7 +249,8 @@ def test_text_of_others_cannot_steer_the_terminal() -> None:
     endpoints[0]["url"] = HOSTILE
     for text in (
         status_text(document),
-        history_text({"events": [event]}),
+        history_table({"events": [event]}),
+        history_lines({"events": [event]}),
         explanation_text(explained),
         health_text(endpoints),
     ):

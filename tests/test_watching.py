@@ -58,6 +58,23 @@ def test_lines_where_there_is_no_terminal(capsys: Captured) -> None:
     assert "\x1b" not in "".join(out)
 
 
+class OfAFleet(Watched):
+    """An instance whose store is gone from the third look on."""
+
+    async def status(self) -> dict[str, Any]:
+        document = await super().status()
+        reached = self.left > 2
+        store = {"reached": reached, "last_s": 10.0 + self.left, "latency_ms": 1.0, "detail": None}
+        members = [{"instance": "a", "behind": [], "clock_skew_s": 0.0, "readable": True, "config": "x"}]
+        return {**document, "fleet": {"instance": "a", "judge": "a", "store": store, "members": members}}
+
+
+def test_lines_tell_of_the_fleet_when_something_about_it_has_changed(capsys: Captured) -> None:
+    assert watched(OfAFleet(6)) == INTERRUPTED
+    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("one of 1 instance")]
+    assert [("does not answer" in line) for line in told] == [False, True]
+
+
 def test_it_goes_on_while_the_api_is_away_and_says_so(capsys: Captured) -> None:
     assert watched(Watched(5, away_at=3)) == INTERRUPTED
     assert capsys.readouterr().out.count("cannot reach the admin API") == 1
@@ -88,6 +105,33 @@ def test_a_terminal_is_drawn_on_and_given_back(capsys: Captured, terminal: Calla
     assert out.rstrip().endswith(("\x1b[?1049l", "\x1b[?25h"))
     assert "stale: cannot reach the admin API" in out
     assert "\x1b[1;32m" in out
+
+
+class Hanging(Watched):
+    """An API whose second answer does not come; somebody interrupts after a moment."""
+
+    async def status(self) -> dict[str, Any]:
+        if self.left < 2:
+            assert self.task is not None
+            asyncio.get_running_loop().call_later(0.1, self.task.cancel)
+            await asyncio.Event().wait()
+        return await super().status()
+
+
+def test_an_answer_that_does_not_come_is_told_before_it_is_given_up(
+    capsys: Captured, terminal: Callable[[], None]
+) -> None:
+    terminal()
+    admin = Hanging(2)
+
+    async def watched() -> int:
+        admin.task = asyncio.current_task()
+        return await watch(admin, no_color=True, every_s=0.0, stale_s=0.0)
+
+    assert asyncio.run(watched()) == INTERRUPTED
+    out = capsys.readouterr().out
+    assert "stale: nothing for 0 s" in out
+    assert out.rstrip().endswith(("\x1b[?1049l", "\x1b[?25h"))
 
 
 def test_no_color_means_none(capsys: Captured, terminal: Callable[[], None]) -> None:
