@@ -37,6 +37,7 @@ STEPS = (
     Step("memory"),
     Step("rollback_reaction"),
     Step("restart"),
+    Step("fleet"),
     Step("report"),
 )
 

@@ -49,7 +49,17 @@ _REQUESTS = 1_000
 _TICKS = 30
 _WITHIN_S = 60.0
 
-_FILE = """
+_ROLLOUT = """
+[backends.v1]
+endpoints = ["http://127.0.0.1:9"]
+[backends.v2]
+endpoints = ["http://127.0.0.1:9"]
+[[rollouts]]
+name = "default"
+key = ["header:X-User-Id"]
+"""
+_FILE = (
+    """
 [listen]
 address = "127.0.0.1:{listen}"
 [admin]
@@ -59,27 +69,20 @@ url = "redis://127.0.0.1:{store}/0"
 copy_file = "{folder}/copy.db"
 [fleet]
 instance = "{name}"
-[backends.v1]
-endpoints = ["http://127.0.0.1:9"]
-[backends.v2]
-endpoints = ["http://127.0.0.1:9"]
-[[rollouts]]
-name = "default"
-key = ["header:X-User-Id"]
 """
-_PLAN = """
+    + _ROLLOUT
+)
+_PLAN = (
+    """
 [store]
 url = "memory://"
-[backends.v1]
-endpoints = ["http://127.0.0.1:9"]
-[backends.v2]
-endpoints = ["http://127.0.0.1:9"]
-[[rollouts]]
-name = "default"
-key = ["header:X-User-Id"]
+"""
+    + _ROLLOUT
+    + """
 phases = [{ name = "canary", percentage = 50, min_duration = "10h" }]
 guards = [{ metric = "error_rate", above = 0.5, window = "60s" }]
 """
+)
 
 
 def main(
@@ -102,7 +105,12 @@ def main(
         "fleet",
         versions={"dualpath": own.version_of(Path(sys.executable))},
         options={"instances": instances, "changes": changes, "seconds": seconds, "limits": LIMITS},
-        found={"figures": figures, "targets": targets},
+        found={
+            "figures": [
+                {"what": _WORDS[key].format(instances), "measured": value} for key, value in figures.items()
+            ],
+            "targets": targets,
+        },
     )
     raise typer.Exit(any(not one["met"] for one in targets))
 

@@ -94,6 +94,13 @@ SECTIONS = (
     ),
     Section("restart", "Restart under load", "What clients see while a new process takes over."),
     Section(
+        "fleet",
+        "Several instances",
+        "A judge's tick over instances that each report a second of 1,000 requests, in one process; and "
+        "three real ones on a real Redis: how soon a change told to one is in force on all, and what they "
+        "send.",
+    ),
+    Section(
         "faults",
         "Faults, again and again",
         "What clients got for each fault, played on v2 and on v1, by GET and by POST in turn: v1's answer "

@@ -146,5 +146,18 @@ class StoreCorrupt(ControlError):
     title = "store content is not usable"
 
 
+class ForeignFile(StoreCorrupt):
+    """The file belongs to another program: nobody of us may touch it."""
+
+
 class WireError(DualpathError):
     """What came from another of our processes is not what both have agreed on; nothing of it was taken in."""
+
+
+class UnknownVersion(WireError):
+    """What another process has sent is written in a `version` that this one does not read."""
+
+    def __init__(self, what: str, version: int, reads: tuple[int, ...]) -> None:
+        self.version = version
+        known = " and ".join(map(str, reads))
+        super().__init__(f"{what}: is of version {str(version)[:20]}, and this dualpath reads {known}")

@@ -16,6 +16,7 @@ from proxy.controlplane.fleet import About, Fleet
 from proxy.controlplane.following import sole
 from proxy.controlplane.mending import Place
 from proxy.controlplane.shared_evidence import SharedEvidence
+from proxy.controlplane.shared_history import SharedHistory
 from proxy.controlplane.shared_store import SharedStore
 from proxy.controlplane.store_clock import StoreClock
 from proxy.core.fleet import Role
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from proxy.config.schema import Config
     from proxy.controlplane.controller import Controller
     from proxy.core.minute import Minute
-    from proxy.ports import Clock, Evidence, Minutes, OverrideStore, Random, Store
+    from proxy.ports import Clock, Evidence, Minutes, OverrideStore, Random, Store, Trail
     from proxy.stores.storage import Storage
 
 log = logging.getLogger("dualpath.fleet")
@@ -51,6 +52,16 @@ class Ground:
     storage: Storage
     fleet: Fleet | None = None
     shared: SharedEvidence | None = None
+    history: SharedHistory | None = None
+
+    @property
+    def trail(self) -> Trail:
+        """The audit as it was written, for people."""
+        return self.storage.trail if self.history is None else self.history
+
+    def is_history_local(self) -> bool:
+        """Whether what was read of it last is from our own copy."""
+        return self.history is not None and self.history.is_local
 
     def following(self, swap: Callable[[Config], Awaitable[None]]) -> Callable[[Config], Awaitable[None]]:
         """`swap`, and what is drained comes in the new order at the same moment."""
@@ -95,7 +106,8 @@ def ground(
     )
     fleet = Fleet(place, controller, shared, joining.about, joining.rng)
     minutes = MinutesOfJudge(storage.minutes, fleet.role)
-    return Ground(store, store, shared, by_store, fleet.role, minutes, storage, fleet, shared)
+    history = SharedHistory(store, storage.trail, parts.own)
+    return Ground(store, store, shared, by_store, fleet.role, minutes, storage, fleet, shared, history)
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,6 +87,18 @@ class Trail(Protocol):
         """Records with `seq` > `after`, oldest first, and where the chain ended when they were read."""
 
 
+class History(Protocol):
+    """The audit to be read. Raises `StoreUnavailable`, `StoreCorrupt`."""
+
+    async def events(
+        self, *, after: int = 0, limit: int = 100, rollout: str | None = None
+    ) -> Sequence[Event]:
+        """As `Store.events`."""
+
+    async def records(self, *, after: int = 0, limit: int = 100) -> TrailPage:
+        """As `Trail.records`."""
+
+
 class Minutes(Protocol):
     """What was counted of each rollout, minute by minute. Raises `StoreUnavailable`, `StoreCorrupt`."""
 
@@ -144,7 +156,8 @@ class Copy(Protocol):
 
     async def follow(self) -> Followed:
         """Copy what is new, unless the shared chain is not a continuation of the copy's: then nothing changes
-        and `standing` says so. `shared` is what the store holds, as of one moment."""
+        and `standing` says so. `shared` is what the store holds, as of one moment. Of many events it copies
+        some, so that nobody waits for long, and `left` says how many are to follow."""
 
     async def refill(self) -> Kept:
         """Give the shared store what it has lost, all at once or not at all, and nothing unless its chain is

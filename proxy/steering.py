@@ -101,6 +101,7 @@ class Steering:
             announcers=[self.announcers],
             machine=self._machine,
             exemplars=traffic,
+            history=self._ground.history,
         )
         self.is_open = False
         self._has_let_go = False
@@ -118,7 +119,7 @@ class Steering:
     def _with_what_is_shown(self, around: Surroundings) -> Surroundings:
         return replace(
             around,
-            archive=Archive(self._ground.storage.trail, self._ground.minutes),
+            archive=Archive(self._ground.trail, self._ground.minutes, is_local=self._ground.is_history_local),
             alerting=self._desk,
             fleet=None if self._fleet is None else self._fleet.report,
         )

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from proxy.admin_client import AdminApi, JsonDocument
 
+LOCAL_ONLY = "this instance's own copy, because the shared store cannot be reached: the newest may be missing"
+"""What people are told of an audit that was not read from where all write it."""
+
 _PAGE = 500
 _NEEDED = {"name": str, "state": str, "weight": int, "revision": int}
 """What a check reads of the state in which a record leaves its rollout."""
@@ -32,6 +35,7 @@ class Verification:
     events: int
     head: Head
     fault: Fault | None
+    local_only: bool = False  # it is an instance's own copy, because the shared store cannot be reached
 
     def document(self) -> JsonDocument:
         """For scripts."""
@@ -41,6 +45,7 @@ class Verification:
             "events": self.events,
             "adopted": self.head.adopted,
             "head": {"seq": self.head.seq, "hash": self.head.hash},
+            "local_only": self.local_only,
             "fault": None if fault is None else {"kind": fault.kind, "seq": fault.seq, "text": fault.text},
         }
 
@@ -56,6 +61,8 @@ class Verification:
                 f"\nthe chain begins after event {self.head.adopted}: what happened to the events up to it "
                 "before they were chained is not known"
             )
+        if self.local_only:
+            line.append(f"\n{LOCAL_ONLY}", style="bold red")
         return line
 
 
@@ -65,7 +72,7 @@ async def verify(admin: AdminApi, noted: tuple[int, str] | None = None) -> Verif
     status = await admin.status()  # first: what comes later only adds
     verifier = Verifier()
     ends: dict[str, JsonDocument] = {}
-    events, wrong = 0, None
+    events, wrong, local_only = 0, None, False
     while True:
         page = await admin.records(after=verifier.seq, limit=_PAGE)
         records = [
@@ -73,6 +80,7 @@ async def verify(admin: AdminApi, noted: tuple[int, str] | None = None) -> Verif
         ]
         head = Head(page["head"]["seq"], page["head"]["hash"], page["head"]["adopted"])
         events += len(records)
+        local_only = local_only or page.get("local_only", False)
         if verifier.take(records) is not None:
             break
         wrong = wrong or _note_ends(ends, records) or _differs(records, noted)
@@ -80,7 +88,7 @@ async def verify(admin: AdminApi, noted: tuple[int, str] | None = None) -> Verif
             verifier.end(head)
             break
     fault = verifier.fault or wrong or _unwitnessed(ends, status) or _too_short(verifier.seq, noted)
-    return Verification(events, head, fault)
+    return Verification(events, head, fault, local_only)
 
 
 def _note_ends(ends: dict[str, JsonDocument], records: Iterable[Record]) -> Fault | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 
-from proxy.admin.views import event_view, explanation_view, rollout_view, trail_view
+from proxy.admin.views import events_view, explanation_view, rollout_view, trail_view
 from proxy.core.audit import Head, TrailPage
 from proxy.model import Explanation, Path
 from proxy.session import Outside
@@ -58,6 +58,7 @@ class FakeAdmin:
         self.dropped: str | None = None
         self.suspended = False
         self.overridden: list[Document] = []
+        self.local_only = False
         self.trail = TrailPage((), Head())
         self.waiting = 0
         self.past: list[Document] = []
@@ -90,7 +91,7 @@ class FakeAdmin:
 
     async def events(self, *, limit: int, rollout: str | None = None) -> Document:
         self.asked.append(limit if rollout is None else (limit, rollout))
-        return through_json({"events": [event_view(EVENT)], "last": EVENT.seq})
+        return through_json(events_view([EVENT], local_only=self.local_only))
 
     async def events_after(self, after: int, *, limit: int, rollout: str) -> Document:
         self.asked.append(("events_after", after))
@@ -104,7 +105,7 @@ class FakeAdmin:
     async def records(self, *, after: int, limit: int) -> Document:
         self.asked.append(("records", after, limit))
         page = [record for record in self.trail.records if record.seq > after][:limit]
-        return through_json(trail_view(TrailPage(tuple(page), self.trail.head)))
+        return through_json(trail_view(TrailPage(tuple(page), self.trail.head), local_only=self.local_only))
 
     async def explain(self, query: Mapping[str, str]) -> Document:
         self.asked.append(dict(query))
@@ -167,8 +168,8 @@ class FakeAdmin:
         self.asked.append(("silence", body))
         return {**SILENCE, **{key: body[key] for key in ("alerts", "rollouts") if key in body}}
 
-    async def unsilence(self, silence: str) -> Document:
-        self.asked.append(("unsilence", silence))
+    async def unsilence(self, silence: str, reason: str) -> Document:
+        self.asked.append(("unsilence", silence, reason))
         return {**SILENCE, "id": silence}
 
 
@@ -184,10 +185,11 @@ class FakeOutside:
         self.tls: TlsFiles | None = None
         self.served: list[Config] = []
         self.played: list[DemoOptions] = []
+        self.now = 1_767_226_000.0  # 2026-01-01T00:06:40Z
 
     def build(self) -> Outside:
         """As `main` takes it."""
-        return Outside(self._serve, self._demo, self._open, self.environ)
+        return Outside(self._serve, self._demo, self._open, self.environ, lambda: self.now)
 
     def _serve(self, file: ConfigSource) -> int:
         self.served.append(file.read())

@@ -50,6 +50,17 @@ def test_a_whole_chain_is_verified(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"verified: 4 events, the chain ends at 4:{whole[-1].hash}\n"
 
 
+def test_of_an_instances_own_copy_it_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    outside = FakeOutside()
+    outside.admin.local_only = True
+    outside.admin.rollouts = []
+    outside.admin.trail = page(records(2))
+    assert main(["history", "--verify"], outside=outside.build()) == 0
+    assert "own copy, because the shared store cannot be reached" in capsys.readouterr().out
+    assert main(["history"], outside=outside.build()) == 0
+    assert "own copy, because the shared store cannot be reached" in capsys.readouterr().out
+
+
 def test_a_long_chain_is_read_in_pages(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(page(records(2_345))) == 0
     assert capsys.readouterr().out.startswith("verified: 2345 events")
@@ -152,6 +163,7 @@ def test_for_scripts_it_is_json(capsys: pytest.CaptureFixture[str]) -> None:
         "events": 4,
         "adopted": 0,
         "head": {"seq": 4, "hash": whole[-1].hash},
+        "local_only": False,
         "fault": None,
     }
     assert run(page(whole[1:]), "--json") == 1

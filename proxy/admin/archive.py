@@ -14,7 +14,7 @@ from proxy.core.audit import Head, TrailPage
 from proxy.errors import StoreCorrupt, StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from proxy.admin.inputs import MinuteQuery
     from proxy.core.minute import Minute
@@ -31,8 +31,14 @@ class Archive:
     """Reads from the ports that the composition root fills in; without them there is nothing to be read."""
 
     def __init__(
-        self, trail: Trail | None = None, minutes: Minutes | None = None, *, timeout_s: float = _TIMEOUT_S
+        self,
+        trail: Trail | None = None,
+        minutes: Minutes | None = None,
+        *,
+        timeout_s: float = _TIMEOUT_S,
+        is_local: Callable[[], bool] = lambda: False,
     ) -> None:
+        self.is_local = is_local  # whether what was read of the audit last is only what this instance knows
         self._trail = trail
         self._minutes = minutes
         self._timeout_s = timeout_s
@@ -42,7 +48,7 @@ class Archive:
         page = TrailPage((), Head())
         if self._trail is not None:
             page = await self._within(self._trail.records(after=after, limit=limit))
-        return views.trail_view(page)
+        return views.trail_view(page, local_only=self.is_local())
 
     async def minutes(self, rollout: str, query: MinuteQuery) -> views.JsonObject:
         """The minutes of a rollout that began in `query`'s time. Raises `StoreUnavailable`,

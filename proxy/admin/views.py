@@ -56,7 +56,7 @@ def rollout_view(report: RolloutReport) -> JsonObject:
         "judgment": _judgment_view(report.judgment),
         **_figures(report.total),
         "recent": {
-            "window_s": report.recent.window_s,
+            "window_s": round(report.recent.window_s, 3),
             "observed_percentage": _share(report.recent.observed_percentage),
             **_figures(report.recent),
         },
@@ -107,7 +107,7 @@ def row_view(pulse: Pulse, judgment: Judgment | None) -> JsonObject:
 def latencies_view(snapshot: Snapshot) -> JsonObject:
     """How latencies spread: per path lists of [from, to, count] in milliseconds, eight to an octave, without
     those that are empty."""
-    return {"window_s": snapshot.window_s, "v1": _spread(snapshot.v1), "v2": _spread(snapshot.v2)}
+    return {"window_s": round(snapshot.window_s, 3), "v1": _spread(snapshot.v1), "v2": _spread(snapshot.v2)}
 
 
 def _spread(path: PathSummary) -> list[list[float]]:
@@ -146,7 +146,7 @@ def event_view(event: Event) -> JsonObject:
     }
 
 
-def trail_view(page: TrailPage) -> JsonObject:
+def trail_view(page: TrailPage, *, local_only: bool = False) -> JsonObject:
     """Records as they were written, to be verified by whoever reads them."""
     head = page.head
     return {
@@ -155,6 +155,7 @@ def trail_view(page: TrailPage) -> JsonObject:
             for one in page.records
         ],
         "head": {"seq": head.seq, "hash": head.hash, "adopted": head.adopted},
+        "local_only": local_only,
     }
 
 
@@ -211,9 +212,14 @@ def backends_view(endpoints: Iterable[EndpointStatus]) -> JsonObject:
     }
 
 
-def events_view(events: Sequence[Event]) -> JsonObject:
-    """A page of the audit; `last` is the `after` of the next page, None on an empty one."""
-    return {"events": [event_view(event) for event in events], "last": events[-1].seq if events else None}
+def events_view(events: Sequence[Event], *, local_only: bool = False) -> JsonObject:
+    """A page of the audit; `last` is the `after` of the next page, None on an empty one. `local_only` if it
+    is what this instance knows while the shared store cannot be reached."""
+    return {
+        "events": [event_view(event) for event in events],
+        "last": events[-1].seq if events else None,
+        "local_only": local_only,
+    }
 
 
 def override_view(override: KeyOverride) -> JsonObject:

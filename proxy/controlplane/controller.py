@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         Endpoints,
         Evidence,
         Exemplars,
+        History,
         Machine,
         OverrideSink,
         OverrideStore,
@@ -86,6 +87,7 @@ class Controller(Overriding):
         exemplars: Exemplars | None = None,
         machine: Machine | None = None,
         role: Callable[[], Role] = sole,
+        history: History | None = None,
     ) -> None:
         super().__init__(
             config,
@@ -104,6 +106,7 @@ class Controller(Overriding):
         )
         self._census = census
         self._router = router
+        self._history = store if history is None else history
         self._own_post = post
         self._gatekeeper = Gatekeeper(self._post_under(config), clock)
         self._hooks = Hooks(config.hooks, self._post_under(config), clock)
@@ -338,7 +341,7 @@ class Controller(Overriding):
         """What is stored of the audit, as `ports.Store.events`. Raises `StoreUnavailable`, `StoreCorrupt`."""
         try:
             async with asyncio.timeout(self._store_timeout_s):
-                return await self._store.events(after=after, limit=limit, rollout=rollout)
+                return await self._history.events(after=after, limit=limit, rollout=rollout)
         except TimeoutError:
             raise StoreUnavailable("the store does not answer") from None
 

@@ -23,7 +23,7 @@ from proxy.controlplane.roll_call import RollCall
 from proxy.controlplane.ticker import wait_or_end
 from proxy.core import members
 from proxy.core.fleet import Duty, Role, Task, duty, next_try_s
-from proxy.core.members import FleetReport, MemberRecord, Serving
+from proxy.core.members import FleetReport, MemberRecord, Pace, Serving
 from proxy.core.peers import Presence, Standing
 from proxy.errors import ControlError
 
@@ -80,6 +80,7 @@ class Fleet:
         self._hearing = Hearing(place, controller, evidence)
         self._roll = RollCall(place.peers, place.identity, place.lease_s)
         self._mending = Mending(place, controller, self._roll)
+        self._pace = Pace()
         self._rounds = 0
         self._began = 0.0
         self._trouble = ""
@@ -214,7 +215,11 @@ class Fleet:
         """Whether the store may hold something else than what we know."""
         store = self._place.store
         ours, theirs = store.kept.head, exchange.head
-        return store.standing is not Standing.SAME or (ours.seq, ours.hash) != (theirs.seq, theirs.hash)
+        return (
+            store.standing is not Standing.SAME
+            or store.left > 0
+            or (ours.seq, ours.hash) != (theirs.seq, theirs.hash)
+        )
 
     def _is_lost(self, exchange: Exchange) -> bool:
         """Whether an instance that knows nothing meets a store that holds nothing, and others may have what
@@ -244,8 +249,9 @@ class Fleet:
             admin=self._about.admin(),
             workers=self._about.workers(),
             config=self._about.config(),
-            copied=self._place.store.kept.head.seq,
+            copied=self._place.store.copied,
             rollouts={one.name: Serving(one.revision, one.weight) for one in controller.states()},
+            per_minute=self._pace.take(self._place.clock.monotonic(), self._evidence.counted),
         )
 
     def _reached(self, exchange: Exchange, asked: float) -> None:
@@ -311,6 +317,7 @@ class Fleet:
         if needed or self._rounds % _LOOK_EVERY == 1:
             try:
                 await self._roll.ask()
+                self._evidence.version = self._roll.reports()
             except ControlError as error:
                 log.warning("who is there: %s", error)
 
@@ -329,8 +336,10 @@ class Fleet:
             store_s=self._took_s,
             skew_s=place.clock.skew_s,
             head=0 if exchange is None else exchange.head.seq,
-            copied=place.store.kept.head.seq,
-            members=() if exchange is None else tuple(self._roll.views(exchange.now, revisions)),
+            copied=place.store.copied,
+            members=()
+            if exchange is None
+            else tuple(self._roll.views(exchange.now + now - self._reached_at, revisions)),
             received=self._evidence.merging.received,
             sent=self._evidence.sent,
             trouble=self._trouble,

@@ -176,8 +176,8 @@ class InForce:
     async def _write(self, promotions: Sequence[tuple[RolloutWatch, Transition]] = ()) -> None:
         """Write all that waits, then the promotions whose state still stands. While a reload is carried out
         nothing is written and nobody waits for it: it writes at its end."""
-        if self._replacing:
-            return
+        if self._replacing or not (promotions or self._ledger.is_owing or self._overrides.is_owing):
+            return  # and waits for nobody who writes, or copies what others have written
         failures = self._ledger.failures
         async with self._writing:
             if self._ledger.failures != failures:

@@ -71,6 +71,11 @@ class Ledger:
         """How many transitions are in force, or have happened, and are not stored."""
         return len(self._waiting)
 
+    @property
+    def is_owing(self) -> bool:
+        """Whether there is anything to be settled with the store."""
+        return bool(self._waiting) or self._doubt is not None
+
     def is_stored(self, name: str) -> bool:
         """Whether no change of the rollout `name` waits."""
         return not any(one.after.name == name and one.changes_state for one in self._waiting)

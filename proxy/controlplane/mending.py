@@ -27,6 +27,7 @@ log = logging.getLogger("dualpath.fleet")
 
 _PATIENCE_LEASES: Final = 1.25  # until all have told how much they know, before a store is refilled
 _OVERDUE: Final = 3  # times as long, and whoever can refills it
+_COPYING_LEASES: Final = 0.2
 _NEWEST: Final = 20  # events among which a loss is looked for
 
 
@@ -55,10 +56,16 @@ class Mending:
         self._odd_since: float | None = None
 
     async def follow(self) -> None:
-        """Put in force what is stored, unless the store has lost something."""
-        store = self._place.store
+        """Put in force what is stored, unless the store has lost something. A long audit is copied in pieces:
+        between two of them others may write, and for no longer than a part of the lease; the rest comes next
+        time."""
+        store, clock = self._place.store, self._place.clock
+        until = clock.monotonic() + self._place.lease_s * _COPYING_LEASES
         try:
-            self._followed = await self._controller().follow_shared(store.follow)
+            while True:
+                self._followed = await self._controller().follow_shared(store.follow)
+                if not self._followed.left or clock.monotonic() >= until:
+                    break
         except ControlError as error:
             log.error("what is stored cannot be followed: %s", error)
             return

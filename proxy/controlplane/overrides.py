@@ -81,6 +81,11 @@ class Overrides:
         """How many changes are in force and not stored."""
         return len(self._waiting)
 
+    @property
+    def is_owing(self) -> bool:
+        """Whether there is anything to be settled with the store."""
+        return bool(self._waiting) or self._doubt is not None
+
     def of(self, rollout: str) -> list[KeyOverride]:
         """What is in force, by key."""
         return [one for _, one in sorted(self._in_force.get(rollout, {}).items())]

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 
-from proxy.core import members
-from proxy.core.members import MemberView
+from proxy.core import delta, members
+from proxy.core.members import MemberRecord, MemberView
 from proxy.errors import WireError
 
 if TYPE_CHECKING:
@@ -37,12 +37,14 @@ class RollCall:
         self._identity = identity
         self._lease_s = lease_s
         self._members: Sequence[Member] = ()
+        self._records: dict[Identity, MemberRecord | WireError] = {}
         self._namesakes: dict[Identity, float] = {}  # other lives of our name, and when each was first seen
         self._has_told = False
 
     async def ask(self) -> None:
         """Who is there. Raises as `peers` does."""
         self._members = await self._peers.members()
+        self._records = {one.identity: _read(one.record) for one in self._members}
         if not self._has_told:
             self._look_for_namesakes()
 
@@ -59,8 +61,16 @@ class RollCall:
 
     def most_copied(self) -> int:
         """How much of the audit those others have who have most of it."""
-        records = [_view(one, 0.0, {}).record for one in self._others()]
-        return max((record.copied for record in records if record is not None), default=0)
+        return max((one.copied for one in self._readable(self._others())), default=0)
+
+    def reports(self) -> int:
+        """The newest version of reports that all others can read, as far as it is one that we can write."""
+        newest = min((one.reports for one in self._readable(self._others())), default=delta.VERSION)
+        return max(min(newest, delta.VERSION), delta.READS[0])
+
+    def _readable(self, those: Sequence[Member]) -> list[MemberRecord]:
+        records = [self._records[one.identity] for one in those]
+        return [record for record in records if isinstance(record, MemberRecord)]
 
     def before_us(self) -> int:
         """How many others come before us by name, and of our name by their life."""
@@ -72,7 +82,7 @@ class RollCall:
 
     def views(self, now: float, revisions: Mapping[str, int]) -> list[MemberView]:
         """Each at `now` by the store's clock, beside the revisions that are stored."""
-        return [_view(one, now, revisions) for one in self._present()]
+        return [self._view(one, now, revisions) for one in self._present()]
 
     def _present(self) -> list[Member]:
         """By name. Of several lives of one name those that have ended are left out: each spoke last more than
@@ -86,6 +96,14 @@ class RollCall:
         )
         return sorted(present, key=lambda one: _place(one.identity))
 
+    def _view(self, one: Member, now: float, revisions: Mapping[str, int]) -> MemberView:
+        instance, seen_s_ago = one.identity.instance, max(now - one.seen_at, 0.0)
+        record = self._records[one.identity]
+        if not isinstance(record, MemberRecord):
+            return MemberView(instance, seen_s_ago, None, unread=str(record))
+        skew_s, behind = record.wall - one.seen_at, members.behind(record, revisions)
+        return MemberView(instance, seen_s_ago, record, skew_s, behind)
+
     def __repr__(self) -> str:
         return f"RollCall({len(self._members)} present)"
 
@@ -94,11 +112,10 @@ def _place(identity: Identity) -> tuple[str, str]:
     return identity.instance, identity.epoch
 
 
-def _view(one: Member, now: float, revisions: Mapping[str, int]) -> MemberView:
-    instance, seen_s_ago = one.identity.instance, max(now - one.seen_at, 0.0)
+def _read(told: bytes) -> MemberRecord | WireError:
     try:
-        record = members.read(orjson.loads(one.record))
-    except (WireError, orjson.JSONDecodeError):
-        return MemberView(instance, seen_s_ago, None)
-    skew_s, behind = record.wall - one.seen_at, members.behind(record, revisions)
-    return MemberView(instance, seen_s_ago, record, skew_s, behind)
+        return members.read(orjson.loads(told))
+    except WireError as error:
+        return error
+    except orjson.JSONDecodeError:
+        return WireError("member: is no JSON")

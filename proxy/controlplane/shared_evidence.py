@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 
-from proxy.core.delta import DISABLED, Delta, RolloutDelta, read, written
+from proxy.core.delta import DISABLED, VERSION, Delta, RolloutDelta, ToldReport, read_told, written
 from proxy.core.merging import Merging
 from proxy.core.tally import Tally
 from proxy.errors import WireError
@@ -53,6 +53,8 @@ class SharedEvidence:
     ) -> None:
         self.merging = Merging(rollout.name for rollout in rollouts)
         self.sent = 0  # reports so far
+        self.version = VERSION  # in which all others can read them
+        self.counted = 0  # requests that were split here
         self._own = own
         self._rollouts = tuple(rollouts)
         self._source = source_of(identity)
@@ -70,6 +72,7 @@ class SharedEvidence:
         for rollout, tally in zip(self._rollouts, drained, strict=True):
             self._keep(rollout.name, self._labels.get(rollout.name, 0), tally)
             self._labels[rollout.name] = self._revision(rollout.name)
+            self.counted += tally.assigned_v1 + tally.assigned_v2 + tally.overridden
         for tally, theirs in zip(drained, self.merging.drain(), strict=True):
             tally.add(theirs)
             tally.add_in_flight(theirs)
@@ -113,7 +116,7 @@ class SharedEvidence:
         report = Delta(self._source, self.sent, rollouts)
         self._reports.append(report)
         self._sent.append(report)
-        return tuple([(one.number, orjson.dumps(written(one))) for one in self._reports])
+        return tuple([(one.number, orjson.dumps(written(one, self.version))) for one in self._reports])
 
     def arrived(self, number: int) -> None:
         """Reports up to this one need not be told again."""
@@ -143,11 +146,12 @@ class SharedEvidence:
 def take(merging: Merging, now: float, dispatch: Dispatch, revision: Callable[[str], int]) -> None:
     """Take in one dispatch as told by whoever the store says it is from; one that cannot be read is counted
     as such."""
+    source = source_of(dispatch.identity)
     try:
-        report = read(orjson.loads(dispatch.report))
+        report = read_told(orjson.loads(dispatch.report))
     except (WireError, orjson.JSONDecodeError) as error:
-        merging.received.unread += 1
-        log.debug("%s: report %d: %s", dispatch.identity.instance, dispatch.number, error)
+        if merging.refuse(now, source):
+            log.warning("%s: its reports are passed over: %s", dispatch.identity.instance, error)
         return
-    told = Delta(source_of(dispatch.identity), dispatch.number, report.rollouts)
+    told = ToldReport(source, dispatch.number, report.rollouts)
     merging.take(now, told, revision)

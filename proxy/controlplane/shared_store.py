@@ -34,6 +34,7 @@ class SharedStore:
         self.is_reached = False
         self.trouble = "it has not been reached yet"
         self.kept = _NOTHING  # what we know
+        self.left = 0  # events of it that our copy does not have yet
         self.on_stale: Callable[[], None] = lambda: None
         self._store = store
         self._overrides = overrides
@@ -60,6 +61,11 @@ class SharedStore:
             self._is_open = True
         return True
 
+    @property
+    def copied(self) -> int:
+        """The last event that our copy has."""
+        return self.kept.head.seq - self.left
+
     async def load(self) -> Mapping[str, RolloutState]:
         """The present states, or those of the copy while the store does not answer."""
         return self.kept.states if not self.is_reached else await self._store.load()
@@ -71,7 +77,7 @@ class SharedStore:
     async def follow(self) -> Followed:
         """Compare the copy with the store, and copy what is new. Raises as both do."""
         followed = await self._copy.follow()
-        self.standing = followed.standing
+        self.standing, self.left = followed.standing, followed.left
         self.kept = followed.shared if followed.standing is Standing.SAME else followed.own
         return followed
 
@@ -98,9 +104,13 @@ class SharedStore:
         self, *, after: int = 0, limit: int = 100, rollout: str | None = None
     ) -> Sequence[Event]:
         """As `ports.Store`."""
+        self.require_reached()
+        return await self._store.events(after=after, limit=limit, rollout=rollout)
+
+    def require_reached(self) -> None:
+        """Raises `StoreUnavailable` if it is known to be gone."""
         if not self.is_reached:
             raise StoreUnavailable(f"the shared store cannot be reached: {self.trouble}")
-        return await self._store.events(after=after, limit=limit, rollout=rollout)
 
     async def close(self) -> None:
         """Close both."""
@@ -112,8 +122,7 @@ class SharedStore:
 
     def _require_writable(self) -> None:
         """Fails at once where it would fail anyway: nobody waits for a store that is known to be gone."""
-        if not self.is_reached:
-            raise StoreUnavailable(f"the shared store cannot be reached: {self.trouble}")
+        self.require_reached()
         if self.standing is not Standing.SAME:
             raise StoreUnavailable("the shared store has lost what was written; it is being put right")
 

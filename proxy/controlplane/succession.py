@@ -19,7 +19,7 @@ from proxy.errors import ControlError, StoreUnavailable
 from proxy.model import Transition
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 
     from proxy.config.schema import Config, Rollout
     from proxy.controlplane.overrides import OverrideChange
@@ -188,11 +188,14 @@ class Succession(InForce):
         except TimeoutError:
             raise StoreUnavailable("the store does not answer") from None
 
-    async def note(self, cause: str, reason: str) -> None:
-        """Write down, for every rollout, something that changes no state, such as a reload."""
+    async def note(
+        self, cause: str, reason: str, actor: str = "config", names: Collection[str] | None = None
+    ) -> None:
+        """Write down, for every rollout or for these, something that changes no state, such as a reload."""
         at = self._clock.wall()
         for state in self.states():
-            self._ledger.defer(Transition(state, state, cause, reason[:_MOST_TOLD], "config", at))
+            if names is None or state.name in names:
+                self._ledger.defer(Transition(state, state, cause, reason[:_MOST_TOLD], actor, at))
         await self._write()
 
     # ... closing

@@ -3,8 +3,7 @@
 Workers tell their supervisor with it. It is plain JSON, so that peers on other machines can be told the same
 way. A report holds what has happened since the last one, never sums since the start: whoever adds up all
 reports of all processes, each once, has everything. Therefore each report is numbered, and a number that does
-not go up is not taken in again. Histograms are sparse: pairs of bucket and count. What is under way now is no
-count: the latest report of each process says it.
+not go up is not taken in again. What is under way now is no count: the latest report of each process says it.
 
 Owns the format, its version and its limits. A report is taken in whole or refused with a `WireError`. Must
 never know how it travels, nor what the figures mean to a judge.
@@ -13,25 +12,23 @@ never know how it travels, nor what the figures mean to a judge.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from proxy.core import series_wire
+from proxy.core import series_wire, tally_wire
 from proxy.core.breaker import BreakerState
-from proxy.core.histogram import BUCKET_COUNT, MAX_US, Histogram
-from proxy.core.tally import ERROR_CLASSES, FALLBACK_REASONS, PathTally, Tally
+from proxy.core.tally import Tally
 from proxy.core.users import LONGEST, PLACES
 from proxy.core.wire_values import (
     Document,
     count_of,
-    counts_of,
     each_of,
     list_of,
-    numbers_of,
     row_of,
     seconds_of,
     sound_of,
     table_of,
     text_of,
+    version_of,
 )
 from proxy.errors import WireError
 from proxy.model import EndpointStatus, Path
@@ -41,18 +38,26 @@ if TYPE_CHECKING:
 
     from proxy.core.series import Increment, Sighting
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Grows when an older reader would misread a report. Readers ignore keys that they do not know."""
+READS: Final = (VERSION - 1, VERSION)
+"""Versions that are understood, and can be written: this one and the one before."""
 
 DISABLED: Final = "disabled"
 _BREAKERS: Final = frozenset({DISABLED, *BreakerState})
 _PATHS: Final = ("v1", "v2")
 _MOST_REASONS: Final = 64
-_COUNTERS: Final = (
-    *("assigned_v1", "assigned_v2", "overridden", "fallback_errors"),
-    *("client_requests", "client_errors", "client_aborts"),
-)
-_GAUGES: Final = ("in_flight_v1", "in_flight_v2")
+_LEAST: Final = frozenset({"version", "source", "number", "rollouts"})
+_NOTHING: Final[Document] = {
+    "endpoints": [],
+    "load": [0, 0, 0.0, 0],
+    "refused": {},
+    "tunnels": [0, 0],
+    "cache": [0, 0],
+    "series": [],
+    "sightings": [],
+    "telemetry": {},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,14 +127,15 @@ class Sequences:
 # ... writing
 
 
-def written(delta: Delta) -> Document:
-    """The report as plain JSON values."""
+def written(delta: Delta, version: int = VERSION) -> Document:
+    """The report as plain JSON values, for readers of this version, one of `READS`. What is as a report
+    begins is left out."""
     load = delta.load
-    return {
-        "version": VERSION,
+    document: Document = {
+        "version": version,
         "source": delta.source,
         "number": delta.number,
-        "rollouts": [_rollout(rollout) for rollout in delta.rollouts],
+        "rollouts": [_rollout(rollout, version) for rollout in delta.rollouts],
         "endpoints": [
             [e.path.value, e.url, e.healthy, e.ejected, e.outstanding, e.idle_connections]
             for e in delta.endpoints
@@ -142,35 +148,21 @@ def written(delta: Delta) -> Document:
         "sightings": [series_wire.sighting(one) for one in delta.sightings],
         "telemetry": dict(delta.telemetry),
     }
+    if version == 1:
+        return document
+    return {key: value for key, value in document.items() if key in _LEAST or value != _NOTHING[key]}
 
 
-def _rollout(rollout: RolloutDelta) -> Document:
-    document: Document = {"name": rollout.name, "revision": rollout.revision, "breaker": rollout.breaker}
-    tally = rollout.tally
-    for name in _COUNTERS:
-        if count := getattr(tally, name):
-            document[name] = count
-    for name, counts in (("fallbacks", tally.fallbacks), ("over_budget", tally.over_budget)):
-        if any(counts):
-            document[name] = list(counts)
-    for path in Path:
-        if (side := tally.of(path)).requests:
-            document[path.value] = _path(side)
-    for name in _GAUGES:
-        if (ages := getattr(tally, name)).count:
-            document[name] = _histogram(ages)
+def _rollout(rollout: RolloutDelta, version: int) -> Document:
+    document: Document = {
+        "name": rollout.name,
+        "revision": rollout.revision,
+        "breaker": rollout.breaker,
+        **tally_wire.counters(rollout.tally, version),
+    }
     if rollout.users:
         document["users"] = list(rollout.users)
     return document
-
-
-def _path(side: PathTally) -> Document:
-    return {"requests": side.requests, "errors": list(side.errors), **_histogram(side.latency)}
-
-
-def _histogram(latency: Histogram) -> Document:
-    sparse = [number for bucket in latency.buckets() for number in bucket]
-    return {"total_us": latency.total_us, "latency": sparse}
 
 
 def readable(names: Iterable[str], endpoints: Iterable[tuple[Path, str]]) -> None:
@@ -183,31 +175,69 @@ def readable(names: Iterable[str], endpoints: Iterable[tuple[Path, str]]) -> Non
 # ... reading
 
 
-def read(document: object) -> Delta:
-    """The report of a JSON document. Raises `WireError` with the place and what was expected there."""
+class ToldRollout(NamedTuple):
+    """One rollout as another process tells of it."""
+
+    name: str
+    revision: int
+    breaker: str
+    counters: tally_wire.Told
+    users: tuple[int, ...] = ()
+
+
+class ToldReport(NamedTuple):
+    """What instances tell one another of a report: what is to be added up."""
+
+    source: str
+    number: int
+    rollouts: tuple[ToldRollout, ...]
+
+
+def read_told(document: object) -> ToldReport:
+    """That much of a report. Raises as `read` does for what it looks at."""
     table = table_of(document, "report")
-    version = table.get("version")
-    if version != VERSION or isinstance(version, bool):
-        raise WireError(f"report: version {version!r}"[:80] + f", not {VERSION}")
-    connections, requests, lag_s, rss_bytes = row_of(table.get("load"), 4, "load")
+    version = version_of(table.get("version"), READS, "report")
+    return ToldReport(
+        text_of(table.get("source"), "source"),
+        count_of(table.get("number"), "number", least=1),
+        tuple(
+            [
+                _read_rollout(one, f"rollouts.{index}", version)
+                for index, one in enumerate(list_of(table.get("rollouts", []), "rollouts"))
+            ]
+        ),
+    )
+
+
+def read(document: object) -> Delta:
+    """The report of a JSON document. Raises `WireError` with the place and what was expected there, and
+    `UnknownVersion` where nothing else of it can be judged."""
+    told = read_told(document)
+    table = table_of(document, "report")
+    connections, requests, lag_s, rss_bytes = row_of(table.get("load", _NOTHING["load"]), 4, "load")
     return Delta(
-        source=text_of(table.get("source"), "source"),
-        number=count_of(table.get("number"), "number", least=1),
-        rollouts=tuple(each_of(table.get("rollouts"), "rollouts", _read_rollout)),
-        endpoints=tuple(each_of(table.get("endpoints"), "endpoints", _read_endpoint)),
+        told.source,
+        told.number,
+        tuple(
+            RolloutDelta(one.name, one.revision, one.breaker, one.counters.tally(), one.users)
+            for one in told.rollouts
+        ),
+        endpoints=tuple(each_of(table.get("endpoints", _NOTHING["endpoints"]), "endpoints", _read_endpoint)),
         load=Load(
             count_of(connections, "load"),
             count_of(requests, "load"),
             seconds_of(lag_s, "load"),
             count_of(rss_bytes, "load"),
         ),
-        refused=_read_names(table.get("refused", {}), "refused"),
-        tunnels=_read_pair(table.get("tunnels", [0, 0]), "tunnels"),
-        cache=_read_pair(table.get("cache", [0, 0]), "cache"),
+        refused=_read_names(table.get("refused", _NOTHING["refused"]), "refused"),
+        tunnels=_read_pair(table.get("tunnels", _NOTHING["tunnels"]), "tunnels"),
+        cache=_read_pair(table.get("cache", _NOTHING["cache"]), "cache"),
         # What is only shown is not worth a whole report, and with it its process.
-        series=tuple(sound_of(table.get("series", []), "series", series_wire.read_row)),
-        sightings=tuple(sound_of(table.get("sightings", []), "sightings", series_wire.read_sighting)),
-        telemetry=_read_names(table.get("telemetry", {}), "telemetry"),
+        series=tuple(sound_of(table.get("series", _NOTHING["series"]), "series", series_wire.read_row)),
+        sightings=tuple(
+            sound_of(table.get("sightings", _NOTHING["sightings"]), "sightings", series_wire.read_sighting)
+        ),
+        telemetry=_read_names(table.get("telemetry", _NOTHING["telemetry"]), "telemetry"),
     )
 
 
@@ -224,26 +254,17 @@ def _read_pair(value: object, at: str) -> tuple[int, int]:
     return count_of(first, at), count_of(second, at)
 
 
-def _read_rollout(document: object, at: str) -> RolloutDelta:
+def _read_rollout(document: object, at: str, version: int) -> ToldRollout:
     table = table_of(document, at)
     breaker = text_of(table.get("breaker"), f"{at}.breaker")
     if breaker not in _BREAKERS:
         raise WireError(f"{at}.breaker: no such state")
-    counters: Document = {name: count_of(table.get(name, 0), f"{at}.{name}") for name in _COUNTERS}
-    ages: Document = {name: _read_ages(table[name], f"{at}.{name}") for name in _GAUGES if name in table}
-    return RolloutDelta(
+    return ToldRollout(
         name=text_of(table.get("name"), f"{at}.name"),
         revision=count_of(table.get("revision"), f"{at}.revision"),
         breaker=breaker,
-        tally=Tally(
-            _read_path(table.get("v1"), f"{at}.v1"),
-            _read_path(table.get("v2"), f"{at}.v2"),
-            fallbacks=counts_of(table.get("fallbacks"), len(FALLBACK_REASONS), f"{at}.fallbacks"),
-            over_budget=counts_of(table.get("over_budget"), len(FALLBACK_REASONS), f"{at}.over_budget"),
-            **counters,
-            **ages,
-        ),
-        users=_read_users(table.get("users", []), f"{at}.users"),
+        counters=tally_wire.read_counters(table, at, version),
+        users=_read_users(table["users"], f"{at}.users") if "users" in table else (),
     )
 
 
@@ -252,37 +273,6 @@ def _read_users(value: object, at: str) -> tuple[int, ...]:
         raise WireError(f"{at}: must be at most {PLACES} times a place and two runs")
     most = (PLACES - 1, LONGEST, LONGEST)
     return tuple([count_of(number, at, most=most[index % 3]) for index, number in enumerate(value)])
-
-
-def _read_path(document: object, at: str) -> PathTally:
-    if document is None:
-        return PathTally()
-    table = table_of(document, at)
-    requests = count_of(table.get("requests"), f"{at}.requests")
-    errors = counts_of(table.get("errors"), len(ERROR_CLASSES), f"{at}.errors")
-    total_us = count_of(table.get("total_us"), f"{at}.total_us", most=requests * MAX_US)
-    latency = _read_histogram(table.get("latency"), f"{at}.latency", total_us)
-    # Each attempt is one request and one latency; a sum that is off would make every quantile wrong for good.
-    if latency.count != requests or sum(errors) > requests:
-        raise WireError(f"{at}: its counts contradict each other")
-    return PathTally(requests, errors, latency)
-
-
-def _read_ages(document: object, at: str) -> Histogram:
-    table = table_of(document, at)
-    total_us = count_of(table.get("total_us"), f"{at}.total_us")
-    ages = _read_histogram(table.get("latency"), at, total_us)
-    if total_us > ages.count * MAX_US:
-        raise WireError(f"{at}: its counts contradict each other")
-    return ages
-
-
-def _read_histogram(value: object, at: str, total_us: int) -> Histogram:
-    entries = list_of(value, at)
-    if len(entries) % 2 or len(entries) > 2 * BUCKET_COUNT:
-        raise WireError(f"{at}: must be pairs of bucket and count")
-    indices = numbers_of(entries[::2], at, most=BUCKET_COUNT - 1)
-    return Histogram.of(zip(indices, numbers_of(entries[1::2], at), strict=True), total_us)
 
 
 def _read_endpoint(document: object, at: str) -> EndpointStatus:

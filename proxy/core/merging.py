@@ -13,12 +13,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from proxy.core.tally import Tally
+from proxy.core.pile import Pile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
-    from proxy.core.delta import Delta
+    from proxy.core.delta import ToldReport
+    from proxy.core.tally import Tally
 
 
 @dataclass(slots=True)
@@ -29,7 +30,7 @@ class Received:
     repeated: int = 0
     missing: int = 0  # numbers that were left out when a later one came
     late: int = 0  # rollouts that were counted under an earlier revision
-    unread: int = 0  # not written as we read
+    unread: int = 0  # not written as we read: of a newer version, or by nobody of ours
 
 
 class Merging:
@@ -38,12 +39,13 @@ class Merging:
     def __init__(self, names: Iterable[str]) -> None:
         self.received = Received()
         self._places = {name: place for place, name in enumerate(names)}
-        self._now = [Tally() for _ in self._places]
-        self._late = [Tally() for _ in self._places]
+        self._now = [Pile() for _ in self._places]
+        self._late = [Pile() for _ in self._places]
         self._highest: dict[str, tuple[float, int]] = {}  # when it was told, and the number
-        self._latest: dict[str, tuple[float, Delta]] = {}
+        self._latest: dict[str, tuple[float, ToldReport]] = {}
+        self._unread: dict[str, float] = {}  # who tells what cannot be read, and when it last did
 
-    def take(self, now: float, report: Delta, revision: Callable[[str], int]) -> bool:
+    def take(self, now: float, report: ToldReport, revision: Callable[[str], int]) -> bool:
         """Take a report in at monotonic `now`, once; `revision` is what is in force of a rollout here."""
         if not self._is_new(now, report.source, report.number):
             return False
@@ -55,8 +57,16 @@ class Merging:
                 continue  # its configuration is another one
             late = one.revision < revision(one.name)
             self.received.late += late
-            (self._late if late else self._now)[place].add(one.tally)
+            (self._late if late else self._now)[place].add(one.counters)
         return True
+
+    def refuse(self, now: float, source: str) -> bool:
+        """What `source` has told cannot be read, and is as if it had never come; whether it is the first time
+        of late."""
+        self.received.unread += 1
+        is_first = source not in self._unread
+        self._unread[source] = now
+        return is_first
 
     def _is_new(self, now: float, source: str, number: int) -> bool:
         _, highest = self._highest.get(source, (now, 0))
@@ -70,18 +80,19 @@ class Merging:
 
     def drain(self) -> Sequence[Tally]:
         """What counts as evidence, since the last call, with the ages of what each has under way."""
-        drained, self._now = self._now, [Tally() for _ in self._places]
+        piles, self._now = self._now, [Pile() for _ in self._places]
+        drained = [pile.tally() for pile in piles]
         for _, report in self._latest.values():
             for one in report.rollouts:
                 place = self._places.get(one.name)
-                if place is not None:
-                    drained[place].add_in_flight(one.tally)
+                if place is not None and one.counters.in_flight:
+                    drained[place].add_in_flight(one.counters.ages())
         return drained
 
     def late(self) -> Sequence[Tally]:
         """What is no evidence any more, since the last call."""
-        late, self._late = self._late, [Tally() for _ in self._places]
-        return late
+        late, self._late = self._late, [Pile() for _ in self._places]
+        return [pile.tally() for pile in late]
 
     def forget(self, silent: float, unknown: float) -> None:
         """Whoever was last heard before monotonic `silent` has nothing under way; what it counted stays.
@@ -90,11 +101,13 @@ class Merging:
             del self._latest[source]
         for source in [source for source, (at, _) in self._highest.items() if at < unknown]:
             del self._highest[source]
+        for source in [source for source, at in self._unread.items() if at < unknown]:
+            del self._unread[source]
 
     def clear(self) -> None:
         """Nobody has told anything yet; what was received stays counted."""
-        self._now = [Tally() for _ in self._places]
-        self._late = [Tally() for _ in self._places]
+        self._now = [Pile() for _ in self._places]
+        self._late = [Pile() for _ in self._places]
         self._highest.clear()
         self._latest.clear()
 
@@ -104,8 +117,8 @@ class Merging:
         kept = {place: before[name] for name, place in places.items() if name in before and name in same}
         now, late = self._now, self._late
         self._places = places
-        self._now = [now[kept[place]] if place in kept else Tally() for place in range(len(places))]
-        self._late = [late[kept[place]] if place in kept else Tally() for place in range(len(places))]
+        self._now = [now[kept[place]] if place in kept else Pile() for place in range(len(places))]
+        self._late = [late[kept[place]] if place in kept else Pile() for place in range(len(places))]
 
     def __repr__(self) -> str:
         return f"Merging({len(self._latest)} heard, {self.received})"

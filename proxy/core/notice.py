@@ -6,7 +6,7 @@ from it. Must never know who listens, nor how it is sent.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
@@ -140,21 +140,10 @@ def of_move(transition: Transition, exemplars: tuple[str, ...] = ()) -> Notice:
 
 def of_guard(event: Transition, reading: GuardReading, exemplars: tuple[str, ...] = ()) -> Notice:
     """The notice of a guard with `action = "alert"` that fires, or does no longer, by its audit event."""
-    state = event.after
-    return Notice(
-        kind=NoticeKind.GUARD,
-        severity=Severity.WARNING,
-        at=event.at,
-        reason=event.reason,
-        rollout=state.name,
+    return replace(
+        _standing(NoticeKind.GUARD, Severity.WARNING, event.after, event.at, event.reason),
         subject=reading.guard,
         resolved=not reading.firing,
-        state=state.state,
-        phase_before=state.phase,
-        phase=state.phase,
-        percentage_before=state.percentage,
-        percentage=state.percentage,
-        revision=state.revision,
         cause=event.cause,
         action="alert",
         metric=reading.metric,
@@ -212,21 +201,8 @@ def of_store(trouble: str, at: float) -> Notice:
 def of_conflict(state: RolloutState, reason: str, at: float) -> Notice:
     """Two instances of a fleet have gone different ways with a rollout; `state` is what stays, the more
     careful one."""
-    return Notice(
-        kind=NoticeKind.CONFLICT,
-        severity=Severity.CRITICAL,
-        at=at,
-        reason=reason,
-        rollout=state.name,
-        state=state.state,
-        phase_before=state.phase,
-        phase=state.phase,
-        percentage_before=state.percentage,
-        percentage=state.percentage,
-        revision=state.revision,
-        cause="fleet:conflict",
-        action="hold",
-    )
+    conflict = _standing(NoticeKind.CONFLICT, Severity.CRITICAL, state, at, reason)
+    return replace(conflict, cause="fleet:conflict", action="hold")
 
 
 def of_worker(worker: str, reason: str, at: float, *, resolved: bool = False) -> Notice:
@@ -256,6 +232,23 @@ def of_test(severity: Severity, actor: str, reason: str, at: float) -> Notice:
 
 
 # ... what a transition amounts to
+
+
+def _standing(kind: NoticeKind, severity: Severity, state: RolloutState, at: float, reason: str) -> Notice:
+    """Of a rollout that stays as it is."""
+    return Notice(
+        kind,
+        severity,
+        at,
+        reason,
+        rollout=state.name,
+        state=state.state,
+        phase_before=state.phase,
+        phase=state.phase,
+        percentage_before=state.percentage,
+        percentage=state.percentage,
+        revision=state.revision,
+    )
 
 
 def _kind(transition: Transition) -> NoticeKind:

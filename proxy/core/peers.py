@@ -110,6 +110,7 @@ class Followed:
     own: Kept
     lost: tuple[Record, ...] = ()
     lost_count: int = 0
+    left: int = 0  # events that the copy does not have yet, because following takes a few at a time
 
 
 def needs_fence(transition: Transition) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from proxy.errors import WireError
+from proxy.errors import UnknownVersion, WireError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -59,6 +59,15 @@ def sound_of(value: object, at: str, entry: Callable[[object, str], _T]) -> Iter
             yield entry(item, f"{at}.{index}")
 
 
+def version_of(value: object, reads: tuple[int, ...], what: str) -> int:
+    """One of the versions that are understood. Raises `UnknownVersion` for any other."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise WireError(f"{what}: version {value!r}"[:80] + " is none")
+    if value not in reads:
+        raise UnknownVersion(what, value, reads)
+    return value
+
+
 def text_of(value: object, at: str) -> str:
     """Text that is not empty, and bounded."""
     if not isinstance(value, str) or not 0 < len(value) <= _LONGEST_TEXT:
@@ -74,9 +83,7 @@ def count_of(value: object, at: str, *, least: int = 0, most: int = MOST) -> int
 
 
 def counts_of(value: object, length: int, at: str) -> list[int]:
-    """So many whole numbers; all 0 if absent."""
-    if value is None:
-        return [0] * length
+    """So many whole numbers."""
     return [count_of(count, at) for count in row_of(value, length, at)]
 
 

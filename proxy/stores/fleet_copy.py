@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Final
 
 from proxy.core.audit import GENESIS, Head
 from proxy.core.peers import Followed, Kept, Standing
-from proxy.errors import StoreCorrupt, StoreUnavailable
+from proxy.errors import ForeignFile, StoreCorrupt, StoreUnavailable
 from proxy.stores.redis_refill import refill
 from proxy.stores.sqlite_copy import cut_behind, kept_in, take_in
+from proxy.stores.sqlite_file import set_aside
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -41,20 +42,39 @@ class FleetCopy:
         self._unlike: Head | None = None  # an end of the shared chain that cannot be reached from ours
 
     async def open(self) -> Kept:
-        """What was last followed."""
-        await self._file.open()
-        self._own = await kept_in(self._file)
+        """What was last followed. A file that cannot be used is set aside if the shared store answers, which
+        has all that it had; else it is left as it is, because it may be all that there is."""
+        try:
+            await self._file.open()
+            self._own = await kept_in(self._file)
+        except ForeignFile:
+            raise
+        except StoreCorrupt as error:
+            await self._file.close()
+            await self._begin_anew(error)
         return self._own
 
+    async def _begin_anew(self, damage: StoreCorrupt) -> None:
+        try:
+            await self._store.kept()
+        except StoreUnavailable as gone:
+            raise StoreCorrupt(f"{damage}; and the shared store does not help: {gone}") from None
+        aside = set_aside(self._file.path)
+        log.error(
+            "the copy of the shared store cannot be used: %s; it is %s now, and begins anew", damage, aside
+        )
+        await self._file.open()
+        self._own = await kept_in(self._file)
+
     async def follow(self) -> Followed:
-        """Copy what is new."""
+        """Copy what is new, a page of it at most: whoever asks does so again for the rest."""
         before, shared = self._own, await self._store.kept()
         fork = await self._fork(before.head, shared.head)
         if fork == before.head.seq:
             if _has_lost_states(before, shared):
                 return Followed(Standing.SHORTER, shared, before)
-            await self._take(shared)
-            return Followed(Standing.SAME, shared, before)
+            left = await self._take(shared)
+            return Followed(Standing.SAME, shared, before, left=left)
         standing = Standing.SHORTER if fork == shared.head.seq else Standing.DIVERGED
         lost = (await self._file.records(after=fork, limit=_MOST_LOST)).records
         return Followed(standing, shared, before, lost, before.head.seq - fork)
@@ -79,7 +99,8 @@ class FleetCopy:
         if fork < self._own.head.seq:
             await cut_behind(self._file, fork)
             self._own = await kept_in(self._file)
-        await self._take(shared)
+        while await self._take(shared):
+            pass
         return self._own
 
     async def close(self) -> None:
@@ -91,24 +112,25 @@ class FleetCopy:
 
     # ... from there to here
 
-    async def _take(self, shared: Kept) -> None:
-        """Add what the shared chain has beyond ours. Where it has a fault, ours ends before that, and the
-        states are followed all the same."""
+    async def _take(self, shared: Kept) -> int:
+        """Add what the shared chain has beyond ours, a page at most; how much is left. Where it has a fault,
+        ours ends before that, and the states are followed all the same."""
         own = self._own.head
         if _same(own, shared.head) or self._unlike == shared.head:
             self._own = Kept(own, shared.states, shared.overrides)
-            return
-        while own.seq < shared.head.seq:
+            return 0
+        if own.seq < shared.head.seq:
             limit = min(_PAGE, shared.head.seq - own.seq)
             page = (await self._store.records(after=own.seq, limit=limit)).records
-            wanted = [record for record in page if record.seq <= shared.head.seq]
-            end = await self._into_file(wanted)
-            if end is None or end.seq == own.seq:
-                break
-            own = end
+            end = await self._into_file([record for record in page if record.seq <= shared.head.seq])
+            if end is not None and own.seq < end.seq < shared.head.seq:
+                self._own = Kept(end, shared.states, shared.overrides)
+                return shared.head.seq - end.seq
+            own = own if end is None else end
         written = await self._into_file((), shared)
         self._unlike = None if written is None or _same(own, shared.head) else shared.head
         self._own = Kept(own, shared.states, shared.overrides)
+        return 0
 
     async def _into_file(self, records: Sequence[Record], shared: Kept | None = None) -> Head | None:
         """Where the file's chain ends then; None if it takes nothing. A full disk is no reason not to follow

@@ -25,5 +25,6 @@ def redis_storage(table: Store, identity: Identity) -> Storage:
     link = RedisLink(redis_place(table.url), table.timeout_s, table.tls)
     store = RedisStore(link, keys := Keys(table.prefix))
     peers = RedisPeers(link, keys, identity)
-    copy = FleetCopy(store, SqliteStore(Path(table.copy_file)))
-    return Storage(store, store, store, RedisMinutes(store), Shared(store, peers, copy))
+    file = SqliteStore(Path(table.copy_file))
+    copy = FleetCopy(store, file)
+    return Storage(store, store, store, RedisMinutes(store), Shared(store, peers, copy, file))

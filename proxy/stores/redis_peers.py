@@ -38,6 +38,7 @@ _MOST_MEMBERS: Final = 2_000
 _MOST_MEMBER_BYTES: Final = 128 << 10
 _MOST_DIGITS: Final = 15  # of a number that all of ours can count to
 _FASTEST: Final = 1
+_BREATH: Final = 16  # reports
 _SILENCE_S: Final = 5.0  # then the connection is asked whether it lives
 _PAUSE_S: Final = 0.1
 _MOST_PAUSE_S: Final = 2.0
@@ -89,13 +90,14 @@ class RedisPeers:
         limits = (limit, _MOST_PACKED_BYTES, _MOST_AT_ONCE_BYTES)
         size = 0
         while not found and (entries := await self._link.run(REPORTS, (self._keys.reports,), start, *limits)):
-            for entry in entries:
+            for place, entry in enumerate(entries):
                 if (dispatch := self._dispatch(*entry)) is not None:
                     found.append(dispatch)
                     size += len(dispatch.report)
                 if size > _MOST_AT_ONCE_BYTES:
                     break
-                await asyncio.sleep(0)  # requests have their turn in between
+                if place % _BREATH == _BREATH - 1:
+                    await asyncio.sleep(0)  # requests have their turn in between
             start = "(" + entries[-1][0].decode()
         return found
 

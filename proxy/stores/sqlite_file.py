@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing, contextmanager
+from itertools import count
 from typing import TYPE_CHECKING, TypeVar
 
 import aiosqlite
 
-from proxy.errors import StoreCorrupt, StoreUnavailable
+from proxy.errors import ForeignFile, StoreCorrupt, StoreUnavailable
 from proxy.stores.sqlite_schema import APPLICATION_ID, NEEDED, SCHEMA_VERSION, bring_up
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ _APPLICATION_ID_AT = slice(68, 72)
 _UNREADABLE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR})
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _PRIMARY = 0xFF  # extended result codes keep the primary one in their low byte
+
+_BESIDE = ("-wal", "-shm", "-journal")
 
 _NO_CHANGE = "UPDATE rollouts SET weight = weight WHERE false"  # what a connection that may only read refuses
 
@@ -79,6 +82,20 @@ def require_openable(path: Path) -> None:
     """
     with closing(sqlite3.connect(path, isolation_level=None)):
         pass
+
+
+def set_aside(path: Path) -> Path:
+    """Give a file that cannot be used, with what SQLite keeps beside it, another name: its new one. Raises
+    `StoreUnavailable`."""
+    names = (path.with_name(f"{path.name}.damaged{nth or ''}") for nth in count())
+    free = next(name for name in names if not name.exists())
+    try:
+        for suffix in ("", *_BESIDE):
+            if (one := path.with_name(path.name + suffix)).exists():
+                one.rename(free.with_name(free.name + suffix))
+    except OSError as error:
+        raise StoreUnavailable(f"{path}: cannot be set aside: {error.strerror}") from None
+    return free
 
 
 def identity(path: Path) -> tuple[int, int]:
@@ -162,7 +179,7 @@ def _require_ours(path: Path, header: bytes) -> None:
     if len(header) < _HEADER_BYTES or not header.startswith(_MAGIC):
         raise StoreCorrupt(f"{path}: is not a SQLite file")
     if int.from_bytes(header[_APPLICATION_ID_AT], "big") != APPLICATION_ID:
-        raise StoreCorrupt(f"{path}: belongs to another program")
+        raise ForeignFile(f"{path}: belongs to another program")
 
 
 def _is_half_created(path: Path) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from proxy.ports import Copy, Fenced, Minutes, OverrideStore, Peers, Store, Trail
+    from proxy.ports import Copy, Fenced, History, Minutes, OverrideStore, Peers, Store, Trail
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +16,7 @@ class Shared:
     fenced: Fenced
     peers: Peers
     copy: Copy
+    own: History  # what the copy holds, for people
 
 
 @dataclass(frozen=True, slots=True)

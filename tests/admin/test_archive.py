@@ -113,6 +113,7 @@ async def test_records_are_shown_as_they_are() -> None:
             }
         ],
         "head": {"seq": 3, "hash": page.records[2].hash, "adopted": 0},
+        "local_only": False,
     }
     assert "MemoryStore" in repr(Archive(store))
 

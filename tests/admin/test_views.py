@@ -230,7 +230,8 @@ def test_an_event_without_a_judgment_says_so() -> None:
 
 def test_a_page_of_events_says_where_the_next_begins() -> None:
     assert events_view([EVENT])["last"] == 9
-    assert events_view([]) == {"events": [], "last": None}
+    assert events_view([]) == {"events": [], "last": None, "local_only": False}
+    assert events_view([], local_only=True)["local_only"]
 
 
 def test_an_explanation_keeps_what_is_not_known_apart_from_zero() -> None:

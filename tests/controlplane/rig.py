@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from proxy.config.schema import Config
 from proxy.controlplane.controller import Controller
+from proxy.core.fleet import Role
 from proxy.model import Command, RolloutState, State, Transition, Verb
 from tests.fakes import (
     FakeClock,
@@ -67,6 +68,7 @@ class Rig:
         self.webhook: Callable[[], Awaitable[None]] = self.well
         self.announced: list[Notice] = []
         self.on_announce: Callable[[Notice], None] = lambda notice: None
+        self.role = Role.JUDGE
         self.controller = Controller(
             self.config,
             store=self.store,
@@ -81,6 +83,7 @@ class Rig:
             post=self.post,
             announcers=[self],
             exemplars=self,
+            role=lambda: self.role,
         )
 
     async def post(

@@ -7,8 +7,10 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import orjson
 import pytest
 
+from proxy.core.delta import VERSION
 from proxy.core.notice import NoticeKind
 from proxy.core.peers import Identity
 from proxy.errors import StaleFence, StoreUnavailable
@@ -290,8 +292,26 @@ async def test_it_says_who_is_there_and_who_is_behind(three: Three) -> None:
     three.hub.present[speaking] = replace(three.hub.present[speaking], record=b"of another version")
     await three.pass_by(1, [a, b])
     assert [one.record is None for one in a.fleet.report().members] == [False, False, True]
+    assert a.fleet.report().members[2].unread == "member: is no JSON"
     assert "a" in repr(a.fleet)
     assert c.fleet.report().judge == "a"
+
+
+async def test_reports_are_written_so_that_all_who_are_there_can_read_them(three: Three) -> None:
+    a = three.all[0]
+    assert a.evidence.version == VERSION
+    before, speaking = three.hub.present[Identity("c", "1")], Identity("c", "1")
+    older = {**orjson.loads(before.record), "reports": VERSION - 1}
+    three.hub.present[speaking] = replace(before, record=orjson.dumps(older))
+    await three.pass_by(1, [a])
+    assert a.evidence.version == VERSION - 1
+    a.own.happened(traffic(4))
+    await three.pass_by(2, [a])
+    assert {orjson.loads(one.report)["version"] for one in three.hub.reports[-2:]} == {VERSION - 1}
+    three.hub.present[speaking] = replace(before, record=orjson.dumps({**older, "v": 2, "reports": 9}))
+    await three.pass_by(1, [a])
+    assert a.evidence.version == VERSION, "a newer one reads ours"
+    assert "member: is of version 2" in a.fleet.report().members[2].unread
 
 
 async def test_two_of_one_name_know_of_each_other(caplog: pytest.LogCaptureFixture) -> None:

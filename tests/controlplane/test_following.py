@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from proxy.controlplane.controller import Controller
 from proxy.core.audit import Head, Record
 from proxy.core.fleet import Role
 from proxy.core.notice import NoticeKind
@@ -22,27 +21,7 @@ if TYPE_CHECKING:
 
 
 class FleetRig(Rig):
-    """A rig whose controller has a role."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.role = Role.JUDGE
-        self.controller = Controller(
-            self.config,
-            store=self.store,
-            evidence=self.evidence,
-            sinks=[self.sink],
-            endpoints=self.endpoints,
-            router=self.router,
-            clock=self.clock,
-            store_timeout_s=0.001,
-            overrides=self.store,
-            override_sinks=[self.overrides],
-            post=self.post,
-            announcers=[self],
-            exemplars=self,
-            role=lambda: self.role,
-        )
+    """A rig among others."""
 
     async def follow(self, standing: Standing = Standing.SAME) -> Followed:
         """Follow what the store has."""

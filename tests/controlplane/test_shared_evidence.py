@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import orjson
+import pytest
 
 from proxy.controlplane.shared_evidence import SharedEvidence, source_of
-from proxy.core.delta import Delta, RolloutDelta, read, written
+from proxy.core.delta import READS, VERSION, Delta, RolloutDelta, read, written
 from proxy.core.peers import Dispatch, Identity
 from tests.controlplane.rig import config
 from tests.fakes import ScriptedEvidence, traffic
@@ -31,9 +32,11 @@ class Rig:
         return [tally.client_requests for tally in self.evidence.drain()]
 
 
-def dispatch(identity: Identity, number: int, requests: int, revision: int = 1) -> Dispatch:
+def dispatch(
+    identity: Identity, number: int, requests: int, revision: int = 1, version: int = VERSION
+) -> Dispatch:
     delta = Delta("whatever", number, (RolloutDelta("default", revision, "closed", traffic(requests)),))
-    return Dispatch(f"{number}-0", 0.0, identity, number, orjson.dumps(written(delta)))
+    return Dispatch(f"{number}-0", 0.0, identity, number, orjson.dumps(written(delta, version)))
 
 
 def test_what_is_drained_here_is_told_to_the_others_once() -> None:
@@ -90,6 +93,37 @@ def test_what_cannot_be_read_is_counted_as_such() -> None:
     rig.evidence.hear(0.0, [Dispatch("1-0", 0.0, THERE, 1, b"{}"), Dispatch("2-0", 0.0, THERE, 2, b"no")])
     assert rig.evidence.merging.received.unread == 2
     assert rig.drained() == [0, 0]
+
+
+@pytest.mark.parametrize("version", READS)
+def test_others_of_the_version_before_are_read_as_those_of_this_one(version: int) -> None:
+    rig = Rig()
+    rig.evidence.hear(0.0, [dispatch(THERE, 1, 10, version=version)])
+    assert rig.drained() == [10, 0]
+
+
+def test_of_a_newer_version_it_is_said_once_and_nothing_else_is_lost(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    rig = Rig()
+    newer = b'{"version": 3, "source": "b/1", "number": 1, "all": "of it is different"}'
+    told = [Dispatch(f"{n}-0", 0.0, THERE, n, newer) for n in range(1, 4)]
+    rig.evidence.hear(0.0, [*told, dispatch(Identity("c", "1"), 1, 10)])
+    assert [record.getMessage() for record in caplog.records] == [
+        "b: its reports are passed over: report: is of version 3, and this dualpath reads 1 and 2"
+    ]
+    assert rig.evidence.merging.received.unread == 3
+    assert rig.drained() == [10, 0]
+    rig.evidence.hear(1.0, [dispatch(THERE, 1, 5)])  # what was passed over can be told again
+    assert rig.drained() == [5, 0]
+
+
+def test_it_writes_what_all_others_can_read() -> None:
+    rig = Rig()
+    rig.own.happened(traffic(3))
+    rig.drained()
+    rig.evidence.version = READS[0]
+    assert orjson.loads(rig.evidence.reports()[-1][1])["version"] == READS[0]
 
 
 def test_what_is_in_no_report_yet_is_known() -> None:

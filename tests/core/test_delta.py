@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from pathlib import Path as File
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.core.delta import Delta, Load, RolloutDelta, Sequences, read, readable, written
+from proxy.core.delta import (
+    READS,
+    VERSION,
+    Delta,
+    Load,
+    RolloutDelta,
+    Sequences,
+    read,
+    read_told,
+    readable,
+    written,
+)
 from proxy.core.histogram import BUCKET_COUNT, Histogram
 from proxy.core.tally import ERROR_INDEX, FALLBACK_INDEX, Tally
 from proxy.core.users import LONGEST, PLACES
@@ -79,42 +91,68 @@ DELTAS = st.builds(
 )
 
 
-@given(DELTAS)
-def test_what_is_written_reads_back_equal(delta: Delta) -> None:
-    assert read(json.loads(json.dumps(written(delta)))) == delta
+OF_VERSION_1 = File(__file__).with_name("report-1.json")
+
+
+@given(DELTAS, st.sampled_from(READS))
+def test_what_is_written_reads_back_equal_in_either_version(delta: Delta, version: int) -> None:
+    assert read(json.loads(json.dumps(written(delta, version)))) == delta
+
+
+def test_a_report_of_the_version_before_is_read_and_can_be_written() -> None:
+    """As that version wrote it."""
+    document = json.loads(OF_VERSION_1.read_bytes())
+    told = read(document)
+    assert (told.source, told.number, told.load.connections, told.cache) == ("a/0f", 7, 3, (2, 5))
+    tally = told.rollouts[0].tally
+    assert (tally.client_requests, tally.v1.requests, tally.v2.latency.count) == (44, 40, 4)
+    assert tally.in_flight_v2.buckets() == [(63, 2), (300, 1)]
+    assert written(told, document["version"]) == document
+    assert read(written(told)) == told
+
+
+def test_instances_tell_one_another_no_more_than_is_added_up() -> None:
+    told = read_told(json.loads(OF_VERSION_1.read_bytes()))
+    assert [one.name for one in told.rollouts] == ["default", "quiet"]
+    assert told.rollouts[0].counters.tally() == read(json.loads(OF_VERSION_1.read_bytes())).rollouts[0].tally
 
 
 def test_nothing_that_happened_takes_no_room() -> None:
-    assert written(Delta("w", 1, (RolloutDelta("default", 3, "closed", Tally()),)))["rollouts"] == [
-        {"name": "default", "revision": 3, "breaker": "closed"}
-    ]
+    assert written(Delta("w", 1, (RolloutDelta("default", 3, "closed", Tally()),))) == {
+        "version": VERSION,
+        "source": "w",
+        "number": 1,
+        "rollouts": [{"name": "default", "revision": 3, "breaker": "closed"}],
+    }
 
 
-def test_a_histogram_is_pairs_of_bucket_and_count() -> None:
+def test_a_histogram_is_its_first_bucket_and_the_counts_from_there() -> None:
     tally = Tally()
     tally.v2.requests = 3
     tally.v2.errors[ERROR_INDEX[ErrorClass.STATUS]] = 1
-    for latency_s in (0.000_010, 0.000_010, 0.000_063):
+    for latency_s in (0.000_010, 0.000_010, 0.000_013):
         tally.v2.latency.record(latency_s)
-    document = written(Delta("w", 1, (RolloutDelta("default", 0, "open", tally),)))["rollouts"][0]
-    assert document["v2"] == {
-        "requests": 3,
-        "errors": [0, 0, 0, 0, 0, 1],
-        "total_us": 83,
-        "latency": [10, 2, 63, 1],
-    }
+    delta = Delta("w", 1, (RolloutDelta("default", 0, "open", tally),))
+    document = written(delta)["rollouts"][0]
+    both = {"requests": 3, "errors": [0, 0, 0, 0, 0, 1], "total_us": 33}
+    assert document["v2"] == {**both, "from": 10, "counts": [2, 0, 0, 1]}
     assert "v1" not in document
+    assert written(delta, 1)["rollouts"][0]["v2"] == {**both, "latency": [10, 2, 13, 1]}
 
 
 def test_what_is_under_way_is_told_apart() -> None:
     tally = Tally(in_flight_v1=Histogram.of([(63, 2)], 126))
     document = written(Delta("w", 1, (RolloutDelta("default", 0, "open", tally),)))["rollouts"][0]
-    assert document["in_flight_v1"] == {"total_us": 126, "latency": [63, 2]}
+    assert document["in_flight_v1"] == {"total_us": 126, "from": 63, "counts": [2]}
     assert "in_flight_v2" not in document
 
 
 @pytest.mark.parametrize(
-    "ages", [None, [], {"total_us": 5}, {"total_us": -1, "latency": []}, {"total_us": 1, "latency": []}]
+    "ages",
+    [
+        *(None, [], {"total_us": 5}, {"total_us": -1, "from": 0, "counts": []}),
+        *({"total_us": 1, "from": 0, "counts": []}, {"total_us": 1, "from": 0, "counts": [MOST, 1]}),
+    ],
 )
 def test_what_is_under_way_is_a_histogram(ages: object) -> None:
     document = written(Delta("w", 1, (RolloutDelta("default", 0, "open", Tally()),)))
@@ -156,14 +194,15 @@ def test_unknown_keys_are_left_alone() -> None:
 # ... what is refused
 
 
-def sound() -> dict[str, Any]:
+def sound(version: int = VERSION) -> dict[str, Any]:
     """A report with something everywhere."""
     tally = Tally(assigned_v2=1, client_requests=1)
-    tally.v2.requests = 1
+    tally.v2.requests = tally.v2.errors[0] = 1
     tally.v2.latency.record(0.5)
     tally.fallbacks[0] = 1
     endpoint = EndpointStatus(Path.V1, "http://a:1", True, False, 0, 0)
-    return written(Delta("w", 1, (RolloutDelta("default", 2, "closed", tally),), (endpoint,)))
+    rollouts = (RolloutDelta("default", 2, "closed", tally),)
+    return written(Delta("w", 1, rollouts, (endpoint,), Load(1, 1, 0.5, 1), tunnels=(1, 1)), version)
 
 
 def _at(document: Any, path: str) -> tuple[Any, Any]:
@@ -179,12 +218,13 @@ def _at(document: Any, path: str) -> tuple[Any, Any]:
     [
         *("number", "load.0", "load.1", "load.3", "rollouts.0.revision", "rollouts.0.client_requests"),
         *("rollouts.0.fallbacks.0", "rollouts.0.v2.requests", "rollouts.0.v2.errors.0"),
-        *("rollouts.0.v2.total_us", "rollouts.0.v2.latency.0", "rollouts.0.v2.latency.1"),
-        *("endpoints.0.4", "endpoints.0.5"),
+        *("rollouts.0.v2.total_us", "rollouts.0.v2.from", "endpoints.0.4", "endpoints.0.5"),
+        *("1:rollouts.0.v2.latency.0", "1:rollouts.0.v2.latency.1"),
     ],
 )
 def test_a_count_is_a_whole_number_within_reason(path: str, absurd: object) -> None:
-    document = sound()
+    version, _, path = path.rpartition(":")
+    document = sound(int(version or VERSION))
     table, key = _at(document, path)
     table[key] = absurd
     with pytest.raises(WireError, match="must be a whole number"):
@@ -194,8 +234,10 @@ def test_a_count_is_a_whole_number_within_reason(path: str, absurd: object) -> N
 @pytest.mark.parametrize(
     ("path", "value", "says"),
     [
-        ("version", 2, "report: version 2, not 1"),
-        ("version", True, "report: version True, not 1"),
+        ("version", 3, "report: is of version 3, and this dualpath reads 1 and 2"),
+        ("version", 10**400, "report: is of version 1000"),
+        ("version", True, "report: version True is none"),
+        ("version", [], "report: version [] is none"),
         ("version", "x" * 10_000, "report: version 'xxx"),
         ("source", "", "source: must be text"),
         ("source", "x" * 3000, "source: must be text"),
@@ -219,10 +261,22 @@ def test_a_count_is_a_whole_number_within_reason(path: str, absurd: object) -> N
         ("rollouts.0.v2.errors", [0] * 9, "rollouts.0.v2.errors: must be 6 values"),
         ("rollouts.0.v2.errors.0", 2, "rollouts.0.v2: its counts contradict each other"),
         ("rollouts.0.v2.requests", 2, "rollouts.0.v2: its counts contradict each other"),
-        ("rollouts.0.v2.latency", [], "rollouts.0.v2: its counts contradict each other"),
-        ("rollouts.0.v2.latency", [1], "rollouts.0.v2.latency: must be pairs"),
-        ("rollouts.0.v2.latency", [0, 0] * (BUCKET_COUNT + 1), "rollouts.0.v2.latency: must be pairs"),
-        ("rollouts.0.v2.latency.0", BUCKET_COUNT, "rollouts.0.v2.latency: must be a whole number"),
+        ("rollouts.0.v2.counts", [], "rollouts.0.v2: its counts contradict each other"),
+        ("rollouts.0.v2.counts", [2], "rollouts.0.v2: its counts contradict each other"),
+        ("rollouts.0.v2.counts", {}, "rollouts.0.v2.counts: must be a list"),
+        ("rollouts.0.v2.counts", [0] * (BUCKET_COUNT + 1), "rollouts.0.v2.counts: there are 832 buckets"),
+        ("rollouts.0.v2.from", BUCKET_COUNT, "rollouts.0.v2.from: must be a whole number"),
+        ("rollouts.0.v2.counts.0", -1, "rollouts.0.v2.counts: must be whole numbers from 0"),
+        ("rollouts.0.v2.counts.0", 1.0, "rollouts.0.v2.counts: must be whole numbers from 0"),
+        ("rollouts.0.v2.counts.0", "1", "rollouts.0.v2.counts: must be whole numbers from 0"),
+        ("rollouts.0.v2.counts.0", None, "rollouts.0.v2.counts: must be whole numbers from 0"),
+        ("rollouts.0.v2.counts.0", [], "rollouts.0.v2.counts: must be whole numbers from 0"),
+        ("rollouts.0.v2.counts.0", 1 << 64, "rollouts.0.v2.counts: must be whole numbers from 0"),
+        ("rollouts.0.v2.counts.0", float("nan"), "rollouts.0.v2.counts: must be whole numbers from 0"),
+        ("1:rollouts.0.v2.latency", [], "rollouts.0.v2: its counts contradict each other"),
+        ("1:rollouts.0.v2.latency", [1], "rollouts.0.v2.latency: must be pairs"),
+        ("1:rollouts.0.v2.latency", [0, 0] * (BUCKET_COUNT + 1), "rollouts.0.v2.latency: must be pairs"),
+        ("1:rollouts.0.v2.latency.0", BUCKET_COUNT, "rollouts.0.v2.latency: must be a whole number"),
         ("rollouts.0.v2.total_us", 1 << 31, "rollouts.0.v2.total_us: must be a whole number"),
         ("endpoints.0", ["v1"], "endpoints.0: must be 6 values"),
         ("endpoints.0.0", "v3", "endpoints.0: must be of v1 or v2"),
@@ -233,7 +287,8 @@ def test_a_count_is_a_whole_number_within_reason(path: str, absurd: object) -> N
     ],
 )
 def test_what_is_not_as_agreed_is_refused_with_its_place(path: str, value: object, says: str) -> None:
-    document = sound()
+    version, _, path = path.rpartition(":")
+    document = sound(int(version or VERSION))
     table, key = _at(document, path)
     table[key] = value
     with pytest.raises(WireError) as refused:

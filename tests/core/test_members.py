@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core.fleet import Role
-from proxy.core.members import READS, VERSION, MemberRecord, Serving, behind, read, written
+from proxy.core.members import READS, VERSION, MemberRecord, Pace, Serving, behind, read, written
 from proxy.errors import WireError
 
 COUNTS = st.integers(0, 1_000_000)
@@ -26,6 +26,7 @@ RECORDS = st.builds(
     copied=COUNTS,
     reports=COUNTS,
     rollouts=st.dictionaries(NAMES, st.builds(Serving, COUNTS, COUNTS), max_size=3),
+    per_minute=st.none() | COUNTS,
 )
 ONE = MemberRecord("1.0", Role.FOLLOWER, 1.5, rollouts={"default": Serving(3, 1_000)})
 
@@ -51,6 +52,7 @@ def test_a_neighbouring_version_may_tell_more() -> None:
         ({"version": ""}, "member.version"),
         ({"admin": 7}, "member.admin"),
         ({"copied": -1}, "member.copied"),
+        ({"per_minute": 1.5}, "member.per_minute"),
         ({"rollouts": [["default", 1]]}, "member.rollouts"),
         ({"rollouts": [["r", 1, 1]] * 1_001}, "member.rollouts"),
     ],
@@ -65,3 +67,18 @@ def test_whoever_serves_an_earlier_revision_is_behind() -> None:
     assert behind(ONE, {"default": 3}) == ()
     assert behind(ONE, {"default": 2}) == (), "what it has is newer than what we know"
     assert behind(ONE, {}) == ()
+
+
+def test_an_instance_of_the_version_before_tells_no_pace() -> None:
+    told = written(ONE)
+    del told["per_minute"]
+    assert read(told).per_minute is None
+
+
+def test_the_pace_is_that_of_the_last_half_minute() -> None:
+    pace = Pace()
+    assert pace.take(0.0, 1_000) is None
+    assert pace.take(1.0, 1_010) is None  # too little to tell
+    assert [pace.take(float(second), 1_000 + 10 * second) for second in range(2, 40)] == [600] * 38
+    assert [pace.take(40.0 + second, 1_390) for second in range(31)][-1] == 0
+    assert repr(pace) == "Pace(31 seen)"

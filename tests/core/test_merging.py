@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.core.delta import Delta, RolloutDelta
+from proxy.core.delta import Delta, RolloutDelta, ToldReport, read_told, written
 from proxy.core.histogram import Histogram
 from proxy.core.merging import Merging
 from proxy.core.tally import Tally
@@ -15,11 +15,11 @@ NAMES = ("default", "other")
 
 def report(
     source: str, number: int, requests: int = 1, *, name: str = "default", revision: int = 4, ages: int = 0
-) -> Delta:
+) -> ToldReport:
     tally = Tally(client_requests=requests)
     if ages:
         tally.in_flight_v2 = Histogram.of([(63, ages)], 63 * ages)
-    return Delta(source, number, (RolloutDelta(name, revision, "closed", tally),))
+    return read_told(written(Delta(source, number, (RolloutDelta(name, revision, "closed", tally),))))
 
 
 def revision(name: str) -> int:
@@ -105,6 +105,18 @@ def test_of_whoever_was_silent_for_long_nothing_is_known() -> None:
     assert merging.take(4.0, report("a/1", 1), revision), "as if it had never been"
     assert not merging.take(4.0, report("b/1", 1), revision)
     assert merging.received.missing == 0
+
+
+def test_who_cannot_be_read_is_told_of_once_of_late() -> None:
+    merging = Merging(NAMES)
+    assert [merging.refuse(float(now), "a/1") for now in (1, 2, 3)] == [True, False, False]
+    assert merging.refuse(3.0, "b/1")
+    assert merging.received.unread == 4
+    merging.forget(0.0, 3.0)
+    assert not merging.refuse(4.0, "a/1")
+    merging.forget(0.0, 5.0)
+    assert merging.refuse(6.0, "a/1")
+    assert merging.take(7.0, report("a/1", 1), revision), "what was refused is as if it had never come"
 
 
 def test_cleared_it_begins_anew_but_for_what_was_received() -> None:

@@ -13,6 +13,7 @@ from proxy.core.notice import (
     MOVES,
     NoticeKind,
     Severity,
+    of_conflict,
     of_guard,
     of_move,
     of_rule,
@@ -198,6 +199,19 @@ def test_the_store_and_a_worker_last_until_they_are_resolved() -> None:
     fell, up = of_worker("worker 3", "fell", 7.0), of_worker("worker 3", "stands", 8.0, resolved=True)
     assert (fell.severity, fell.subject, up.resolved) == (Severity.CRITICAL, "worker 3", True)
     assert fell.key == up.key != of_worker("worker 4", "fell", 7.0).key
+
+
+def test_a_conflict_in_a_fleet_tells_what_stays() -> None:
+    notice = of_conflict(RolloutState("default", State.PAUSED, 1_000, "canary", 7), "two ways", 5.0)
+    assert (notice.kind, notice.severity, notice.cause) == (
+        NoticeKind.CONFLICT,
+        Severity.CRITICAL,
+        "fleet:conflict",
+    )
+    assert (notice.rollout, notice.state, notice.phase_before, notice.phase, notice.revision) == (
+        *("default", State.PAUSED, "canary", "canary", 7),
+    )
+    assert (notice.percentage_before, notice.percentage, notice.action) == (1.0, 1.0, "hold")
 
 
 def test_two_moves_have_two_keys() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,7 +12,7 @@ import pytest
 
 from proxy.core.audit import Head, Verifier
 from proxy.core.peers import Identity, Kept, Standing
-from proxy.errors import StoreUnavailable
+from proxy.errors import StoreCorrupt, StoreUnavailable
 from proxy.model import KeyOverride, Path
 from proxy.stores.fleet_copy import FleetCopy
 from proxy.stores.opening import storage_of
@@ -52,6 +54,14 @@ async def copy(shared: RedisStore, tmp_path: FilePath) -> AsyncIterator[FleetCop
 async def commit(store: RedisStore, *transitions: Transition) -> None:
     for one in transitions:
         await store.commit(one)
+
+
+async def pages(copy: FleetCopy) -> int:
+    """Follow until nothing is left; how often that took."""
+    times = 1
+    while (await copy.follow()).left:
+        times += 1
+    return times
 
 
 async def empty(store: RedisStore) -> None:
@@ -143,6 +153,61 @@ async def test_a_store_that_has_lost_its_newest_is_refilled_with_an_unbroken_cha
     assert (await chain_of(shared)).seq == 7
 
 
+async def test_a_long_audit_is_copied_in_pieces_and_what_is_in_force_is_known_at_once(
+    shared: RedisStore, copy: FleetCopy
+) -> None:
+    await commit(shared, *chain("default", list(range(1, 230))))
+    first = await copy.follow()
+    assert (first.standing, first.left) == (Standing.SAME, 29)
+    assert first.shared.states["default"].revision == 229
+    second = await copy.follow()
+    assert (second.standing, second.left) == (Standing.SAME, 0)
+    assert second.own.head.seq == 200
+
+
+async def test_a_damaged_copy_is_set_aside_if_the_store_answers(
+    shared: RedisStore, tmp_path: FilePath, caplog: pytest.LogCaptureFixture
+) -> None:
+    await commit(shared, *chain("default", [1, 2]))
+    for nth in ("", "1"):
+        file = tmp_path / "damaged.db"
+        file.write_bytes(b"no database" * 100)
+        one = FleetCopy(shared, SqliteStore(file))
+        assert (await one.open()).head == Head()
+        assert (await one.follow()).standing is Standing.SAME
+        await one.close()
+        assert (tmp_path / f"damaged.db.damaged{nth}").read_bytes().startswith(b"no database")
+    assert caplog.text.count("cannot be used") == 2
+    again = FleetCopy(shared, SqliteStore(file))
+    assert (await again.open()).head.seq == 2
+    await again.close()
+
+
+async def test_a_damaged_copy_is_left_as_it_is_if_the_store_does_not_answer(
+    server: RedisServer, tmp_path: FilePath
+) -> None:
+    file = tmp_path / "copy.db"
+    file.write_bytes(b"no database" * 100)
+    storage = storage_of(table_at(server, tmp_path), Identity("one", "e1"))
+    server.kill()
+    assert storage.shared is not None
+    with pytest.raises(StoreCorrupt, match="is not a SQLite file; and the shared store does not help"):
+        await storage.shared.copy.open()
+    await storage.store.close()
+    assert file.read_bytes() == b"no database" * 100
+
+
+async def test_a_file_of_another_program_is_nobodys_copy(shared: RedisStore, tmp_path: FilePath) -> None:
+    file = tmp_path / "theirs.db"
+    with closing(sqlite3.connect(file)) as db:
+        db.execute("PRAGMA application_id = 7")
+        db.execute("CREATE TABLE theirs (x)")
+    with pytest.raises(StoreCorrupt, match="belongs to another program"):
+        await FleetCopy(shared, SqliteStore(file)).open()
+    assert file.exists()
+    assert not file.with_name("theirs.db.damaged").exists()
+
+
 async def test_instances_that_refill_at_once_do_it_once(
     shared: RedisStore, copy: FleetCopy, tmp_path: FilePath
 ) -> None:
@@ -150,9 +215,9 @@ async def test_instances_that_refill_at_once_do_it_once(
     await commit(shared, *steps[:210])
     shorter = FleetCopy(shared, SqliteStore(tmp_path / "shorter.db"))
     await shorter.open()
-    await shorter.follow()
+    assert await pages(shorter) == 2
     await commit(shared, *steps[210:])
-    await copy.follow()
+    assert await pages(copy) == 2
     whole = await chain_of(shared)
     await empty(shared)
     await asyncio.gather(copy.refill(), shorter.refill(), copy.refill())
