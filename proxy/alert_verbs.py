@@ -72,10 +72,14 @@ def silence(
     show(Text(f"{clean(made['id'])}: {_covered(made)} silenced until {moment(made['until'])}"))
 
 
-def unsilence(ctx: typer.Context, id: SilenceId) -> None:  # noqa: A002 - what a silence calls it
+def unsilence(
+    ctx: typer.Context,
+    id: SilenceId,  # noqa: A002 - what a silence calls it
+    reason: Reason = "",
+) -> None:
     """End a silence."""
     session: Session = ctx.obj
-    was = session.ask(lambda admin: admin.unsilence(id))
+    was = session.ask(lambda admin: admin.unsilence(id, reason))
     show(Text(f"{clean(was['id'])}: {_covered(was)} silenced no longer"))
 
 

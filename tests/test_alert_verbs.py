@@ -110,5 +110,6 @@ def test_silence_needs_to_know_how_long(capsys: Captured) -> None:
 def test_unsilence_ends_one(capsys: Captured) -> None:
     outside = FakeOutside()
     assert run(outside, "unsilence", "5f3a") == 0
-    assert outside.admin.asked == [("unsilence", "5f3a")]
     assert capsys.readouterr().out == "5f3a: * of * silenced no longer\n"
+    assert run(outside, "unsilence", "5f3a", "--reason", "all is well") == 0
+    assert outside.admin.asked == [("unsilence", "5f3a", ""), ("unsilence", "5f3a", "all is well")]

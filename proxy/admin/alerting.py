@@ -7,6 +7,8 @@ alert.
 from __future__ import annotations
 
 import secrets
+from dataclasses import replace
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -20,13 +22,18 @@ from proxy.config.units import parse_duration
 from proxy.core.alert_book import Silence
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from aiohttp import web
 
+    from proxy.controlplane.controller import Controller
     from proxy.core.alert_book import ActiveAlert, AlertsReport, SinkReport, SinkTrial
     from proxy.ports import Alerting, Clock
 
 _LONGEST_SILENCE_S: Final = 30 * 86_400.0
 _MOST_PATTERNS: Final = 50
+_MOST_SHOWN: Final = 50
+_MOST_TOLD: Final = 150  # characters of patterns, in the audit
 
 
 def _lasting(value: str) -> str:
@@ -62,8 +69,9 @@ TEST_SCHEMA: dict[str, Any] = _Test.model_json_schema()
 class AlertHandlers:
     """One method each, by the name that its operation has."""
 
-    def __init__(self, alerting: Alerting | None, clock: Clock) -> None:
+    def __init__(self, alerting: Alerting | None, controller: Controller, clock: Clock) -> None:
         self._given = alerting
+        self._controller = controller
         self._clock = clock
 
     @property
@@ -78,8 +86,13 @@ class AlertHandlers:
         return json_answer(_report_view(self._alerting.report()))
 
     def document(self) -> views.JsonObject | None:
-        """What `alerts` answers; None where nothing is alerted."""
-        return None if self._given is None else _report_view(self._given.report())
+        """What the board shows of it: the newest that are active, the newest first, and how many there are in
+        all; None where nothing is alerted."""
+        if self._given is None:
+            return None
+        report = self._given.report()
+        newest = replace(report, active=report.active[: -_MOST_SHOWN - 1 : -1])
+        return {**_report_view(newest), "count": len(report.active)}
 
     async def test_alerts(self, request: web.Request) -> web.Response:
         """Send a test now, and say what became of it at each sink."""
@@ -103,13 +116,27 @@ class AlertHandlers:
             reason=body.reason,
         )
         self._alerting.silence(wanted)
+        until = f"until {views.instant(wanted.ends_at)}"
+        await self._note("silence:set", wanted, until, wanted.actor, wanted.reason)
         return json_answer(silence_view(wanted))
 
     async def unsilence(self, request: web.Request) -> web.Response:
         """End a silence; answers with what it was."""
-        inputs.refuse_query(request.query.items())
-        was = self._alerting.unsilence(request.match_info["id"], request[IDENTITY].name)
+        reason = inputs.read_reason_query(request.query.items())
+        actor = request[IDENTITY].name
+        was = self._alerting.unsilence(request.match_info["id"], actor)
+        await self._note("silence:ended", was, f"of {was.actor}", actor, reason)
         return json_answer(silence_view(was))
+
+    async def _note(self, cause: str, silence: Silence, which: str, actor: str, reason: str) -> None:
+        """Into the audit of the rollouts that it covers; of all, if it covers none."""
+        states = self._controller.states()
+        covered = [
+            state.name for state in states if any(fnmatchcase(state.name, one) for one in silence.rollouts)
+        ]
+        alerts, rollouts = (_listed(patterns) for patterns in (silence.alerts, silence.rollouts))
+        what = f"silence {silence.id} {which}: {alerts} on {rollouts}"
+        await self._controller.note(cause, f"{reason}: {what}" if reason else what, actor, covered or None)
 
     @staticmethod
     async def _read(request: web.Request, shape: type[inputs.Shape]) -> inputs.Shape:
@@ -118,6 +145,11 @@ class AlertHandlers:
         body = inputs.validated(shape, fields)
         inputs.refuse_twice(raw, fields)
         return body
+
+
+def _listed(patterns: Sequence[str]) -> str:
+    found = ", ".join(patterns)
+    return found if len(found) <= _MOST_TOLD else f"{found[: _MOST_TOLD - 1]}…"
 
 
 def _report_view(report: AlertsReport) -> views.JsonObject:

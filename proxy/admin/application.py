@@ -22,7 +22,7 @@ from proxy.admin.archive import Archive
 from proxy.admin.auth import AddressBook, Doorkeeper, authorise
 from proxy.admin.board import Board
 from proxy.admin.edge import Caller, secure
-from proxy.admin.fleet_view import fleet_view
+from proxy.admin.fleet_view import board_view, fleet_view, serving_view
 from proxy.admin.openapi import document
 from proxy.admin.operations import EVENT_STREAM, OPERATIONS
 from proxy.admin.pages import FILES, OPEN, Pages, let_show
@@ -139,10 +139,11 @@ class _Api:
     ) -> None:
         self._config = config
         self._controller = controller
-        self._alerts = AlertHandlers(around.alerting, around.clock)
+        self._alerts = AlertHandlers(around.alerting, controller, around.clock)
         self._around = around
         self.owners = (self, Acting(controller, around.clock), self._alerts)
-        self.board = Board(controller, around.clock, self._beside)
+        self.board = Board(controller, around.clock, self._beside, self._within)
+        self._seen: FleetReport | None = None  # as the board shows it
         self._started_s = started_s
 
     def follow(self, config: Config) -> None:
@@ -197,7 +198,7 @@ class _Api:
         """A page of the audit, oldest first."""
         query = inputs.read_event_query(request.query.items())
         found = await self._controller.events(after=query.after, limit=query.limit, rollout=query.rollout)
-        return json_answer(views.events_view(found))
+        return json_answer(views.events_view(found, local_only=self._around.archive.is_local()))
 
     async def store(self, request: web.Request) -> web.Response:
         """Whether the store can be written now."""
@@ -267,10 +268,18 @@ class _Api:
             "store": {"waiting": self._controller.waiting},
         }
 
-    def _beside(self) -> dict[str, views.JsonObject]:
-        """What the board shows beside the rollouts."""
-        alerts = self._alerts.document()
-        return {"about": self._about(), **({} if alerts is None else {"alerts": alerts})}
+    def _beside(self) -> dict[str, views.JsonObject | None]:
+        """What the board shows beside the rollouts; None for what there is not."""
+        self._seen = None if self._around.fleet is None else self._around.fleet()
+        return {
+            "about": self._about(),
+            "alerts": self._alerts.document(),
+            "fleet": None if self._seen is None else board_view(self._seen),
+        }
+
+    def _within(self, name: str) -> views.JsonObject:
+        """What the board shows of one rollout besides."""
+        return {} if self._seen is None else {"serving": serving_view(self._seen, name)}
 
     def _rollouts(self) -> list[views.JsonObject]:
         return [views.rollout_view(report) for report in self._controller.reports()]

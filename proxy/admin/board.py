@@ -46,14 +46,19 @@ class _Part:
 
 class Board:
     """All of it. `others` makes the documents that stand beside the rollouts, by name; each is sent when it
-    has changed."""
+    has changed. `more` makes what stands in a rollout's document besides."""
 
     def __init__(
-        self, controller: Controller, clock: Clock, others: Callable[[], dict[str, views.JsonObject]]
+        self,
+        controller: Controller,
+        clock: Clock,
+        others: Callable[[], dict[str, views.JsonObject | None]],
+        more: Callable[[str], views.JsonObject] = lambda name: {},
     ) -> None:
         self._controller = controller
         self._clock = clock
         self._others = others
+        self._more = more
         self.seconds = Seconds()
         self._pulses: list[Pulse] = []
         self._at = clock.wall()
@@ -109,6 +114,7 @@ class Board:
                 "at": views.instant(self._at),
                 **views.rollout_view(report),
                 "latencies": views.latencies_view(report.recent),
+                **self._more(name),
             }
             self._details[name] = b"event: rollout\ndata: %b\n\n" % orjson.dumps(document)
         return self._details[name]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 MAX_BODY_BYTES = 16 << 10
 MAX_EVENTS = 1000
 MAX_MINUTES = 1440
-_MAX_REASON = 500
+MAX_REASON = 500
 _HOUR_S = 3600.0
 _SECONDS = re.compile(r"[0-9]{1,11}(\.[0-9]{1,6})?")
 _MAX_DIGITS = 18  # sequence numbers fit 63 bits
@@ -189,6 +189,16 @@ def read_listening(query: Iterable[tuple[str, str]], last: str | None) -> Listen
     )
 
 
+def read_reason_query(query: Iterable[tuple[str, str]]) -> str:
+    """`reason`, optional. Raises 400 unless it is one printable line."""
+    given = _known(query, frozenset({"reason"})).get("reason", "")
+    try:
+        return _REASON.validate_python(given)
+    except ValidationError:
+        said = f'query parameter "reason" must be one printable line of at most {MAX_REASON} characters'
+        raise RefusedError(400, said) from None
+
+
 def refuse_query(query: Iterable[tuple[str, str]]) -> None:
     """For what takes no query parameter. Raises `RefusedError` 400 if there is one."""
     _known(query, frozenset())
@@ -201,7 +211,8 @@ def printable(value: str) -> str:
     return value.strip()
 
 
-Reason = Annotated[str, Field(max_length=_MAX_REASON), AfterValidator(printable)]
+Reason = Annotated[str, Field(max_length=MAX_REASON), AfterValidator(printable)]
+_REASON: TypeAdapter[str] = TypeAdapter(Reason)
 
 
 class _Body(BaseModel):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from proxy.admin.alerting import SILENCE_SCHEMA, TEST_SCHEMA
 from proxy.admin.command_inputs import OVERRIDE_SCHEMA, STOP_SCHEMA, bulk_schema
-from proxy.admin.inputs import MAX_EVENTS, MAX_MINUTES, body_schema
+from proxy.admin.inputs import MAX_EVENTS, MAX_MINUTES, MAX_REASON, body_schema
 from proxy.admin.schemas import LOGIN_SCHEMA, TEXT
 from proxy.model import Verb
 
@@ -229,6 +229,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "Silence",
         "End a silence that a person has made.",
         method="delete",
+        query=(Query("reason", {**TEXT, "maxLength": MAX_REASON}, "Kept in the audit."),),
         refusals=(404,),
     ),
     Operation("/api/v1/store", "store", "Stored", "Whether the store can be written: it is tried."),

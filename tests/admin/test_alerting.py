@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, cast
 
 import jsonschema_rs
 import pytest
 import pytest_asyncio
 
+from proxy.admin.alerting import AlertHandlers
 from proxy.admin.application import Surroundings, build_admin
 from proxy.admin.openapi import document
 from proxy.config.schema import Config
@@ -95,6 +96,59 @@ async def test_a_silence_is_made_shown_and_ended(desk: Desk) -> None:
     assert is_a("Silence", ended) == made
     again = await desk.client.send("DELETE", f"/api/v1/silences/{made['id']}", b"", **AS_OPERATOR)
     assert (again.status, again.json["type"]) == (404, "urn:dualpath:problem:unknown-silence")
+
+
+async def test_setting_and_ending_a_silence_stand_in_the_audit_with_actor_and_reason(desk: Desk) -> None:
+    many = ["x" * 100, "y" * 100]
+    made = [
+        (await desk.post_to("/api/v1/silences", {"expires_in": "2h", **body})).json["id"]
+        for body in (
+            {"alerts": ["slow*"], "rollouts": ["def*"], "reason": "load test"},
+            {"alerts": many, "rollouts": ["nobody"]},
+        )
+    ]
+    target = f"/api/v1/silences/{made[0]}"
+    ended = await desk.client.send("DELETE", f"{target}?reason=it%20is%20over", b"", **AS_OPERATOR)
+    assert ended.status == 200
+    told = [event.transition for event in (await desk.rig.controller.events(after=-1, limit=3))]
+    assert [(one.cause, one.actor, one.changes_state) for one in told] == [
+        ("silence:set", "bob", False),
+        ("silence:set", "bob", False),
+        ("silence:ended", "bob", False),
+    ]
+    until = "until 2023-11-15T00:13:20.000Z"
+    assert told[0].reason == f"load test: silence {made[0]} {until}: slow* on def*"
+    assert told[1].reason == f"silence {made[1]} {until}: {many[0]}, {'y' * 47}… on nobody"
+    assert told[2].reason == f"it is over: silence {made[0]} of bob: slow* on def*"
+
+
+async def test_only_the_rollouts_that_a_silence_covers_tell_of_it() -> None:
+    rig = await Rig.opened({"name": "shop-a"}, {"name": "shop-b"}, {"name": "search"})
+    made = AlertDesk("host-1", rig.clock)
+    around = Surroundings("p", list, rig.clock, alerting=made)
+    async with client_of(build_admin(rig.config, rig.controller, around)) as client:
+        body = {"expires_in": "1h", "rollouts": ["shop-*"]}
+        assert (await client.post("/api/v1/silences", body)).status == 200
+    told = [event.transition for event in await rig.controller.events()]
+    assert [one.after.name for one in told if one.cause == "silence:set"] == ["shop-a", "shop-b"]
+
+
+@pytest.mark.parametrize("query", ["reason=a%0Ab", f"reason={'x' * 501}", "why=x", "reason=a&reason=b"])
+async def test_a_reason_to_end_one_is_one_printable_line(desk: Desk, query: str) -> None:
+    made = (await desk.post_to("/api/v1/silences", {"expires_in": "2h"})).json["id"]
+    target = f"/api/v1/silences/{made}"
+    assert (await desk.client.send("DELETE", f"{target}?{query}", b"", **AS_OPERATOR)).status == 400
+    assert [one["id"] for one in (await desk.alerts())["silences"]] == [made]
+
+
+async def test_the_board_has_the_newest_alerts_and_how_many_there_are(desk: Desk) -> None:
+    for number in range(60):
+        desk.desk.announce(replace(FIRING, subject=f"number-{number}"))
+    shown = AlertHandlers(desk.desk, desk.rig.controller, desk.rig.clock).document()
+    assert shown is not None
+    assert shown["count"] == 60
+    active = cast("list[dict[str, Any]]", shown["active"])
+    assert [one["subject"] for one in active] == [f"number-{number}" for number in range(59, 9, -1)]
 
 
 async def test_a_test_tells_what_became_of_it_at_each_sink(desk: Desk) -> None:

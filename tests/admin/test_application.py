@@ -19,12 +19,13 @@ from tests.admin.wire import Answer, Client, client_of
 from tests.fakes import FakeClock
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
     from aiohttp import web
 
     from proxy.config.schema import Config
     from proxy.controlplane.controller import Controller
+    from proxy.core.members import FleetReport
     from proxy.judgment import Judgment
 
 PROBLEM = "application/problem+json"
@@ -78,7 +79,7 @@ class FakeController:
 class Admin:
     """The application under test and what stands around it."""
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, *, fleet: Callable[[], FleetReport] | None = None, **settings: Any) -> None:
         self.controller = FakeController()
         self.clock = FakeClock()
         self.missing: list[str] = []
@@ -90,6 +91,7 @@ class Admin:
             self.clock,
             workers=lambda: self.workers,
             loaded=lambda: self.loaded,
+            fleet=fleet,
         )
         self.app: web.Application = build_admin(
             config(**settings), cast("Controller", self.controller), around

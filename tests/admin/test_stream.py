@@ -16,6 +16,7 @@ from proxy.admin.stream import STREAM
 from proxy.errors import StoreUnavailable
 from tests.admin.builders import EVENT, OPERATOR, TOKENS
 from tests.admin.test_application import Admin
+from tests.admin.test_fleet_view import WELL
 from tests.admin.wire import HOST, Client, Wire, client_of
 
 if TYPE_CHECKING:
@@ -156,6 +157,24 @@ async def test_the_board_comes_with_the_rollout_that_is_looked_at(monkeypatch: p
             assert "event: status" not in text
         async with listener(client, f"{STREAM}?rollout=default") as one:
             assert "event: board" not in await one.until("event: rollout")
+
+
+async def test_the_fleet_comes_with_the_board_and_what_each_serves_with_the_rollout(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(board, "EVERY_S", 0.001)
+    for admin, told, serving in (
+        (Admin(), '"fleet":null', False),
+        (Admin(fleet=lambda: WELL), '"fleet":{"instance":"a"', True),
+    ):
+        Growing(admin, 0)
+        async with (
+            client_of(admin.app) as client,
+            listener(client, f"{STREAM}?board=true&rollout=default") as one,
+        ):
+            text = await one.until('"rollouts":[]')
+            assert text.count(told) == 1  # it has not changed since
+            assert ('"serving":[{"revision":3,"weight":1000}]' in text) == serving
 
 
 async def test_a_rollout_that_is_not_there_is_not_found() -> None:

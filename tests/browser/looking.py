@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from axe_playwright_python.async_playwright import Axe
+
+from tests.browser.scene import WITHIN_MS
 
 if TYPE_CHECKING:
     from playwright.async_api import Page
 
     from tests.browser.scene import Scene
 
-WITHIN_MS: Final = 20_000
 PHONE: Final = {"width": 390, "height": 844}
 
 
-async def chosen(stage: Scene, token: str, **context: object) -> Page:
+async def chosen(stage: Scene, token: str, **context: Any) -> Page:
     """The page of the rollout with phases."""
     page = await stage.open(token, at="#/restaurants", **context)
     await page.wait_for_selector(".hero")

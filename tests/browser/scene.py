@@ -41,6 +41,8 @@ OPERATOR, VIEWER = "operator-token", "viewer-token"
 RATE = 120.0
 """Requests a second."""
 _USERS = 400
+WITHIN_MS = 90_000
+"""How long anything is waited for: a machine may be busy with something else."""
 
 
 @dataclass(slots=True)
@@ -48,11 +50,12 @@ class Scene:
     """All that runs. `complaints` is what the browser's console has said of errors."""
 
     proxy: ProxyProcess
+    v1: BackendProcess
     v2: BackendProcess
     browser: Browser
     session: aiohttp.ClientSession
     complaints: list[str] = field(default_factory=list)
-    _logged_in: dict[str, Any] = field(default_factory=dict)
+    _logged_in: dict[tuple[str, str | None], Any] = field(default_factory=dict)
 
     async def turn(self, fault: Fault) -> None:
         """From now on v2 fails like that."""
@@ -65,21 +68,33 @@ class Scene:
         async with self.session.post(url, json=body, headers=headers) as answer:
             assert answer.status == 200, await answer.text()
 
-    async def open(self, token: str | None, *, at: str = "", **context: Any) -> Page:
-        """The dashboard in a window of its own, logged in if there is a token."""
-        known = self._logged_in.get(token or "")
+    async def get(self, target: str) -> Any:
+        """A document of the admin API."""
+        headers = {"Authorization": f"Bearer {OPERATOR}"}
+        async with self.session.get(f"{self.proxy.admin_url}{target}", headers=headers) as answer:
+            assert answer.status == 200, await answer.text()
+            return await answer.json()
+
+    async def open(
+        self, token: str | None, *, at: str = "", of: ProxyProcess | None = None, **context: Any
+    ) -> Page:
+        """The dashboard, of another proxy if one is given, in a window of its own, logged in if there is a
+        token."""
+        url = (of or self.proxy).admin_url
+        known = self._logged_in.get((url, token))
         window = await self.browser.new_context(
             **{"viewport": {"width": 1360, "height": 900}, "storage_state": known, **context}
         )
+        window.set_default_timeout(WITHIN_MS)
         page = await window.new_page()
         page.on("console", lambda said: self._note(said.type, said.text))
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        await page.goto(f"{self.proxy.admin_url}/{at}")
+        await page.goto(f"{url}/{at}")
         if token is not None and known is None:
             await page.fill("#token", token)
             await page.click("#login button")
-            await page.wait_for_selector(".hero")
-            self._logged_in[token] = await window.storage_state()
+            await page.wait_for_selector("#live.good")
+            self._logged_in[url, token] = await window.storage_state()
         return page
 
     def _note(self, kind: str, text: str) -> None:
@@ -88,26 +103,31 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(directory: Path) -> AsyncIterator[Scene]:
-    """The whole of it, with traffic under way."""
+async def scene(directory: Path, *, lively: bool = False) -> AsyncIterator[Scene]:
+    """The whole of it, with traffic under way, `lively` as of `configuration`."""
     async with AsyncExitStack() as stack:
         v1, v2 = BackendProcess("v1"), BackendProcess("v2")
         await stack.enter_async_context(v1)
         await stack.enter_async_context(v2)
-        proxy = await stack.enter_async_context(running_proxy(configuration(v1.url, v2.url), directory))
+        proxy = await stack.enter_async_context(
+            running_proxy(configuration(v1.url, v2.url, lively=lively), directory)
+        )
         playwright = await stack.enter_async_context(async_playwright())
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+        browser = await playwright.chromium.launch(
+            executable_path=CHROMIUM, args=list(FLAGS), timeout=WITHIN_MS
+        )
         stack.push_async_callback(browser.close)
         session = await stack.enter_async_context(aiohttp.ClientSession())
-        await stack.enter_async_context(_traffic("http://{}:{}".format(*proxy.listen)))
-        yield Scene(proxy, v2, browser, session)
+        await stack.enter_async_context(traffic(proxy, RATE))
+        yield Scene(proxy, v1, v2, browser, session)
 
 
 @asynccontextmanager
-async def _traffic(front: str) -> AsyncIterator[None]:
-    async with HttpSender(front) as sender:
+async def traffic(proxy: ProxyProcess, rate: float) -> AsyncIterator[None]:
+    """So many requests a second, for a while."""
+    async with HttpSender("http://{}:{}".format(*proxy.listen)) as sender:
         rng = random.Random(7)
-        traffic = Traffic(users(_USERS), RATE, sender.send, tally=ClientTally(), clock=SystemClock(), rng=rng)
+        traffic = Traffic(users(_USERS), rate, sender.send, tally=ClientTally(), clock=SystemClock(), rng=rng)
         task = asyncio.create_task(traffic.run())
         try:
             yield
@@ -116,23 +136,30 @@ async def _traffic(front: str) -> AsyncIterator[None]:
             await task
 
 
-def configuration(v1_url: str, v2_url: str) -> Table:
-    """Four short phases with limits, and beside them a fixed split."""
+def configuration(v1_url: str, v2_url: str, *, lively: bool = False) -> Table:
+    """Four phases with limits, and beside them a fixed split. Unless it is to be `lively`, nothing moves by
+    itself but for v2's errors, however slow the machine is."""
     require = {"error_rate_below": 0.02, "latency_p95_below": "250ms"}
     rollout = {
         "key": ["header:X-User-Id", "client_ip"],
-        "timeout": "4s",
+        "timeout": "4s" if lively else "60s",
         "judge": {"tick": "250ms"},
     }
     guards = [
         {"metric": "error_rate", "above": 0.10, "window": "10s", "for": "2s", "action": "rollback"},
         {"metric": "fallback_rate", "above": 0.25, "window": "10s", "for": "2s", "action": "rollback"},
         {"metric": "client_error_rate", "above": 0.02, "window": "30s", "for": "1s", "action": "rollback"},
-        {"metric": "latency_p95", "above": "400ms", "window": "10s", "for": "2s", "action": "rollback"},
+        {
+            "metric": "latency_p95",
+            "above": "400ms" if lively else "40s",
+            "window": "10s",
+            "for": "2s",
+            "action": "rollback",
+        },
         {"metric": "error_rate", "above": 0.05, "window": "30s", "action": "alert"},
     ]
     shares = (
-        ("canary", 10, 5, 40),
+        ("canary", 10, 5 if lively else 3600, 40),
         ("early", 30, 3600, 20_000),
         ("half", 50, 3600, 0),
         ("full", 100, 0, 300),
@@ -170,7 +197,7 @@ def configuration(v1_url: str, v2_url: str) -> Table:
         },
         "backends": {
             "v1": {"endpoints": [v1_url], "health": probe},
-            "v2": {"endpoints": [v2_url], "health": probe, "response_timeout": "500ms"},
+            "v2": {"endpoints": [v2_url], "health": probe, "response_timeout": "500ms" if lively else "50s"},
         },
         "rollouts": [
             {**rollout, "name": "restaurants", "phases": phases, "guards": guards},

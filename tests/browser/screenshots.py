@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from proxy.demo.faults import Fault
 from tests.browser.scene import OPERATOR, VIEWER, scene
@@ -28,7 +28,7 @@ async def take() -> None:
     """All of them."""
     PICTURES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as directory:
-        async with scene(Path(directory)) as stage:
+        async with scene(Path(directory), lively=True) as stage:
             login = await stage.open(None)
             await login.wait_for_selector("#login")
             await _save(login, "login")
@@ -66,7 +66,7 @@ async def take() -> None:
             await _save(phone, "phone")
 
 
-async def _opened(stage: Scene, token: str, **context: object) -> Page:
+async def _opened(stage: Scene, token: str, **context: Any) -> Page:
     return await stage.open(token, at="#/restaurants", **context)
 
 

@@ -24,6 +24,7 @@ async def test_pause_resume_and_rollback_work_by_keyboard_alone(stage: Scene) ->
         await page.keyboard.press("Enter")
         await page.keyboard.type(f"to try {verb}")
         await page.keyboard.press("Enter")
+        await page.wait_for_selector("#ask", state="hidden")
         await shows(page, ".hero h1", head)
         await shows(page, ".events", f"to try {verb}")
     await page.click("#stop")
@@ -55,7 +56,7 @@ async def test_no_share_is_raised_again_that_was_taken_back_while_somebody_thoug
     await shows(page, "#ask-error", "revision")
     stage.complaints.clear()
     await page.click("#ask-no")
-    await shows(page, ".hero .big", "0 %")
+    assert await page.inner_text(".hero .big") == "0 %"
 
 
 async def test_the_emergency_stop_works_on_a_phone(stage: Scene) -> None:
@@ -100,9 +101,12 @@ async def test_alerts_are_silenced_for_a_while_and_again_not(stage: Scene) -> No
         await shows(one, "#alerts", "load test")
         await shows(one, "#alerts", "by ada")
     assert await viewer.locator("#alerts button").count() == 0
-    await page.click('#alerts [data-act="unsilence"]')
-    await page.click("#ask-yes")
+    await shows(page, ".events", "load test: silence")
+    await press(page, "unsilence", "the test is over")
     await page.locator("#alerts", has_text="load test").wait_for(state="hidden")
+    for one in (page, viewer):
+        await shows(one, ".events", "the test is over: silence")
+        await shows(one, ".events", "silence:ended by ada")
 
 
 async def test_an_alert_is_seen_wherever_one_looks(stage: Scene) -> None:
@@ -111,5 +115,12 @@ async def test_an_alert_is_seen_wherever_one_looks(stage: Scene) -> None:
     await stage.command("start", "statistics")
     await shows(page, "#alerted", "1 alert")
     await page.click("#alerted")
+    await shows(page, "#alerts li", "statistics v2-fails")
+    await accessible(page)
+    await page.goto(f"{stage.proxy.admin_url}/#/there-is-none-of-that-name")
+    await shows(page, "main", "There is no rollout of that name")
+    await page.evaluate("document.activeElement.blur()")
+    await page.click("#alerted")
+    assert await page.evaluate("document.activeElement.id") == "alerts"
     await shows(page, "#alerts li", "statistics v2-fails")
     await accessible(page)

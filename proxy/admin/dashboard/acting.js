@@ -51,10 +51,8 @@ export function ask(given, rollout) {
   $("ask-yes").className = act.danger ? "danger" : "primary";
   $("ask-error").textContent = "";
   $("ask-reason").value = "";
-  $("ask-reason-label").textContent = given.act === "silence" ? "Reason" : "Reason, for the audit";
-  for (const part of [$("ask-reason"), $("ask-reason-label")]) part.hidden = given.act === "unsilence";
   $("ask").showModal();
-  ($("ask-fields").querySelector("input, select") ?? (given.act === "unsilence" ? $("ask-yes") : $("ask-reason"))).focus();
+  ($("ask-fields").querySelector("input, select") ?? $("ask-reason")).focus();
 }
 
 /** Carries out what was asked; gives what is to be said. Throws with the problem's words. `looked` is the rollout as it
@@ -64,7 +62,7 @@ export async function carryOut(looked) {
   const reason = $("ask-reason").value.trim();
   const why = reason ? { reason } : {};
   const value = (id) => $(id).value.trim();
-  if (name === "unsilence") await remove(`/api/v1/silences/${encodeURIComponent(given.id)}`);
+  if (name === "unsilence") await remove(`/api/v1/silences/${encodeURIComponent(given.id)}`, why);
   else if (name === "silence") await post("/api/v1/silences", { expires_in: value("ask-for"), alerts: [value("ask-alerts")], rollouts: [value("ask-rollouts")], ...why });
   else if (name === "emergency_stop") return told("emergency stop", await post("/api/v1/emergency_stop", why));
   else {

@@ -24,8 +24,8 @@ export async function post(path, body) {
   return answer(await fetch(path, { method: "POST", headers, body: JSON.stringify(body) }));
 }
 
-export async function remove(path) {
-  return answer(await fetch(path, { method: "DELETE", headers: csrf() }));
+export async function remove(path, query) {
+  return answer(await fetch(`${path}?${new URLSearchParams(query)}`, { method: "DELETE", headers: csrf() }));
 }
 
 function csrf() {

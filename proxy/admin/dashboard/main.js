@@ -2,16 +2,17 @@
 
 import { h, patch } from "/dashboard/dom.js";
 import { ask, carryOut } from "/dashboard/acting.js";
-import { loudest } from "/dashboard/alerts.js";
+import { alertsCard, loudest } from "/dashboard/alerts.js";
 import { moment, stepped } from "/dashboard/charts.js";
 import { ms, percent, share } from "/dashboard/format.js";
 import { Past, limitsOf, standing, tolerable } from "/dashboard/figures.js";
+import { Missing, fleetCard, fleetTrouble } from "/dashboard/fleet.js";
 import { Live, get, logout, session, whoami } from "/dashboard/live.js";
 import { loginForm, oneRollout, rolloutList } from "/dashboard/view.js";
 
 const MOST_EVENTS = 100;
 const STALE_S = 4;
-const page = { about: null, alerts: null, names: [], rows: {}, looked: null, plans: {}, events: [], pasts: {}, live: null, span: 5,
+const page = { about: null, alerts: null, fleet: null, missing: new Missing(), names: [], rows: {}, looked: null, plans: {}, events: [], pasts: {}, live: null, span: 5,
   cursor: null, skew: 0, charts: [], loaded: null, remembered: "" };
 const $ = (id) => document.getElementById(id);
 
@@ -46,7 +47,8 @@ function opened() {
 
 function board(document) {
   page.skew = new Date(document.at).getTime() - Date.now();
-  for (const name of ["about", "alerts", "names"]) if (document[name]) page[name] = document[name];
+  for (const name of ["about", "alerts", "fleet", "names"]) if (name in document) page[name] = document[name];
+  page.missing.take(page.fleet, new Date(document.at).getTime());
   for (const row of document.rollouts) page.rows[row.name] = row;
   if (page.loaded !== page.about.config.loaded_at) readPlans(page.about.config.loaded_at);
   page.live.look(chosen());
@@ -128,11 +130,7 @@ function chosen() {
 
 function show() {
   frame();
-  if (session.name === null) {
-    page.live?.close();
-    if (!$("login")) patch($("main"), loginForm(""));
-    return;
-  }
+  if (session.name === null) return showLogin();
   if (!page.about) return;
   const name = chosen();
   const now = Date.now() + page.skew;
@@ -146,18 +144,51 @@ function show() {
     const from = Math.max(earliest, Math.min(past.since(earliest)[0]?.t ?? now, now - 60_000));
     const events = page.events.filter((one) => one.rollout === name);
     page.charts = charts(rollout, plan, past.since(from), events, { from, to: now });
-    parts.push(oneRollout(rollout, plan, { operator: session.operator, now, events, charts: page.charts, span: page.span, alerts: page.alerts,
+    parts.push(oneRollout(rollout, plan, { operator: session.operator, now, events, charts: page.charts, span: page.span, alerts: page.alerts, fleet: fleet(rollout, now),
       cursor: page.cursor !== null && page.cursor >= from ? page.cursor : null, last: past.points.at(-1) }));
     document.title = `${standing(rollout, plan).head} · ${name} · dualpath`;
-  } else if (name !== null) parts.push(h("p", { class: "muted pad", "data-key": "loading" }, "Loading …"));
+  } else {
+    document.title = "dualpath";
+    parts.push(h("p", { class: "muted pad", "data-key": "loading" }, name === null ? "There is no rollout of that name." : "Loading …"),
+      h("div", { class: "columns", "data-key": "beside" }, alertsCard(page.alerts, null, { operator: session.operator, now }), fleet(null, now)));
+  }
+  const row = document.activeElement?.closest(".list tr")?.dataset.key;
   patch($("main"), parts);
+  if (row && document.activeElement?.closest(".list tr")?.dataset.key !== row) rowOf(row)?.querySelector("a").focus({ preventScroll: true });
+  if (page.revealed !== name) revealChosen();
+  page.revealed = name;
+}
+
+/** A question that was open is answered by nobody any more. */
+function showLogin() {
+  page.live?.close();
+  $("ask").close();
+  document.title = "Log in · dualpath";
+  if ($("login")) return;
+  patch($("main"), loginForm(page.about ? "The session has ended." : ""));
+  $("token").focus();
+}
+
+function rowOf(name) {
+  return [...document.querySelectorAll(".list tbody tr")].find((one) => one.dataset.key === name);
+}
+
+/** The row of the rollout that is looked at, without moving the page. */
+function revealChosen() {
+  const list = document.querySelector(".list");
+  const row = list?.querySelector("tr.chosen");
+  if (row && (row.offsetTop < list.scrollTop || row.offsetTop + row.offsetHeight > list.scrollTop + list.clientHeight)) list.scrollTop = row.offsetTop - list.clientHeight / 2;
+}
+
+function fleet(rollout, now) {
+  return fleetCard(page.fleet, rollout, page.missing.gone ?? [], now);
 }
 
 function frame() {
   const { about, alerts, live } = page;
   const silent = live ? live.silence() : Infinity;
   const stale = silent > STALE_S;
-  $("live").className = `live ${!about ? "" : stale ? "bad" : "good"}`;
+  $("live").className = `live ${session.name === null || !about ? "" : stale ? "bad" : "good"}`;
   set($("live"), session.name === null || !about ? "" : stale ? `stale: nothing for ${Math.floor(silent)} s` : "live");
   document.body.classList.toggle("stale", Boolean(about) && stale && session.name !== null);
   set($("instance"), about ? `${about.instance} · ${about.version}` : "");
@@ -169,7 +200,9 @@ function frame() {
   $("alerted").className = `quiet ${loud.tone}`;
   set($("alerted"), loud.count === 1 ? "1 alert" : `${loud.count} alerts`);
   const trouble = [];
+  if (session.name === null) return void ($("banner").hidden = true);
   if (about?.store.waiting) trouble.push(`The store does not work: ${about.store.waiting} changes are in force and not stored. Nothing goes up meanwhile.`);
+  if (fleetTrouble(page.fleet)) trouble.push(fleetTrouble(page.fleet));
   if (about?.config.error) trouble.push(`A newer configuration was refused: ${about.config.error}`);
   $("banner").hidden = !trouble.length;
   set($("banner"), trouble.join(" "));
@@ -279,7 +312,7 @@ document.addEventListener("keydown", (event) => {
 $("ask-no").addEventListener("click", () => $("ask").close());
 $("logout").addEventListener("click", async () => {
   page.live?.close();
-  page.live = page.about = page.looked = null;
+  page.live = page.about = page.looked = page.fleet = null;
   await logout().catch(() => Object.assign(session, { name: null, operator: false, csrf: null }));
   show();
 });

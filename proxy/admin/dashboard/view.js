@@ -18,6 +18,7 @@ export function rolloutList(rollouts, plans, chosen) {
   const order = (one) => urgent[toneOf(one, plans[one.name])];
   const sorted = [...rollouts].sort((a, b) => order(a) - order(b)); // what needs somebody comes first
   return h("nav", { class: "card list", tabindex: "0", "aria-label": "Rollouts", "data-key": "list" },
+    chosen === null ? null : h("a", { class: "skip", href: "#it" }, `To ${chosen}`),
     h("table", {},
       h("thead", {}, h("tr", {}, ["Rollout", "State", "Phase", "Target", "Observed", "Verdict", "Errors v1", "Errors v2"].map((one) => h("th", { scope: "col" }, one)))),
       h("tbody", {}, sorted.map((one) => h("tr", { class: one.name === chosen ? "chosen" : null, "data-key": one.name },
@@ -36,14 +37,14 @@ export function oneRollout(rollout, plan, shown) {
     h("div", { class: "card", "data-key": "charts" },
       h("div", { class: "head" }, h("h2", {}, "v1 beside v2"), spans(shown.span)),
       h("div", { class: "charts" }, shown.charts.map((one) => draw(one, shown.cursor)), distributions(rollout, plan))),
-    h("div", { class: "columns", "data-key": "columns" }, limits(rollout, plan), alertsCard(shown.alerts, rollout.name, shown), backends(rollout), evidence(rollout)),
+    h("div", { class: "columns", "data-key": "columns" }, limits(rollout, plan), alertsCard(shown.alerts, rollout.name, shown), shown.fleet, backends(rollout), evidence(rollout)),
     timeline(shown.events, shown.now));
 }
 
 function hero(rollout, plan, { operator, now }) {
   const { tone, head, why } = standing(rollout, plan);
   const acts = actsOf(rollout, plan);
-  return h("section", { class: `card hero ${tone}`, "data-key": "hero", "aria-label": "Where it stands" },
+  return h("section", { class: `card hero ${tone}`, "data-key": "hero", id: "it", tabindex: "-1", "aria-label": "Where it stands" },
     h("div", { class: "share" },
       h("span", { class: "big" }, percent(rollout.percentage)), h("span", {}, "on v2"),
       h("span", { class: "muted" }, `observed ${percent(rollout.observed_percentage, 1)}`)),
