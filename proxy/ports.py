@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
 
     from proxy.core.alert_book import AlertsReport, Silence, SinkTrial
-    from proxy.core.audit import TrailPage
+    from proxy.core.audit import Record, TrailPage
     from proxy.core.gauges import SystemReport
     from proxy.core.minute import Minute
     from proxy.core.notice import Notice
@@ -85,6 +85,14 @@ class Trail(Protocol):
 
     async def records(self, *, after: int = 0, limit: int = 100) -> TrailPage:
         """Records with `seq` > `after`, oldest first, and where the chain ended when they were read."""
+
+
+class Trimming(Protocol):
+    """An audit that need not be kept whole. Raises `StoreUnavailable`, `StoreCorrupt`."""
+
+    async def trim(self, upto: Record) -> bool:
+        """Forget this event and all before it, and remember its hash: what is kept follows that. In one step;
+        False, and nothing done, if it is not there as it was read, or is the last one."""
 
 
 class History(Protocol):

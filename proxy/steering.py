@@ -20,6 +20,7 @@ from proxy.controlplane.machine import MachineWatch
 from proxy.controlplane.minutes import MinuteKeeper
 from proxy.controlplane.reports import Reporter, VitalSigns, asks_machine
 from proxy.controlplane.ticker import Ticker
+from proxy.controlplane.trimmer import Trimmer
 from proxy.controlplane.webhook import Webhooks
 from proxy.joining import Joining, ground
 from proxy.summing_up import SummingUp
@@ -163,9 +164,20 @@ class Steering:
             self.controller.watches,
             self._around.clock,
             self.config.store.retention_s,
+            also=self._trimmer().look,
         )
         await self._keeper.__aenter__()
         await self._summing_up.__aenter__()
+
+    def _trimmer(self) -> Trimmer:
+        storage, ground = self._ground.storage, self._ground
+        return Trimmer(
+            storage.trail,
+            storage.trimming,
+            ground.clock,
+            ground.role,
+            lambda: self.config.store.audit_retention_s,
+        )
 
     async def _keep_minutes_no_more(self) -> None:
         await self._summing_up.__aexit__()

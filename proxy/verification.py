@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import orjson
 from rich.text import Text
 
-from proxy.core.audit import Fault, Head, Record, Tampering, Verifier
+from proxy.core.audit import Begin, Fault, Head, Record, Tampering, Verifier
 from proxy.model import BUCKETS
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class Verification:
     events: int
     head: Head
     fault: Fault | None
+    begin: Begin
     local_only: bool = False  # it is an instance's own copy, because the shared store cannot be reached
 
     def document(self) -> JsonDocument:
@@ -44,6 +45,7 @@ class Verification:
             "verified": fault is None,
             "events": self.events,
             "adopted": self.head.adopted,
+            "begin": {"seq": self.begin.seq, "hash": self.begin.hash},
             "head": {"seq": self.head.seq, "hash": self.head.hash},
             "local_only": self.local_only,
             "fault": None if fault is None else {"kind": fault.kind, "seq": fault.seq, "text": fault.text},
@@ -56,7 +58,12 @@ class Verification:
         line = Text(f"verified: {self.events} event{'' if self.events == 1 else 's'}", style="green")
         if self.events:
             line.append(f", the chain ends at {self.head.seq}:{self.head.hash}")
-        if self.head.adopted:
+        if self.begin.seq:
+            line.append(
+                f"\nwhat is kept follows event {self.begin.seq}:{self.begin.hash[:12]}: that and all before "
+                "it are forgotten, by store.audit_retention"
+            )
+        if self.head.adopted > self.begin.seq:
             line.append(
                 f"\nthe chain begins after event {self.head.adopted}: what happened to the events up to it "
                 "before they were chained is not known"
@@ -81,14 +88,17 @@ async def verify(admin: AdminApi, noted: tuple[int, str] | None = None) -> Verif
         head = Head(page["head"]["seq"], page["head"]["hash"], page["head"]["adopted"])
         events += len(records)
         local_only = local_only or page.get("local_only", False)
+        if "begin" in page:  # not of an older version
+            verifier.behind(Begin(page["begin"]["seq"], page["begin"]["hash"]))
         if verifier.take(records) is not None:
             break
         wrong = wrong or _note_ends(ends, records) or _differs(records, noted)
         if len(records) < _PAGE:
             verifier.end(head)
             break
-    fault = verifier.fault or wrong or _unwitnessed(ends, status) or _too_short(verifier.seq, noted)
-    return Verification(events, head, fault, local_only)
+    begin = verifier.begin
+    fault = verifier.fault or wrong or _unwitnessed(ends, status, begin) or _too_short(verifier.seq, noted)
+    return Verification(events, head, fault or _forgotten(begin, noted), begin, local_only)
 
 
 def _note_ends(ends: dict[str, JsonDocument], records: Iterable[Record]) -> Fault | None:
@@ -129,6 +139,14 @@ def _differs(records: Iterable[Record], noted: tuple[int, str] | None) -> Fault 
     return None
 
 
+def _forgotten(begin: Begin, noted: tuple[int, str] | None) -> Fault | None:
+    """Of what is not there any more nobody can say whether it was what was noted."""
+    if noted is None or noted[0] > begin.seq or (noted[0] == begin.seq and begin.hash.startswith(noted[1])):
+        return None
+    text = f"event {noted[0]}, which was noted, cannot be compared: kept is what follows event {begin.seq}"
+    return Fault(Tampering.GAP, noted[0], text)
+
+
 def _too_short(last: int, noted: tuple[int, str] | None) -> Fault | None:
     if noted is None or noted[0] <= last:
         return None
@@ -136,11 +154,13 @@ def _too_short(last: int, noted: tuple[int, str] | None) -> Fault | None:
     return Fault(Tampering.TRUNCATED, last + 1, text)
 
 
-def _unwitnessed(ends: dict[str, JsonDocument], status: JsonDocument) -> Fault | None:
-    """What is in force and has no event that tells of it, although nothing waits to be stored. What has
-    changed since `status` counts for nothing."""
+def _unwitnessed(ends: dict[str, JsonDocument], status: JsonDocument, begin: Begin) -> Fault | None:
+    """What is in force and has no event that tells of it, although nothing waits to be stored, and none that
+    could be among those that were forgotten. What has changed since `status` counts for nothing."""
     for rollout in [] if status["store"]["waiting"] else status["rollouts"]:
         name, revision = rollout["name"], rollout["revision"]
+        if begin.seq and name not in ends:
+            continue
         end = ends.get(name, {"revision": 0})
         if end["revision"] < revision:
             text = f"{name} is at revision {revision}, and its last event is of revision {end['revision']}"

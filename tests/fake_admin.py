@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, cast
 
@@ -105,7 +106,7 @@ class FakeAdmin:
     async def records(self, *, after: int, limit: int) -> Document:
         self.asked.append(("records", after, limit))
         page = [record for record in self.trail.records if record.seq > after][:limit]
-        return through_json(trail_view(TrailPage(tuple(page), self.trail.head), local_only=self.local_only))
+        return through_json(trail_view(replace(self.trail, records=tuple(page)), local_only=self.local_only))
 
     async def explain(self, query: Mapping[str, str]) -> Document:
         self.asked.append(dict(query))

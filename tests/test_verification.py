@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from proxy.cli import main
-from proxy.core.audit import GENESIS, Head, Record, TrailPage, link
+from proxy.core.audit import GENESIS, Begin, Head, Record, TrailPage, link
 from proxy.stores.records import encode_transition
 from tests.fake_admin import FakeOutside
 from tests.stores.states import chain
@@ -59,6 +59,46 @@ def test_of_an_instances_own_copy_it_says_so(capsys: pytest.CaptureFixture[str])
     assert "own copy, because the shared store cannot be reached" in capsys.readouterr().out
     assert main(["history"], outside=outside.build()) == 0
     assert "own copy, because the shared store cannot be reached" in capsys.readouterr().out
+
+
+def trimmed(whole: list[Record], upto: int) -> TrailPage:
+    begin = Begin(upto, whole[upto - 1].hash)
+    return replace(page(whole[upto:], head=whole[-1]), begin=begin)
+
+
+def test_what_is_kept_is_verified_from_where_it_begins(capsys: pytest.CaptureFixture[str]) -> None:
+    whole = records(REVISION)
+    assert run(trimmed(whole, 2)) == 0
+    told = capsys.readouterr().out
+    assert told.startswith("verified: 2 events")
+    assert f"what is kept follows event 2:{whole[1].hash[:12]}" in told
+
+
+def test_a_beginning_that_was_not_the_one_before_shows(capsys: pytest.CaptureFixture[str]) -> None:
+    whole = records(REVISION)
+    wrong = replace(trimmed(whole, 2), begin=Begin(1, whole[0].hash))
+    assert run(wrong) == 1
+    assert "event 2 is missing" in capsys.readouterr().out
+    assert run(replace(trimmed(whole, 2), begin=Begin(2, whole[0].hash))) == 1
+
+
+def test_of_what_is_forgotten_nothing_that_was_noted_can_be_shown(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    whole = records(REVISION)
+    assert run(trimmed(whole, 2), "--head", f"1:{whole[0].hash[:12]}") == 1
+    assert "event 1, which was noted, cannot be compared" in capsys.readouterr().out
+    assert run(trimmed(whole, 2), "--head", f"2:{whole[1].hash[:12]}") == 0
+    assert run(trimmed(whole, 2), "--head", f"3:{whole[2].hash[:12]}") == 0
+
+
+def test_a_rollout_whose_last_event_is_forgotten_has_none(capsys: pytest.CaptureFixture[str]) -> None:
+    others, previous = [], GENESIS
+    for seq, transition in enumerate([*chain("default", [1, 2, 3, 4]), *chain("other", [1])], 1):
+        previous = link(previous, seq, text := encode_transition(transition))
+        others.append(Record(seq, text, previous))
+    assert run(trimmed(others, 4)) == 0
+    assert "verified: 1 event," in capsys.readouterr().out
 
 
 def test_a_long_chain_is_read_in_pages(capsys: pytest.CaptureFixture[str]) -> None:
@@ -162,6 +202,7 @@ def test_for_scripts_it_is_json(capsys: pytest.CaptureFixture[str]) -> None:
         "verified": True,
         "events": 4,
         "adopted": 0,
+        "begin": {"seq": 0, "hash": GENESIS},
         "head": {"seq": 4, "hash": whole[-1].hash},
         "local_only": False,
         "fault": None,

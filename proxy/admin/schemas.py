@@ -257,6 +257,7 @@ SCHEMAS: dict[str, Schema] = {
     "Records": closed(
         records=listed(closed(seq=COUNT, hash=TEXT, rollout=nullable(TEXT), record=TEXT)),
         head=closed(seq=COUNT, hash=TEXT, adopted=COUNT),
+        begin=closed(seq=COUNT, hash=TEXT),
         local_only=FLAG,
     ),
     "Minutes": closed(rollout=TEXT, minutes=listed(ref("Minute")), next=nullable(INSTANT)),

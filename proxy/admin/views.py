@@ -155,6 +155,7 @@ def trail_view(page: TrailPage, *, local_only: bool = False) -> JsonObject:
             for one in page.records
         ],
         "head": {"seq": head.seq, "hash": head.hash, "adopted": head.adopted},
+        "begin": {"seq": page.begin.seq, "hash": page.begin.hash},
         "local_only": local_only,
     }
 

@@ -148,7 +148,9 @@ class Store(Table):
     url: StoreUrl = "sqlite:///dualpath.db"
     """`sqlite:///FILE`, with four slashes an absolute one; `memory://`, which forgets; or a shared `redis://`."""
     retention_s: Duration = 2_592_000.0
-    """How long minutes are kept: what was counted of each rollout; "0s" keeps none. The audit stays."""
+    """How long minutes are kept: what was counted of each rollout; "0s" keeps none."""
+    audit_retention_s: Duration = 0.0
+    """How long events of the audit are kept; "0s" keeps them all. The newest hundred stay."""
     prefix: KeyPrefix = "dualpath"
     """What the keys in Redis begin with. Instances with the same one are one fleet."""
     copy_file: File = "dualpath-copy.db"

@@ -38,7 +38,7 @@ _ATTEMPTS = 3
 
 class MinuteKeeper:
     """Writes a book into `minutes` while it is entered, and forgets what is older than `retention_s`; 0 keeps
-    nothing. Leaving writes what there is, once."""
+    nothing. `also` is done whenever it has looked for that. Leaving writes what there is, once."""
 
     def __init__(
         self,
@@ -51,6 +51,7 @@ class MinuteKeeper:
         pause: Callable[[asyncio.Event, float], Awaitable[None]] = wait_or_end,
         timeout_s: float = _TIMEOUT_S,
         first_wait_s: float = 0.5,
+        also: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self.retention_s = retention_s
         self._minutes = minutes
@@ -60,6 +61,7 @@ class MinuteKeeper:
         self._pause = pause
         self._timeout_s = timeout_s
         self._first_wait_s = first_wait_s
+        self._also = also
         self._pruned_at = float("-inf")
         self._trouble = ""
         self._ending = asyncio.Event()
@@ -116,8 +118,10 @@ class MinuteKeeper:
             while not self._ending.is_set():
                 gone = await self._persistently(lambda: self._minutes.prune(before, _PRUNE_AT_ONCE), 1)
                 if gone < _PRUNE_AT_ONCE:
-                    return
+                    break
                 await self._pause(self._ending, 0.01)  # others write too
+            if self._also is not None and not self._ending.is_set():
+                await self._persistently(self._also, 1)
         except (ControlError, TimeoutError) as error:
             self._note(str(error) or "the store does not answer")
 

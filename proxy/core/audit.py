@@ -61,11 +61,24 @@ NO_HEAD = Head(hash="")
 
 
 @dataclass(frozen=True, slots=True)
+class Begin:
+    """The last event that was forgotten on purpose, because its time was over: what is kept follows it."""
+
+    seq: int = 0
+    hash: str = GENESIS
+
+
+NOTHING_FORGOTTEN = Begin()
+"""Of a chain that is kept from its first event on."""
+
+
+@dataclass(frozen=True, slots=True)
 class TrailPage:
-    """Some records, and the head as it was when they were read."""
+    """Some records, and head and beginning as they were when they were read."""
 
     records: tuple[Record, ...]
     head: Head
+    begin: Begin = NOTHING_FORGOTTEN
 
 
 class Tampering(StrEnum):
@@ -88,12 +101,20 @@ class Fault:
 
 
 class Verifier:
-    """Checks a chain from its first record on, page by page. `fault` is the first that was found."""
+    """Checks a chain from its first record on, page by page. `fault` is the first that was found, and `begin`
+    what the first record follows."""
 
     def __init__(self) -> None:
         self.seq = 0
         self.hash = GENESIS
         self.fault: Fault | None = None
+        self.begin = NOTHING_FORGOTTEN
+
+    def behind(self, begin: Begin) -> None:
+        """What comes next follows `begin`, unless what was checked is behind that: more may be forgotten
+        while somebody reads."""
+        if self.fault is None and begin.seq > self.seq:
+            self.seq, self.hash, self.begin = begin.seq, begin.hash, begin
 
     def take(self, records: Sequence[Record]) -> Fault | None:
         """Check the next records, oldest first. Nothing is checked behind a fault."""

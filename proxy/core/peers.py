@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from proxy.core.audit import NOTHING_FORGOTTEN
 from proxy.core.rollout import CONTROLLER
 from proxy.model import State
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from proxy.core.audit import Head, Record
+    from proxy.core.audit import Begin, Head, Record
     from proxy.model import KeyOverride, RolloutState, Transition
 
 _HELD = frozenset({State.PAUSED, State.ROLLED_BACK, State.ABORTED})
@@ -98,6 +99,7 @@ class Kept:
     head: Head
     states: Mapping[str, RolloutState]
     overrides: tuple[KeyOverride, ...] = ()
+    begin: Begin = NOTHING_FORGOTTEN
 
 
 @dataclass(frozen=True, slots=True)

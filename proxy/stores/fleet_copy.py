@@ -7,19 +7,20 @@ says when the copy follows, refills or gives way. Must never know what a state m
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from proxy.core.audit import GENESIS, Head
+from proxy.core.audit import GENESIS, Head, Record
 from proxy.core.peers import Followed, Kept, Standing
 from proxy.errors import ForeignFile, StoreCorrupt, StoreUnavailable
 from proxy.stores.redis_refill import refill
-from proxy.stores.sqlite_copy import cut_behind, kept_in, take_in
+from proxy.stores.sqlite_copy import begin_behind, cut_behind, kept_in, take_in
 from proxy.stores.sqlite_file import set_aside
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Sequence
 
-    from proxy.core.audit import Record
+    from proxy.core.audit import Begin
     from proxy.ports import Trail
     from proxy.stores.redis_store import RedisStore
     from proxy.stores.sqlite import SqliteStore
@@ -69,7 +70,7 @@ class FleetCopy:
     async def follow(self) -> Followed:
         """Copy what is new, a page of it at most: whoever asks does so again for the rest."""
         before, shared = self._own, await self._store.kept()
-        fork = await self._fork(before.head, shared.head)
+        fork = await self._fork(before, shared)
         if fork == before.head.seq:
             if _has_lost_states(before, shared):
                 return Followed(Standing.SHORTER, shared, before)
@@ -83,9 +84,9 @@ class FleetCopy:
         """Give the shared store what it has lost."""
         for _ in range(_ATTEMPTS):
             own, shared = self._own, await self._store.kept()
-            fork = await self._fork(own.head, shared.head)
+            fork = await self._fork(own, shared)
             if fork == own.head.seq and own.states and _has_lost_states(own, shared):
-                own = Kept(shared.head, {**own.states, **shared.states}, shared.overrides)
+                own = replace(shared, states={**own.states, **shared.states})
             elif fork == own.head.seq or fork != shared.head.seq:
                 return shared
             if await refill(self._store, shared.head, own, self._behind(shared.head.seq, own.head.seq)):
@@ -95,7 +96,7 @@ class FleetCopy:
     async def adopt(self) -> Kept:
         """Take the shared chain in place of ours."""
         shared = await self._store.kept()
-        fork = await self._fork(self._own.head, shared.head)
+        fork = await self._fork(self._own, shared)
         if fork < self._own.head.seq:
             await cut_behind(self._file, fork)
             self._own = await kept_in(self._file)
@@ -116,27 +117,51 @@ class FleetCopy:
         """Add what the shared chain has beyond ours, a page at most; how much is left. Where it has a fault,
         ours ends before that, and the states are followed all the same."""
         own = self._own.head
+        if own.seq < shared.begin.seq:  # what follows ours is forgotten there: it is no use any more
+            began = await self._into_anew(shared.begin)
+            if began is None:
+                self._own = replace(shared, head=own, begin=self._own.begin)
+                return 0
+            own = began
+            self._own = replace(self._own, head=own, begin=shared.begin)
+        await self._forget(shared.begin)
         if _same(own, shared.head) or self._unlike == shared.head:
-            self._own = Kept(own, shared.states, shared.overrides)
+            self._own = replace(shared, head=own, begin=self._own.begin)
             return 0
         if own.seq < shared.head.seq:
             limit = min(_PAGE, shared.head.seq - own.seq)
             page = (await self._store.records(after=own.seq, limit=limit)).records
             end = await self._into_file([record for record in page if record.seq <= shared.head.seq])
             if end is not None and own.seq < end.seq < shared.head.seq:
-                self._own = Kept(end, shared.states, shared.overrides)
+                self._own = replace(shared, head=end, begin=self._own.begin)
                 return shared.head.seq - end.seq
             own = own if end is None else end
         written = await self._into_file((), shared)
         self._unlike = None if written is None or _same(own, shared.head) else shared.head
-        self._own = Kept(own, shared.states, shared.overrides)
+        self._own = replace(shared, head=own, begin=self._own.begin)
         return 0
+
+    async def _forget(self, begin: Begin) -> None:
+        """What the shared store has forgotten."""
+        if begin.seq <= self._own.begin.seq or begin.seq >= self._own.head.seq:
+            return
+        try:
+            if await self._file.trim(Record(begin.seq, "", begin.hash)):
+                self._own = replace(self._own, begin=begin)
+        except (StoreUnavailable, StoreCorrupt) as error:
+            log.warning("the copy of the shared store forgets nothing: %s", error)
 
     async def _into_file(self, records: Sequence[Record], shared: Kept | None = None) -> Head | None:
         """Where the file's chain ends then; None if it takes nothing. A full disk is no reason not to follow
         what others decide: what is missing is added as soon as that can be written."""
+        return await self._tried(take_in(self._file, records, shared))
+
+    async def _into_anew(self, begin: Begin) -> Head | None:
+        return await self._tried(begin_behind(self._file, begin))
+
+    async def _tried(self, writing: Awaitable[Head]) -> Head | None:
         try:
-            end = await take_in(self._file, records, shared)
+            end = await writing
         except (StoreUnavailable, StoreCorrupt) as error:
             if str(error) != self._trouble:
                 log.error("the copy of the shared store cannot be written: %s", error)
@@ -157,10 +182,14 @@ class FleetCopy:
 
     # ... both
 
-    async def _fork(self, own: Head, shared: Head) -> int:
+    async def _fork(self, own: Kept, shared: Kept) -> int:
         """The last event that both chains have."""
-        low, high = 0, min(own.seq, shared.seq)
-        if _same(own, shared) or await self._agree(high, own, shared):
+        low, high = 0, min(own.head.seq, shared.head.seq)
+        if own.head.seq < shared.begin.seq:
+            return own.head.seq  # nobody knows any more, and nothing of ours is asked for
+        if (least := max(own.begin.seq, shared.begin.seq)) <= high:
+            low = least
+        if _same(own.head, shared.head) or await self._agree(high, own, shared):
             return high
         while high - low > 1:  # they agree at `low`, and not at `high`
             middle = (low + high) // 2
@@ -170,11 +199,11 @@ class FleetCopy:
                 high = middle
         return low
 
-    async def _agree(self, seq: int, own: Head, shared: Head) -> bool:
+    async def _agree(self, seq: int, own: Kept, shared: Kept) -> bool:
         if seq == 0:
             return True
-        mine = own.hash if seq == own.seq else await _hash_at(self._file, seq)
-        theirs = shared.hash if seq == shared.seq else await _hash_at(self._store, seq)
+        mine = own.head.hash if seq == own.head.seq else await _hash_at(self._file, seq)
+        theirs = shared.head.hash if seq == shared.head.seq else await _hash_at(self._store, seq)
         return mine is not None and mine == theirs
 
 
@@ -191,5 +220,7 @@ async def _hash_at(trail: Trail, seq: int) -> str | None:
     """The hash of one event; None if it is not there."""
     if seq == 0:
         return GENESIS
-    page = (await trail.records(after=seq - 1, limit=1)).records
-    return page[0].hash if page and page[0].seq == seq else None
+    page = await trail.records(after=seq - 1, limit=1)
+    if page.begin.seq == seq:
+        return page.begin.hash
+    return page.records[0].hash if page.records and page.records[0].seq == seq else None

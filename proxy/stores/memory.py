@@ -8,7 +8,7 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from typing import TYPE_CHECKING
 
-from proxy.core.audit import Head, Record, TrailPage, link
+from proxy.core.audit import NOTHING_FORGOTTEN, Begin, Head, Record, TrailPage, link
 from proxy.errors import RevisionConflict
 from proxy.model import Event
 from proxy.stores.records import encode_transition, require_successor
@@ -30,6 +30,7 @@ class MemoryStore:
         self._events: list[Event] = []
         self._records: list[Record] = []
         self._overrides: dict[tuple[str, str], KeyOverride] = {}
+        self._begin = NOTHING_FORGOTTEN
 
     async def open(self) -> None:
         """Nothing to open."""
@@ -65,8 +66,17 @@ class MemoryStore:
 
     async def records(self, *, after: int = 0, limit: int = 100) -> TrailPage:
         """Records as they were written, and where the chain ends."""
-        page = self._records[max(after, 0) :][: max(limit, 0)]
-        return TrailPage(tuple(page), self._head())
+        page = [one for one in self._records if one.seq > after][: max(limit, 0)]
+        return TrailPage(tuple(page), self._head(), self._begin)
+
+    async def trim(self, upto: Record) -> bool:
+        """Forget the oldest events."""
+        if upto not in self._records[:-1]:
+            return False
+        self._begin = Begin(upto.seq, upto.hash)
+        self._records = [one for one in self._records if one.seq > upto.seq]
+        self._events = [one for one in self._events if one.seq > upto.seq]
+        return True
 
     async def overrides(self) -> Sequence[KeyOverride]:
         """All overrides, by rollout and key."""

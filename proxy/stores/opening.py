@@ -30,9 +30,9 @@ def storage_at(url: str) -> Storage:
     """What is kept, not yet open, at "memory://" or "sqlite:///FILE" (four slashes make FILE absolute)."""
     if url.startswith(_SQLITE):
         file = SqliteStore(Path(url.removeprefix(_SQLITE)))
-        return Storage(file, file, file, SqliteMinutes(file))
+        return Storage(file, file, file, SqliteMinutes(file), trimming=file)
     kept = MemoryStore()
-    return Storage(kept, kept, kept, MemoryMinutes())
+    return Storage(kept, kept, kept, MemoryMinutes(), trimming=kept)
 
 
 def storage_of(table: StoreTable, identity: Identity) -> Storage:

@@ -27,4 +27,4 @@ def redis_storage(table: Store, identity: Identity) -> Storage:
     peers = RedisPeers(link, keys, identity)
     file = SqliteStore(Path(table.copy_file))
     copy = FleetCopy(store, file)
-    return Storage(store, store, store, RedisMinutes(store), Shared(store, peers, copy, file))
+    return Storage(store, store, store, RedisMinutes(store), Shared(store, peers, copy, file), trimming=store)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from proxy.core.audit import GENESIS, NO_HEAD, Head, Record
+from proxy.core.audit import GENESIS, NO_HEAD, NOTHING_FORGOTTEN, Begin, Head, Record
 from proxy.core.peers import Identity, Lease
 from proxy.errors import StoreCorrupt
 from proxy.stores.records import decode_override, decode_state
@@ -48,8 +48,8 @@ def override_field(rollout: str, key: str) -> str:
 def kept_head(place: str, told: Sequence[bytes | None]) -> Head:
     """Where the chain ends, as it was written down; `NO_HEAD` if somebody has removed that, or written
     nonsense. Raises `StoreCorrupt` if it is in a format that this version does not know."""
-    version, seq, mark, adopted, last, _ = (
-        None if one is None else one.decode(errors="replace") for one in told
+    version, seq, mark, adopted, last = (
+        None if one is None else one.decode(errors="replace") for one in told[:5]
     )
     if version is not None and version != FORMAT:
         raise StoreCorrupt(f"{place}: has format {version[:20]!r}, this dualpath knows {FORMAT}")
@@ -69,6 +69,12 @@ def present_head(place: str, told: Sequence[bytes | None]) -> Head:
         return kept
     seq = entry_number(last)
     return Head(seq, GENESIS if mark is None else mark.decode(errors="replace"), adopted=seq)
+
+
+def begin_of(told: Sequence[bytes | None]) -> Begin:
+    """What the first record that is kept follows; nonsense that somebody has written there is nothing."""
+    seq, mark = ("" if one is None else one.decode(errors="replace") for one in told[6:8])
+    return Begin(int(seq), mark) if _is_count(seq) and _is_hash(mark) else NOTHING_FORGOTTEN
 
 
 def entry_number(entry_id: bytes) -> int:

@@ -55,7 +55,9 @@ async def refill(
         REFILL,
         (keys.head, keys.states, keys.overrides, keys.audit, staged),
         *(FORMAT, told[1] or b"", told[2] or b"", count),
-        *(kept.head.seq, kept.head.hash, kept.head.adopted, keys.changes, len(kept.states)),
+        *(kept.head.seq, kept.head.hash, kept.head.adopted, keys.changes),
+        *((kept.begin.seq, kept.begin.hash) if kept.begin.seq > present.seq else ("", "")),
+        len(kept.states),
         *states,
         *overrides,
     )

@@ -38,7 +38,7 @@ return redis.call('INFO', 'server') .. redis.call('INFO', 'memory')
 
 _END: Final = """
 local function chain_end(head_key, audit_key)
-    local head = redis.call('HMGET', head_key, 'format', 'seq', 'hash', 'adopted')
+    local head = redis.call('HMGET', head_key, 'format', 'seq', 'hash', 'adopted', 'trimmed', 'trimmed_hash')
     local last, mark = '0-0', false
     if redis.call('EXISTS', audit_key) == 1 then
         local told = redis.call('XINFO', 'STREAM', audit_key)
@@ -52,7 +52,7 @@ local function chain_end(head_key, audit_key)
             end
         end
     end
-    return {head[1], head[2], head[3], head[4], last, mark}
+    return {head[1], head[2], head[3], head[4], last, mark, head[5], head[6]}
 end
 """
 
@@ -93,6 +93,20 @@ redis.call('PUBLISH', ARGV[13], ARGV[9])
 return 'done'
 """
 )
+
+TRIM: Final = Script("""
+-- KEYS head, audit. ARGV seq, hash. Forget that event and all before it, and remember what it was.
+local entry = redis.call('XRANGE', KEYS[2], ARGV[1] .. '-0', ARGV[1] .. '-0')[1]
+if not entry or #redis.call('XRANGE', KEYS[2], '(' .. ARGV[1] .. '-0', '+', 'COUNT', 1) == 0 then return 0 end
+local mark = false
+for i = 1, #entry[2], 2 do
+    if entry[2][i] == 'hash' then mark = entry[2][i + 1] end
+end
+if mark ~= ARGV[2] then return 0 end
+redis.call('HSET', KEYS[1], 'trimmed', ARGV[1], 'trimmed_hash', ARGV[2])
+redis.call('XTRIM', KEYS[2], 'MINID', ARGV[1] .. '-1')
+return 1
+""")
 
 SNAPSHOT: Final = Script(
     _END
@@ -255,8 +269,8 @@ return 1
 
 REFILL: Final = Script("""
 -- KEYS head, states, overrides, audit, staged
--- ARGV format, head's seq, head's hash, count, seq, hash, adopted, channel, number of states, then field and
---      text of each state and of each override
+-- ARGV format, head's seq, head's hash, count, seq, hash, adopted, channel, seq and hash of the last event
+--      that was forgotten or '', number of states, then field and text of each state and of each override
 local head = redis.call('HMGET', KEYS[1], 'seq', 'hash')
 if (head[1] or '') ~= ARGV[2] or (head[2] or '') ~= ARGV[3] then return 'moved' end
 if redis.call('XLEN', KEYS[5]) ~= tonumber(ARGV[4]) then return 'moved' end
@@ -277,9 +291,10 @@ else
     redis.call('DEL', KEYS[5])
 end
 redis.call('HSET', KEYS[1], 'format', ARGV[1], 'seq', ARGV[5], 'hash', ARGV[6], 'adopted', ARGV[7])
+if ARGV[9] ~= '' then redis.call('HSET', KEYS[1], 'trimmed', ARGV[9], 'trimmed_hash', ARGV[10]) end
 redis.call('DEL', KEYS[2], KEYS[3])
-local states = 9 + 2 * ARGV[9]
-for i = 10, states, 2 do redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1]) end
+local states = 11 + 2 * ARGV[11]
+for i = 12, states, 2 do redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1]) end
 for i = states + 1, #ARGV, 2 do redis.call('HSET', KEYS[3], ARGV[i], ARGV[i + 1]) end
 redis.call('PUBLISH', ARGV[8], ARGV[5])
 return 'done'

@@ -26,6 +26,7 @@ from proxy.stores.records import decode_transition, encode_transition, require_s
 from proxy.stores.redis_fitness import require_fit
 from proxy.stores.redis_keys import FORMAT
 from proxy.stores.redis_records import (
+    begin_of,
     encode_override,
     encode_state,
     entry_number,
@@ -38,11 +39,12 @@ from proxy.stores.redis_records import (
     state_of,
     states_of,
 )
-from proxy.stores.redis_scripts import COMMIT, LOOK, OF_ROLLOUT, PAGE, SNAPSHOT
+from proxy.stores.redis_scripts import COMMIT, LOOK, OF_ROLLOUT, PAGE, SNAPSHOT, TRIM
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from proxy.core.audit import Record
     from proxy.core.peers import Lease
     from proxy.model import KeyOverride, RolloutState, Transition
     from proxy.stores.redis_keys import Keys
@@ -118,7 +120,13 @@ class RedisStore:
         await self._settled()
         start, limit = (_behind(after), limit) if limit > 0 else (_behind(_BEYOND), 1)
         told, entries = await self.link.run(PAGE, (self.keys.head, self.keys.audit), start, limit)
-        return TrailPage(tuple(record_of(entry) for entry in entries), kept_head(self._place, told))
+        records = tuple(record_of(entry) for entry in entries)
+        return TrailPage(records, kept_head(self._place, told), begin_of(told))
+
+    async def trim(self, upto: Record) -> bool:
+        """Forget the oldest events."""
+        keys = (self.keys.head, self.keys.audit)
+        return bool(await self.link.run(TRIM, keys, upto.seq, upto.hash))
 
     async def overrides(self) -> Sequence[KeyOverride]:
         """All overrides, by rollout and key."""
@@ -146,6 +154,7 @@ class RedisStore:
             present_head(self._place, told),
             states_of(self._place, states),
             overrides_of(self._place, overrides),
+            begin_of(told),
         )
 
     async def close(self) -> None:

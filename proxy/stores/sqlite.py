@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, TypeVar
 import aiosqlite
 from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random
 
+from proxy.core.audit import Begin
 from proxy.errors import RevisionConflict, StoreCorrupt, StoreUnavailable
 from proxy.model import Event
 from proxy.stores.records import decode_state, decode_transition, encode_transition, require_successor
-from proxy.stores.sqlite_chain import chain, page, rows_of
+from proxy.stores.sqlite_chain import chain, page, rows_of, trim
 from proxy.stores.sqlite_file import (
     at_once,
     identity,
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
 
-    from proxy.core.audit import TrailPage
+    from proxy.core.audit import Record, TrailPage
     from proxy.model import KeyOverride, RolloutState, Transition
 
     _Statement = tuple[str, tuple[object, ...]]
@@ -131,6 +132,11 @@ class SqliteStore:
     async def records(self, *, after: int = 0, limit: int = 100) -> TrailPage:
         """Records as they were written, and where the chain ends."""
         return await self.in_turn(lambda db: page(db, after, max(limit, 0)))
+
+    async def trim(self, upto: Record) -> bool:
+        """Forget the oldest events."""
+        begin = Begin(upto.seq, upto.hash)
+        return await self.in_turn(lambda db: at_once(db, lambda: trim(db, begin)))
 
     async def overrides(self) -> Sequence[KeyOverride]:
         """All overrides, by rollout and key."""

@@ -1,8 +1,9 @@
 """The audit's chain in the SQLite store: how a record is added to it, and how records are read for a check.
 
-Owns the tables `events` and `chain`; the one row of `chain` tells where it ends. It is a row of its own, so
-that newest events that are removed are missed, and their numbers are not used again. Everything here runs
-within a transaction of the caller. Must never know what a record tells.
+Owns the tables `events`, `chain` and `forgotten`. The one row of `chain` tells where it ends; it is a row of
+its own, so that newest events that are removed are missed, and their numbers are not used again. The one row
+of `forgotten` tells what the oldest record follows. Everything here runs within a transaction of the caller.
+Must never know what a record tells.
 
 A table that somebody has dropped reads as one whose rows were deleted, and is there again after the next
 write: a rollback has to be stored in such a file, too, and a check has to find a broken chain and no broken
@@ -14,7 +15,7 @@ from __future__ import annotations
 import sqlite3
 from typing import TYPE_CHECKING, Final
 
-from proxy.core.audit import GENESIS, NO_HEAD, Head, Record, TrailPage, link
+from proxy.core.audit import GENESIS, NO_HEAD, NOTHING_FORGOTTEN, Begin, Head, Record, TrailPage, link
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -53,6 +54,17 @@ _PAGE = """
     SELECT seq, CAST(record AS BLOB), CAST(hash AS BLOB), CAST(rollout AS BLOB)
     FROM events WHERE seq > ? ORDER BY seq LIMIT ?
 """
+_BEGIN = "SELECT seq, hash FROM forgotten"
+_IS_TRIMMED = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'forgotten'"
+# Comes with the first trimming: a file that is kept whole is as an older version knows it.
+_FORGOTTEN = """
+    CREATE TABLE IF NOT EXISTS forgotten (
+        id INTEGER NOT NULL PRIMARY KEY CHECK (id = 1), seq INTEGER NOT NULL, hash TEXT NOT NULL
+    )
+"""
+_MOVE_BEGIN = "INSERT OR REPLACE INTO forgotten (id, seq, hash) VALUES (1, ?, ?)"
+_IS_THERE = "SELECT 1 FROM events WHERE seq = ? AND hash = ? AND seq < (SELECT max(seq) FROM events)"
+_FORGET = "DELETE FROM events WHERE seq <= ?"
 _ALL = -1
 _BEFORE_ALL = -(1 << 63)
 
@@ -97,10 +109,35 @@ async def page(db: aiosqlite.Connection, after: int, limit: int) -> TrailPage:
     try:
         head, _ = await _kept_head(db) or (NO_HEAD, False)
         rows = await rows_of(db, _PAGE, (after or _BEFORE_ALL, limit))
+        begin = await begin_of(db)
     finally:
         await db.execute("COMMIT")
     records = (Record(seq, _text(record), _text(mark), _text(rollout)) for seq, record, mark, rollout in rows)
-    return TrailPage(tuple(records), head)
+    return TrailPage(tuple(records), head, begin)
+
+
+async def begin_of(db: aiosqlite.Connection) -> Begin:
+    """What the first record that is kept follows."""
+    if list(await db.execute_fetchall(_IS_TRIMMED)):
+        for seq, mark in await db.execute_fetchall(_BEGIN):
+            if isinstance(seq, int) and isinstance(mark, str):
+                return Begin(seq, mark)
+    return NOTHING_FORGOTTEN
+
+
+async def move_begin(db: aiosqlite.Connection, begin: Begin) -> None:
+    """Forget all events up to this one, whether they are there or not."""
+    await db.execute(_FORGOTTEN)
+    await db.execute(_FORGET, (begin.seq,))
+    await db.execute(_MOVE_BEGIN, (begin.seq, begin.hash))
+
+
+async def trim(db: aiosqlite.Connection, begin: Begin) -> bool:
+    """The same if that event is there, and not the last one."""
+    if not list(await db.execute_fetchall(_IS_THERE, (begin.seq, begin.hash))):
+        return False
+    await move_begin(db, begin)
+    return True
 
 
 async def rows_of(

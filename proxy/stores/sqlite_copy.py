@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from proxy.core.audit import GENESIS, NO_HEAD, Head, link
 from proxy.core.peers import Kept
 from proxy.stores.sqlite import STATE_FIELDS
+from proxy.stores.sqlite_chain import begin_of, move_begin
 from proxy.stores.sqlite_file import at_once
 from proxy.stores.sqlite_overrides import PUT_OVERRIDE, override_row
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     import aiosqlite
 
-    from proxy.core.audit import Record
+    from proxy.core.audit import Begin, Record
     from proxy.stores.sqlite import SqliteStore
 
 _ADD: Final = "INSERT INTO events (seq, rollout, record, hash) VALUES (?, ?, ?, ?)"
@@ -35,8 +36,9 @@ _STATE: Final = (
 async def kept_in(store: SqliteStore) -> Kept:
     """All that the file holds."""
     states, overrides = await store.load(), await store.overrides()
-    head = (await store.records(after=0, limit=0)).head
-    return Kept(Head() if head == NO_HEAD else head, states, tuple(overrides))
+    page = await store.records(after=0, limit=0)
+    head = Head() if page.head == NO_HEAD else page.head
+    return Kept(head, states, tuple(overrides), page.begin)
 
 
 async def take_in(store: SqliteStore, records: Sequence[Record], shared: Kept | None = None) -> Head:
@@ -64,10 +66,23 @@ async def cut_behind(store: SqliteStore, seq: int) -> None:
     async def write(db: aiosqlite.Connection) -> None:
         head = await _end(db)
         await db.execute(_CUT, (seq,))
-        rows = list(await db.execute_fetchall(_HASH_OF, (seq,)))
-        await db.execute(_HEAD, (seq, rows[0][0] if rows else GENESIS, min(head.adopted, seq)))
+        rows, begin = list(await db.execute_fetchall(_HASH_OF, (seq,))), await begin_of(db)
+        mark = begin.hash if begin.seq == seq else rows[0][0] if rows else GENESIS
+        await db.execute(_HEAD, (seq, mark, min(head.adopted, seq)))
 
     await store.in_turn(lambda db: at_once(db, lambda: write(db)))
+
+
+async def begin_behind(store: SqliteStore, begin: Begin) -> Head:
+    """Forget all events: what is taken in next follows `begin`. Where the file's chain ends then."""
+
+    async def write(db: aiosqlite.Connection) -> Head:
+        await db.execute(_CUT, (-1,))
+        await move_begin(db, begin)
+        await db.execute(_HEAD, (begin.seq, begin.hash, 0))
+        return Head(begin.seq, begin.hash)
+
+    return await store.in_turn(lambda db: at_once(db, lambda: write(db)))
 
 
 async def _end(db: aiosqlite.Connection) -> Head:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from proxy.ports import Copy, Fenced, History, Minutes, OverrideStore, Peers, Store, Trail
+    from proxy.ports import Copy, Fenced, History, Minutes, OverrideStore, Peers, Store, Trail, Trimming
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,3 +29,4 @@ class Storage:
     trail: Trail
     minutes: Minutes
     shared: Shared | None = None
+    trimming: Trimming | None = None

@@ -11,6 +11,7 @@ import pytest
 from proxy.admin.archive import Archive
 from proxy.admin.inputs import MinuteQuery, read_minute_query, read_trail_query
 from proxy.admin.problems import RefusedError
+from proxy.core.audit import GENESIS
 from proxy.errors import StoreCorrupt, StoreUnavailable
 from proxy.stores.memory import MemoryMinutes, MemoryStore
 from tests.stores.states import chain
@@ -113,6 +114,7 @@ async def test_records_are_shown_as_they_are() -> None:
             }
         ],
         "head": {"seq": 3, "hash": page.records[2].hash, "adopted": 0},
+        "begin": {"seq": 0, "hash": GENESIS},
         "local_only": False,
     }
     assert "MemoryStore" in repr(Archive(store))

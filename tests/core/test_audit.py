@@ -9,7 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.core.audit import GENESIS, NO_HEAD, Fault, Head, Record, Tampering, Verifier, canonical, link
+from proxy.core.audit import (
+    GENESIS,
+    NO_HEAD,
+    Begin,
+    Fault,
+    Head,
+    Record,
+    Tampering,
+    Verifier,
+    canonical,
+    link,
+)
 
 
 def chained(*texts: str) -> list[Record]:
@@ -162,3 +173,23 @@ def test_no_single_change_goes_unnoticed(texts: list[str], at: int, how: str) ->
         touched.append(Record(len(records) + 1, "more", link(records[-1].hash, len(records) + 1, "more")))
     assert found(touched, head_of(records)) is not None
     assert found(records) is None
+
+
+def test_what_was_forgotten_is_not_missed_even_while_somebody_reads() -> None:
+    records, previous = [], GENESIS
+    for seq in range(1, 7):
+        previous = link(previous, seq, f"{seq}")
+        records.append(Record(seq, f"{seq}", previous))
+    verifier = Verifier()
+    verifier.behind(Begin(2, records[1].hash))
+    assert verifier.take(records[2:3]) is None
+    verifier.behind(Begin(2, records[1].hash))  # of no use any more
+    assert verifier.begin == Begin(2, records[1].hash)
+    verifier.behind(Begin(4, records[3].hash))  # more was forgotten meanwhile
+    assert verifier.take(records[4:]) is None
+    assert verifier.end(Head(6, records[5].hash)) is None
+    wrong = Verifier()
+    wrong.behind(Begin(2, records[0].hash))
+    assert wrong.take(records[2:]) is not None
+    wrong.behind(Begin(9, records[0].hash))
+    assert wrong.begin.seq == 2
