@@ -154,7 +154,7 @@ class Bets:
         if brought is None:
             if len(self._rounds) >= self._most_kept:
                 self._rounds.clear()
-            brought = self._rounds[key] = Round(self.logs(a, n1, s1, n2, s2))
+            brought = self._rounds[key] = Round(self.logs(a, n1, s1, n2, s2), is_kept=True)
         return brought
 
     def logs(self, a: float, n1: float, s1: float, n2: float, s2: float) -> list[float]:

@@ -32,15 +32,19 @@ _MOST: Final = 1e15  # beyond any threshold; keeps a long outage from overflowin
 
 
 class Round:
-    """What some counts bring each bet: the logarithm of its product, and the product. Nobody changes it, so
-    that the same counts may bring the same round again."""
+    """What some counts bring each bet: the logarithm of its product. Nobody changes it, so that the same
+    counts may bring the same round again; one that `is_kept` for that has the products and the largest
+    logarithm, too."""
 
     __slots__ = ("factors", "logs", "most")
 
-    def __init__(self, logs: list[float]) -> None:
+    def __init__(self, logs: list[float], *, is_kept: bool = False) -> None:
         self.logs = logs
-        self.factors = [math.exp(log) if log < _MOST_LOG else math.inf for log in logs]
-        self.most = max(logs) if logs else math.inf  # of no bet at all nothing is known
+        self.factors: list[float] = []
+        self.most = math.inf  # of no bet at all nothing is known
+        if is_kept and logs:
+            self.factors = [math.exp(log) if log < _MOST_LOG else math.inf for log in logs]
+            self.most = max(logs)
 
     def __repr__(self) -> str:
         return f"Round({', '.join(f'{log:.3g}' for log in self.logs)})"
@@ -75,7 +79,7 @@ class EProcess:
 
     def earn(self, logs: list[float], dt_s: float) -> None:
         """Take in the logarithm of each bet's product over `dt_s` seconds; an empty list is no bet at all."""
-        self.take(Round(logs), dt_s)
+        self._earn(logs, dt_s)
 
     def take(self, brought: Round, dt_s: float) -> None:
         """The same of a round."""
@@ -89,12 +93,11 @@ class EProcess:
                 self._stakes = stakes
                 self.value = total / self._count
                 return
-        self._earn(brought, dt_s)
+        self._earn(brought.logs, dt_s)
 
-    def _earn(self, brought: Round, dt_s: float) -> None:
+    def _earn(self, logs: list[float], dt_s: float) -> None:
         fresh = self._per_s * dt_s
         stakes, allowances, refills, most = self._stakes, self._allowances, self._refills, self._allowance
-        logs, factors = brought.logs, brought.factors
         betting = len(logs) > 0
         rested = True
         total = 0.0
@@ -104,13 +107,12 @@ class EProcess:
                 allowance = most
             stake = stakes[k] + fresh
             if betting:
-                earned, factor = logs[k], factors[k]
+                earned = logs[k]
                 if earned > 0.0:
                     if earned > allowance:
                         earned = allowance
-                        factor = math.exp(earned)
                     allowance -= earned
-                stake *= factor
+                stake *= math.exp(earned)
                 if stake > _MOST:
                     stake = _MOST
             if allowance < most:

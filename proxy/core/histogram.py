@@ -130,11 +130,12 @@ class Histogram:
     def add(self, other: Histogram) -> None:
         """Merge `other` in."""
         self._is_sum = True
-        counts, more = self.counts, other.counts
-        indices = other._indices()
-        for index in indices:
-            counts[index] = counts[index] + more[index]  # compiled, `+=` would add objects, not integers
-        self._added += sum(map(more.__getitem__, indices))
+        counts, more, total = self.counts, other.counts, self._added
+        for index in other._indices():
+            n, m = counts[index], more[index]  # compiled, `+=` on an item would add objects, not integers
+            counts[index] = n + m
+            total += m
+        self._added = total
         self.total_us += other.total_us
         low, high = other._span()
         if low < self._low:
@@ -192,7 +193,8 @@ class Histogram:
         counts = self.counts
         for index in self._indices():
             step = steps[index]
-            on[step] = on[step] + counts[index]
+            n, m = on[step], counts[index]
+            on[step] = n + m
 
     def quantile(self, q: float) -> float:
         """As `Reading.quantile`."""

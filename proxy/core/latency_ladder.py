@@ -38,20 +38,6 @@ _LEAST: Final = 8  # requests in a block
 _NEARBY: Final = 4  # buckets that are tried for a step: a tenth of its latency
 
 
-class Stand:
-    """The steps on which anybody stands, with v2's requests and those of both; `n` in all."""
-
-    __slots__ = ("n", "steps")
-
-    def __init__(self, on1: list[int], on2: list[int]) -> None:
-        steps = [(k, on2[k], on1[k] + on2[k]) for k in range(len(on1))]
-        self.steps = [step for step in steps if step[2]]
-        self.n = sum(on1) + sum(on2)
-
-    def __repr__(self) -> str:
-        return f"Stand({self.n} requests on {len(self.steps)} steps)"
-
-
 class Fear:
     """How much likelier each step is for a feared v2 than for v1, made to rise with the steps."""
 
@@ -70,13 +56,16 @@ class Fear:
     def log_e(self, on1: list[int], on2: list[int], nu: float) -> float:
         """The logarithm of the product over a block: how many requests of each path stand on each step.
         Divided by v1's own shares, the factors are (1 + ν) / (1 + ν odds), and for v2 the odds times that."""
-        return self.log_of(Stand(on1, on2), nu)
-
-    def log_of(self, stand: Stand, nu: float) -> float:
-        """The same."""
-        odds, logs, log = self._odds, self._logs, math.log
-        parts = [n2 * logs[k] - both * log(1.0 + nu * odds[k]) for k, n2, both in stand.steps]
-        return sum(parts) + stand.n * log(1.0 + nu)
+        odds, logs = self._odds, self._logs
+        value = 0.0
+        n = 0
+        for k in range(len(odds)):
+            n2 = on2[k]
+            both = on1[k] + n2
+            if both:
+                n += both
+                value += n2 * logs[k] - both * math.log(1.0 + nu * odds[k])
+        return value + n * math.log(1.0 + nu)
 
     def __repr__(self) -> str:
         return f"Fear({', '.join(f'{odd:.3g}' for odd in self._odds)})"
@@ -154,8 +143,7 @@ class LadderTest:
         n1, n2 = self._n1, self._n2
         if n1 < 1 or n2 < 1 or n1 + n2 < _LEAST:
             return
-        stand, nu = Stand(self._on1, self._on2), n2 / n1
-        logs = [fear.log_of(stand, nu) for fear in self._fears]
+        logs = [fear.log_e(self._on1, self._on2, n2 / n1) for fear in self._fears]
         self._process.earn(logs, self._dt_s)
         self._drop()
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from proxy.core.e_process import REFILL_S, EProcess
 from proxy.core.histogram import Histogram
-from proxy.core.latency_ladder import FACTORS, STEPS, Fear, LadderTest, Stand
+from proxy.core.latency_ladder import FACTORS, STEPS, Fear, LadderTest
 from proxy.core.latency_past import Known, Ticks
 from proxy.core.latency_threshold import Allowed
 
@@ -145,12 +145,6 @@ def test_a_step_puts_stake_in_and_a_restart_forgets() -> None:
     assert test.evidence == pytest.approx(0.7)
     test.restart()
     assert test.evidence == pytest.approx(0.6)
-
-
-def test_nobody_is_asked_about_a_step_on_which_nobody_stands() -> None:
-    stand = Stand([3, 0, 1], [0, 0, 2])
-    assert stand.steps == [(0, 0, 3), (2, 2, 3)]
-    assert repr(stand) == "Stand(6 requests on 2 steps)"
 
 
 def test_there_is_an_allowance_for_each_fear() -> None:
