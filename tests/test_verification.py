@@ -35,8 +35,11 @@ def page(kept: Sequence[Record], *, adopted: int = 0, head: Record | None = None
     return TrailPage(tuple(kept), Head(last.seq, last.hash, adopted))
 
 
-def run(trail: TrailPage, *arguments: str, waiting: int = 0, weight: int = REVISION) -> int:
+def run(
+    trail: TrailPage, *arguments: str, waiting: int = 0, weight: int = REVISION, local_only: bool = False
+) -> int:
     outside = FakeOutside()
+    outside.admin.local_only = local_only
     (rollout,) = outside.admin.rollouts
     outside.admin.rollouts = [{**rollout, "state": "running", "weight": weight, "phase": None}]
     outside.admin.trail = trail
@@ -59,6 +62,15 @@ def test_of_an_instances_own_copy_it_says_so(capsys: pytest.CaptureFixture[str])
     assert "own copy, because the shared store cannot be reached" in capsys.readouterr().out
     assert main(["history"], outside=outside.build()) == 0
     assert "own copy, because the shared store cannot be reached" in capsys.readouterr().out
+
+
+def test_a_copy_that_lacks_the_newest_is_no_sign_of_tampering() -> None:
+    whole = records(REVISION)
+    assert run(page(whole[:-1])) == 1
+    assert run(page(whole[:-1]), local_only=True) == 0
+    assert run(page(whole[:-1]), "--head", f"{len(whole)}:{whole[-1].hash[:12]}", local_only=True) == 0
+    assert run(page(whole[:-1], head=whole[-1]), local_only=True) == 1
+    assert run(page(whole[1:]), local_only=True) == 1
 
 
 def trimmed(whole: list[Record], upto: int) -> TrailPage:

@@ -31,6 +31,9 @@ _MOST_UNTOLD: Final = 30
 """Reports that are kept while they cannot be told, one a second: what is older is no evidence any more."""
 _MOST_SENT: Final = 60
 """Reports that are kept after they have arrived: for longer than a new judge reads what all have told."""
+_MOST_ROLLOUTS: Final = 2_000
+"""In one report: as many as a member's record may name, each under two revisions. What is told of one takes
+up far more room here than where it is stored, and anybody who may write there may tell it."""
 
 
 _NOTHING: Final = Tally()
@@ -148,7 +151,7 @@ def take(merging: Merging, now: float, dispatch: Dispatch, revision: Callable[[s
     as such."""
     source = source_of(dispatch.identity)
     try:
-        report = read_told(orjson.loads(dispatch.report))
+        report = read_told(orjson.loads(dispatch.report), _MOST_ROLLOUTS)
     except (WireError, orjson.JSONDecodeError) as error:
         if merging.refuse(now, source):
             log.warning("%s: its reports are passed over: %s", dispatch.identity.instance, error)

@@ -19,6 +19,7 @@ from proxy.core.breaker import BreakerState
 from proxy.core.tally import Tally
 from proxy.core.users import LONGEST, PLACES
 from proxy.core.wire_values import (
+    MOST_ENTRIES,
     Document,
     count_of,
     each_of,
@@ -193,19 +194,17 @@ class ToldReport(NamedTuple):
     rollouts: tuple[ToldRollout, ...]
 
 
-def read_told(document: object) -> ToldReport:
-    """That much of a report. Raises as `read` does for what it looks at."""
+def read_told(document: object, most: int = MOST_ENTRIES) -> ToldReport:
+    """That much of a report, with `most` rollouts. Raises as `read` does for what it looks at."""
     table = table_of(document, "report")
     version = version_of(table.get("version"), READS, "report")
+    rollouts = list_of(table.get("rollouts", []), "rollouts")
+    if len(rollouts) > most:
+        raise WireError(f"rollouts: must be at most {most}")
     return ToldReport(
         text_of(table.get("source"), "source"),
         count_of(table.get("number"), "number", least=1),
-        tuple(
-            [
-                _read_rollout(one, f"rollouts.{index}", version)
-                for index, one in enumerate(list_of(table.get("rollouts", []), "rollouts"))
-            ]
-        ),
+        tuple([_read_rollout(one, f"rollouts.{index}", version) for index, one in enumerate(rollouts)]),
     )
 
 

@@ -18,8 +18,9 @@ from proxy.core.pile import Pile
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
-    from proxy.core.delta import ToldReport
+    from proxy.core.delta import ToldReport, ToldRollout
     from proxy.core.tally import Tally
+    from proxy.core.tally_wire import Told
 
 
 @dataclass(slots=True)
@@ -42,7 +43,7 @@ class Merging:
         self._now = [Pile() for _ in self._places]
         self._late = [Pile() for _ in self._places]
         self._highest: dict[str, tuple[float, int]] = {}  # when it was told, and the number
-        self._latest: dict[str, tuple[float, ToldReport]] = {}
+        self._latest: dict[str, tuple[float, dict[str, Told]]] = {}  # and what is under way, by rollout
         self._unread: dict[str, float] = {}  # who tells what cannot be read, and when it last did
 
     def take(self, now: float, report: ToldReport, revision: Callable[[str], int]) -> bool:
@@ -50,7 +51,7 @@ class Merging:
         if not self._is_new(now, report.source, report.number):
             return False
         self.received.taken += 1
-        self._latest[report.source] = (now, report)
+        self._latest[report.source] = now, self._under_way(report)
         for one in report.rollouts:
             place = self._places.get(one.name)
             if place is None:
@@ -59,6 +60,19 @@ class Merging:
             self.received.late += late
             (self._late if late else self._now)[place].add(one.counters)
         return True
+
+    def _under_way(self, report: ToldReport) -> dict[str, Told]:
+        """Of a report that tells of a rollout under two revisions, both have looked at the same requests."""
+        newest: dict[str, ToldRollout] = {}
+        for one in report.rollouts:
+            before = newest.get(one.name)
+            if one.name in self._places and (before is None or one.revision >= before.revision):
+                newest[one.name] = one
+        return {
+            name: one.counters._replace(v1=None, v2=None)
+            for name, one in newest.items()
+            if one.counters.in_flight
+        }
 
     def refuse(self, now: float, source: str) -> bool:
         """What `source` has told cannot be read, and is as if it had never come; whether it is the first time
@@ -82,11 +96,11 @@ class Merging:
         """What counts as evidence, since the last call, with the ages of what each has under way."""
         piles, self._now = self._now, [Pile() for _ in self._places]
         drained = [pile.tally() for pile in piles]
-        for _, report in self._latest.values():
-            for one in report.rollouts:
-                place = self._places.get(one.name)
-                if place is not None and one.counters.in_flight:
-                    drained[place].add_in_flight(one.counters.ages())
+        for _, under_way in self._latest.values():
+            for name, told in under_way.items():
+                place = self._places.get(name)
+                if place is not None:
+                    drained[place].add_in_flight(told.ages())
         return drained
 
     def late(self) -> Sequence[Tally]:

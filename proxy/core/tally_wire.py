@@ -180,8 +180,9 @@ def _read_pairs(value: object, at: str, total_us: int) -> Spread:
     entries = list_of(value, at)
     if len(entries) % 2 or len(entries) > 2 * BUCKET_COUNT:
         raise WireError(f"{at}: must be pairs of bucket and count")
-    counts = [0] * BUCKET_COUNT
     indices = numbers_of(entries[::2], at, most=BUCKET_COUNT - 1)
+    first = min(indices, default=0)
+    counts = [0] * (max(indices, default=-1) + 1 - first)
     for index, n in zip(indices, numbers_of(entries[1::2], at), strict=True):
-        counts[index] += n
-    return Spread(0, counts, pack(f"<{BUCKET_COUNT}Q", *counts), total_us)
+        counts[index - first] += n
+    return Spread(first, counts, pack(f"<{len(counts)}Q", *counts), total_us)

@@ -43,8 +43,8 @@ class FleetCopy:
         self._unlike: Head | None = None  # an end of the shared chain that cannot be reached from ours
 
     async def open(self) -> Kept:
-        """What was last followed. A file that cannot be used is set aside if the shared store answers, which
-        has all that it had; else it is left as it is, because it may be all that there is."""
+        """What was last followed. A file that cannot be used is set aside if the shared store answers and
+        holds something; else it is left as it is, because it may be all that there is."""
         try:
             await self._file.open()
             self._own = await kept_in(self._file)
@@ -57,9 +57,11 @@ class FleetCopy:
 
     async def _begin_anew(self, damage: StoreCorrupt) -> None:
         try:
-            await self._store.kept()
+            shared = await self._store.kept()
         except StoreUnavailable as gone:
             raise StoreCorrupt(f"{damage}; and the shared store does not help: {gone}") from None
+        if not shared.head.seq:  # restarted empty, perhaps: what was aborted would begin as configured
+            raise StoreCorrupt(f"{damage}; and the shared store holds nothing")
         aside = set_aside(self._file.path)
         log.error(
             "the copy of the shared store cannot be used: %s; it is %s now, and begins anew", damage, aside
@@ -128,15 +130,18 @@ class FleetCopy:
         if _same(own, shared.head) or self._unlike == shared.head:
             self._own = replace(shared, head=own, begin=self._own.begin)
             return 0
+        written: Head | None = None
         if own.seq < shared.head.seq:
             limit = min(_PAGE, shared.head.seq - own.seq)
             page = (await self._store.records(after=own.seq, limit=limit)).records
-            end = await self._into_file([record for record in page if record.seq <= shared.head.seq])
-            if end is not None and own.seq < end.seq < shared.head.seq:
-                self._own = replace(shared, head=end, begin=self._own.begin)
-                return shared.head.seq - end.seq
-            own = own if end is None else end
-        written = await self._into_file((), shared)
+            wanted = [record for record in page if record.seq <= shared.head.seq]
+            written = await self._into_file(wanted, shared)  # what is in force is known after a crash, too
+            if written is not None and own.seq < written.seq < shared.head.seq:
+                self._own = replace(shared, head=written, begin=self._own.begin)
+                return shared.head.seq - written.seq
+            own = own if written is None else written
+        if written is None:
+            written = await self._into_file((), shared)
         self._unlike = None if written is None or _same(own, shared.head) else shared.head
         self._own = replace(shared, head=own, begin=self._own.begin)
         return 0

@@ -72,9 +72,12 @@ def present_head(place: str, told: Sequence[bytes | None]) -> Head:
 
 
 def begin_of(told: Sequence[bytes | None]) -> Begin:
-    """What the first record that is kept follows; nonsense that somebody has written there is nothing."""
+    """What the first record that is kept follows. Nonsense that somebody has written there is nothing, such
+    as a number that no record is behind: copies would forget all that they have."""
     seq, mark = ("" if one is None else one.decode(errors="replace") for one in told[6:8])
-    return Begin(int(seq), mark) if _is_count(seq) and _is_hash(mark) else NOTHING_FORGOTTEN
+    if not (_is_count(seq) and _is_hash(mark)) or int(seq) >= entry_number(told[4] or b"0-0"):
+        return NOTHING_FORGOTTEN
+    return Begin(int(seq), mark)
 
 
 def entry_number(entry_id: bytes) -> int:

@@ -95,6 +95,16 @@ def test_what_cannot_be_read_is_counted_as_such() -> None:
     assert rig.drained() == [0, 0]
 
 
+def test_no_report_tells_of_more_rollouts_than_there_can_be() -> None:
+    rig = Rig()
+    one = b'{"name": "default", "revision": 9, "breaker": "closed", "client_requests": 1}'
+    for number, count in ((1, 2_000), (2, 2_001)):
+        report = b'{"version": 1, "source": "b/1", "number": 1, "rollouts": [%b]}' % b",".join([one] * count)
+        rig.evidence.hear(0.0, [Dispatch(f"{number}-0", 0.0, THERE, number, report)])
+    assert rig.drained() == [2_000, 0]
+    assert rig.evidence.merging.received.unread == 1
+
+
 @pytest.mark.parametrize("version", READS)
 def test_others_of_the_version_before_are_read_as_those_of_this_one(version: int) -> None:
     rig = Rig()

@@ -97,6 +97,15 @@ def test_what_is_under_way_is_what_each_said_last_until_it_has_gone() -> None:
     assert not merging.take(3.0, report("b/1", 1), revision), "a repetition is known all the same"
 
 
+def test_what_is_under_way_counts_once_though_told_under_two_revisions() -> None:
+    both = (*report("a/1", 1, ages=2).rollouts, *report("a/1", 1, revision=5, ages=3).rollouts)
+    for told in (both, both[::-1]):
+        merging = Merging(NAMES)
+        merging.take(1.0, ToldReport("a/1", 1, told), revision)
+        drained = merging.drain()[0]
+        assert (drained.client_requests, drained.in_flight_v2.count) == (2, 3)
+
+
 def test_of_whoever_was_silent_for_long_nothing_is_known() -> None:
     merging = Merging(NAMES)
     merging.take(1.0, report("a/1", 7), revision)

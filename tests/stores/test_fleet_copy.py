@@ -154,12 +154,16 @@ async def test_a_store_that_has_lost_its_newest_is_refilled_with_an_unbroken_cha
 
 
 async def test_a_long_audit_is_copied_in_pieces_and_what_is_in_force_is_known_at_once(
-    shared: RedisStore, copy: FleetCopy
+    shared: RedisStore, copy: FleetCopy, tmp_path: FilePath
 ) -> None:
     await commit(shared, *chain("default", list(range(1, 230))))
     first = await copy.follow()
     assert (first.standing, first.left) == (Standing.SAME, 29)
     assert first.shared.states["default"].revision == 229
+    again = FleetCopy(shared, SqliteStore(tmp_path / "copy.db"))
+    kept = await again.open()
+    await again.close()
+    assert (kept.head.seq, kept.states["default"].revision) == (200, 229)
     second = await copy.follow()
     assert (second.standing, second.left) == (Standing.SAME, 0)
     assert second.own.head.seq == 200
@@ -194,6 +198,16 @@ async def test_a_damaged_copy_is_left_as_it_is_if_the_store_does_not_answer(
     with pytest.raises(StoreCorrupt, match="is not a SQLite file; and the shared store does not help"):
         await storage.shared.copy.open()
     await storage.store.close()
+    assert file.read_bytes() == b"no database" * 100
+
+
+async def test_a_damaged_copy_is_left_as_it_is_if_the_store_holds_nothing(
+    shared: RedisStore, tmp_path: FilePath
+) -> None:
+    file = tmp_path / "copy.db"
+    file.write_bytes(b"no database" * 100)
+    with pytest.raises(StoreCorrupt, match="is not a SQLite file; and the shared store holds nothing"):
+        await FleetCopy(shared, SqliteStore(file)).open()
     assert file.read_bytes() == b"no database" * 100
 
 

@@ -119,6 +119,17 @@ async def test_a_copy_forgets_what_the_shared_store_has_forgotten(
     assert await whole(file) == (4, 8)
 
 
+@pytest.mark.parametrize("seq", ["99", "6", "5", "-1", "all"])
+async def test_nonsense_about_what_is_forgotten_costs_no_copy_anything(
+    shared: RedisStore, copy: FleetCopy, file: SqliteStore, seq: str
+) -> None:
+    await fill(shared)
+    await copy.follow()
+    await shared.link.call("HSET", shared.keys.head, "trimmed", seq, "trimmed_hash", "a" * 64)
+    assert (await copy.follow()).standing is Standing.SAME
+    assert await whole(file) == (1, 6)
+
+
 async def test_a_copy_that_begins_later_begins_there(
     shared: RedisStore, copy: FleetCopy, file: SqliteStore
 ) -> None:
