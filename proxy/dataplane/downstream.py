@@ -50,6 +50,7 @@ class Downstream:
         "_queue",
         "_reader",
         "_reading_paused",
+        "_requests_granted",
         "_requests_left",
         "_starting",
         "_stash",
@@ -80,7 +81,8 @@ class Downstream:
         self._reading_paused = False
         self._mode = _OPEN
         self._linger_left = _LINGER_BYTES
-        self._requests_left = context.listen.max_requests_per_connection or -1  # which never gets to 0
+        self._requests_granted = context.listen.max_requests_per_connection or -1  # which never gets to 0
+        self._requests_left = self._requests_granted
         self.write_paused = False
         self._unsent_bytes = 0  # when last looked at; 0 while that is no matter
         self._moved_at = 0.0  # when it was last seen to have taken something
@@ -102,7 +104,7 @@ class Downstream:
     @property
     def has_asked(self) -> bool:
         """Whether any request has come on it."""
-        return self._requests_left != (self._context.listen.max_requests_per_connection or -1)
+        return self._requests_left != self._requests_granted
 
     @property
     def waiting(self) -> int:

@@ -94,6 +94,20 @@ async def test_draining_waits_longer_for_who_has_not_asked_anything_yet(world: W
     assert drained.done()
 
 
+async def test_who_has_not_asked_is_known_over_a_reload(open_world: Opener) -> None:
+    world = await open_world(listen={"max_requests_per_connection": 3})
+    silent, served = world.client(), world.client()
+    await served.sends(GET)
+    await world.connections[0].sends(OK)
+    world.plane.replace(settings(listen={"max_requests_per_connection": 2}), world.recorder)
+    drained = asyncio.create_task(world.plane.drain())
+    await world.passes(1.1)
+    assert (silent.end, served.end) == ("", "closed")
+    await world.passes(4.0)
+    assert silent.end == "closed"
+    await drained
+
+
 async def test_draining_gives_up_after_its_time(open_world: Opener) -> None:
     world = await open_world(listen={"drain_timeout": "3s"})
     client = world.client()
