@@ -31,6 +31,7 @@ JsonDocument = dict[str, Any]
 
 CONNECT_TIMEOUT_S = 2.0
 TOTAL_TIMEOUT_S = 10.0
+_NO_TEXT = "what is said must be UTF-8"
 _RETRY_WAIT_S = 0.2
 
 
@@ -255,14 +256,14 @@ class AdminClient:
 
     async def unsilence(self, silence: str, reason: str) -> JsonDocument:
         """`DELETE /api/v1/silences/{silence}`, once."""
-        suffix = f"?{urlencode({'reason': reason})}" if reason else ""
+        suffix = f"?{_asked({'reason': reason})}" if reason else ""
         target = f"/api/v1/silences/{_quoted(silence)}{suffix}"
         return await self._change("DELETE", target, None, must_hold="id")
 
     async def _change(
         self, method: str, path: str, body: Mapping[str, object] | None, *, must_hold: str
     ) -> JsonDocument:
-        raw = None if body is None else orjson.dumps(body)
+        raw = None if body is None else _written(body)
         try:
             return await self._send(method, self._target(path, {}), raw, must_hold=must_hold)
         except (aiohttp.ClientError, TimeoutError) as error:
@@ -322,7 +323,7 @@ class AdminClient:
         return f"the admin API at {self._url} broke off its answer: {str(error) or type(error).__name__}"
 
     def _target(self, path: str, query: Mapping[str, str]) -> URL:
-        suffix = f"?{urlencode(query)}" if query else ""
+        suffix = f"?{_asked(query)}" if query else ""
         return URL(f"{self._base}{path}{suffix}", encoded=True)
 
 
@@ -332,7 +333,24 @@ def _place(rollout: str) -> str:
 
 def _quoted(part: str) -> str:
     """One segment of a path; dots too, since "." and ".." mean something in one."""
-    return quote(part, safe="").replace(".", "%2E")
+    try:
+        return quote(part, safe="").replace(".", "%2E")
+    except UnicodeEncodeError:
+        raise AdminApiError(_NO_TEXT) from None
+
+
+def _asked(query: Mapping[str, str]) -> str:
+    try:
+        return urlencode(query)
+    except UnicodeEncodeError:
+        raise AdminApiError(_NO_TEXT) from None
+
+
+def _written(body: Mapping[str, object]) -> bytes:
+    try:
+        return orjson.dumps(body)
+    except TypeError:  # all of ours that can fail are texts
+        raise AdminApiError(_NO_TEXT) from None
 
 
 def _connection_failed(error: BaseException) -> bool:

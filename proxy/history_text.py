@@ -9,7 +9,6 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from rich.cells import cell_len
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 _NOTHING = "nothing has happened yet"
 _WHAT, _BY = 28, 12
-"""Columns at most: what is left, and more than these in 80, tells why."""
+"""Columns at most: what is left tells why. On a narrow terminal all get less, and none nothing."""
 _TAKEN_BACK = {"rolled_back", "aborted"}
 
 
@@ -35,22 +34,18 @@ def history_table(document: JsonDocument) -> RenderableType:
     if not events:
         return Text(_NOTHING)
     several = len({event["rollout"] for event in events}) > 1
-    rows = [(event, *_cells(event, "\n-> " if several else " -> ")) for event in events]
+    rows = [(event, _cells(event, "\n-> " if several else " -> ")) for event in events]
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("", no_wrap=True)
     table.add_column("UTC", no_wrap=True)
     if several:
         table.add_column("rollout", overflow="fold", max_width=14)
-    table.add_column(
-        "what",
-        overflow="fold",
-        width=min(_WHAT, max(cell_len(line) for row in rows for line in row[1].plain.split("\n"))),
-    )
-    table.add_column("by", overflow="fold", width=min(_BY, max(cell_len(row[2].plain) for row in rows)))
+    table.add_column("what", overflow="fold", max_width=_WHAT)
+    table.add_column("by", overflow="fold", max_width=_BY)
     table.add_column("why", overflow="fold")
     for day, its_rows in groupby(rows, lambda row: moment(row[0]["at"])[:10]):
         table.add_row("", Text(day, style="bold"))
-        for event, *cells in its_rows:
+        for event, cells in its_rows:
             which = [Text(clean(event["rollout"]))] if several else []
             number = Text(f"#{event['seq']}", style="dim")
             table.add_row(number, moment(event["at"])[11:19], *which, *cells)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 EVERY_S: Final = 1.0
 STALE_S: Final = 4.0
-"""How long an answer may take until it is said that there is none: sooner than the question is given up."""
+"""How long nothing may come until that is said: sooner than a question is given up."""
 _SOONEST_S: Final = 0.01
 _EVENTS: Final = 50
 
@@ -59,10 +59,10 @@ class Look:
             configuration = await self._admin.config()
             self.plans = {one["name"]: one for one in configuration["rollouts"]}
             self._loaded = document["config"]["loaded_at"]
-        newest = (await self._admin.events(limit=_EVENTS))["events"]
-        at, self.document = self._clock(), document
+        at, self.document = self._clock(), document  # at once: events need a store, and this does not
         for rollout in document["rollouts"]:
             self.trends.setdefault(rollout["name"], Trend()).look(rollout, at)
+        newest = (await self._admin.events(limit=_EVENTS))["events"]
         known = self.events[-1]["seq"] if self.events else None
         self.events = newest
         return [one for one in newest if known is not None and one["seq"] > known]
@@ -90,19 +90,20 @@ async def watch(
 async def _drawn(look: Look, console: Console, every_s: float, stale_s: float) -> None:
     ascii_only = console.options.ascii_only
     with Live(console=console, screen=True, auto_refresh=False, vertical_overflow="crop") as live:
-        trouble = ""
+        trouble, heard = "", time.monotonic()
         while True:
             picture = look.picture(ascii_only=ascii_only)
             live.update(_stale(trouble, picture) if trouble else picture, refresh=True)
             await asyncio.sleep(every_s)
-            asking, began = asyncio.create_task(_trouble(look)), time.monotonic()
+            asking = asyncio.create_task(_trouble(look))
             try:
                 while not (await asyncio.wait([asking], timeout=max(every_s, _SOONEST_S)))[0]:
-                    if (silent_s := time.monotonic() - began) >= stale_s:
+                    if (silent_s := time.monotonic() - heard) >= stale_s:
                         live.update(_stale(f"nothing for {silent_s:.0f} s", picture), refresh=True)
                 trouble = asking.result()
             finally:
                 asking.cancel()
+            heard = heard if trouble else time.monotonic()
 
 
 def _stale(trouble: str, picture: RenderableType) -> RenderableType:

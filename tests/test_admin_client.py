@@ -197,6 +197,19 @@ async def test_a_command_that_was_never_sent_was_not_carried_out(error: Exceptio
     assert "may have been carried out" not in words
 
 
+async def test_what_is_no_text_is_said_and_not_sent() -> None:
+    session, odd = FakeSession(), "a\udcff"  # as a byte of an argument that is not UTF-8 comes
+    admin = client(session)
+    for question in (
+        admin.events(limit=1, rollout=odd),
+        admin.unsilence(odd, ""),
+        admin.unsilence("5f3a", odd),
+        admin.silence({"expires_in": "1h", "reason": odd}),
+    ):
+        assert await failure(question) == "what is said must be UTF-8"
+    assert session.asked == []
+
+
 async def test_a_missing_token_is_said_with_how_to_give_it() -> None:
     problem = {"title": "Unauthorized", "detail": "a bearer token is needed"}
     words = await failure(client(FakeSession((401, problem))).status())

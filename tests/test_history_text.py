@@ -65,6 +65,16 @@ def test_eighty_columns_are_enough_and_no_word_is_lost() -> None:
         assert word in why
 
 
+@pytest.mark.parametrize("width", [40, 60])
+def test_a_narrow_terminal_gets_the_reason_too(width: int) -> None:
+    phases = replace(RUNNING, phase="ten-percent-of-users"), replace(RUNNING, phase="thirty-percent-of-users")
+    moved = Event(12, Transition(*phases, "phase:thirty", "passed", "github-actions", STARTED.transition.at))
+    found = rows(moved, width=width)
+    assert max(map(len, found)) <= width
+    assert "why" in " ".join(found)
+    assert "passed" in "".join(line[-9:].strip() for line in found)
+
+
 def test_which_rollout_it_was_is_told_where_there_are_several() -> None:
     other = replace(RUNNING, name="other")
     table = rows(

@@ -134,6 +134,51 @@ def test_an_answer_that_does_not_come_is_told_before_it_is_given_up(
     assert out.rstrip().endswith(("\x1b[?1049l", "\x1b[?25h"))
 
 
+class AwayThenHanging(Hanging):
+    """The second question is refused after a while, and the third is not answered."""
+
+    async def status(self) -> dict[str, Any]:
+        if self.left == 2:
+            self.left -= 1
+            await asyncio.sleep(0.1)
+            raise AdminApiError("cannot reach the admin API")
+        return await super().status()
+
+
+def test_silence_is_counted_from_the_last_answer_on(capsys: Captured, terminal: Callable[[], None]) -> None:
+    terminal()
+    admin = AwayThenHanging(3)
+
+    async def watched() -> int:
+        admin.task = asyncio.current_task()
+        return await watch(admin, no_color=True, every_s=0.0, stale_s=0.12)
+
+    assert asyncio.run(watched()) == INTERRUPTED
+    out = capsys.readouterr().out
+    assert out.index("stale: cannot reach") < out.rindex("stale: nothing for 0 s")
+
+
+class Unstored(Watched):
+    """An API whose store does not answer after the first look, while its rollout moves."""
+
+    async def status(self) -> dict[str, Any]:
+        document = await super().status()
+        document["rollouts"][0]["percentage"] = self.left
+        return document
+
+    async def events(self, *, limit: int, rollout: str | None = None) -> dict[str, Any]:
+        if self.left < 3:
+            raise AdminApiError("the store does not answer")
+        return await super().events(limit=limit, rollout=rollout)
+
+
+def test_what_needs_no_store_is_fresh_without_it(capsys: Captured, terminal: Callable[[], None]) -> None:
+    terminal()
+    assert watched(Unstored(4)) == INTERRUPTED
+    out = capsys.readouterr().out
+    assert " at 2%" in out[out.index("stale: the store does not answer") :]
+
+
 def test_no_color_means_none(capsys: Captured, terminal: Callable[[], None]) -> None:
     terminal()
     assert watched(Watched(3), no_color=True) == INTERRUPTED

@@ -20,6 +20,7 @@ from proxy.admin.problems import RefusedError
 from proxy.admin.wire import IDENTITY, body_of, content_type_of, json_answer
 from proxy.config.units import parse_duration
 from proxy.core.alert_book import Silence
+from proxy.core.notice import Severity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 _LONGEST_SILENCE_S: Final = 30 * 86_400.0
 _MOST_PATTERNS: Final = 50
 _MOST_SHOWN: Final = 50
+_BY_WEIGHT: Final = tuple(Severity)
 _MOST_TOLD: Final = 150  # characters of patterns, in the audit
 
 
@@ -86,13 +88,16 @@ class AlertHandlers:
         return json_answer(_report_view(self._alerting.report()))
 
     def document(self) -> views.JsonObject | None:
-        """What the board shows of it: the newest that are active, the newest first, and how many there are in
-        all; None where nothing is alerted."""
+        """What the board shows of it: the newest that are active, the newest first, how many there are in
+        all, how many of them nobody has silenced, and how bad the worst of those is; None where nothing is
+        alerted."""
         if self._given is None:
             return None
         report = self._given.report()
         newest = replace(report, active=report.active[: -_MOST_SHOWN - 1 : -1])
-        return {**_report_view(newest), "count": len(report.active)}
+        loud = [alert.notice.severity for alert, silence in report.active if silence is None]
+        worst = max(loud, key=_BY_WEIGHT.index, default=None)
+        return {**_report_view(newest), "count": len(report.active), "loud": len(loud), "worst": worst}
 
     async def test_alerts(self, request: web.Request) -> web.Response:
         """Send a test now, and say what became of it at each sink."""

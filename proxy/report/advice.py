@@ -39,6 +39,10 @@ def outcome(material: Material) -> str:
 def advice(material: Material, course: Course) -> list[str]:
     """What to do next, the most urgent first."""
     found = [*_about_the_end(material, course), *_about_clients(course), *_about_v2(course)]
+    if material.local_only:
+        found.append(
+            "Make this report again once the shared store can be reached: the newest events may be missing."
+        )
     if not course.whole.client_requests:
         found.append("No minute was recorded in this time, so that there are no figures to go by.")
     return found or ["Nothing in the figures asks for anything."]

@@ -6,6 +6,7 @@ Pure: the material in, values out. Must never know how a report looks.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +49,8 @@ class Check:
 class Stay:
     """The time between two changes of state in which v2 had something, or nothing any more.
 
-    `checks` are those of the phase; where a pause has divided it, they stand at its last stay.
+    `checks` are those of the phase; where a pause has divided it, they stand at its last stay. One that began
+    before the report does has none: what was counted then is not there.
     """
 
     state: str
@@ -103,19 +105,26 @@ def course_of(material: Material) -> Course:
 
 def _stays(material: Material, moves: Sequence[JsonDocument]) -> Iterator[Stay]:
     phases = {one["name"]: one for one in material.plan.get("phases", ())}
+    counted = _Counted(material.minutes)
+    begun = [(epoch(one["at"]), one["after"]) for one in moves]
+    enders: list[JsonDocument | None] = [*moves[1:], None]
+    clipped = material.stood is not None and (not begun or begun[0][0] > material.start)
+    if material.stood is not None and clipped:
+        begun.insert(0, (material.start, material.stood))
+        enders = [*moves, None]
     began = 0.0
-    for place, move in enumerate(moves):
-        ender = moves[place + 1] if place + 1 < len(moves) else None
-        start, end = epoch(move["at"]), material.at if ender is None else epoch(ender["at"])
-        after = move["after"]
-        if place == 0 or _place(after) != _place(moves[place - 1]["after"]):
-            began = start
-        sums = _between(material, start, end)
+    before: tuple[Any, Any] | None = None
+    for (start, after), ender in zip(begun, enders, strict=False):  # nothing is begun: nothing can end
+        end = material.at if ender is None else epoch(ender["at"])
+        if before is None or _place(after) != before:
+            clipped = clipped and before is None
+            began, before = start, _place(after)
+        sums = counted.between(start, end)
         phase = phases.get(after["phase"] or "")
         goes_on = ender is not None and _place(ender["after"]) == _place(after)
         checks: Iterable[Check] = ()
-        if phase is not None and not goes_on:
-            checks = _checks(phase, _between(material, began, end), end - start)
+        if phase is not None and not goes_on and not clipped:
+            checks = _checks(phase, counted.between(began, end), end - start)
         if ender is None and after["state"] in _UNDER_WAY:
             checks = map(_awaited, checks)
         yield Stay(
@@ -137,8 +146,20 @@ def _place(stand: JsonDocument) -> tuple[Any, Any]:
     return stand["phase"], stand["percentage"]
 
 
-def _between(material: Material, start: float, end: float) -> Sum:
-    return sum_of([one for one in material.minutes if start <= _middle(one) < end])
+class _Counted:
+    """The minutes, to be added up by the time in which their middles lie: weeks of them, for many stays."""
+
+    def __init__(self, minutes: Iterable[JsonDocument]) -> None:
+        self._minutes = sorted(minutes, key=_middle)
+        self._middles = [_middle(one) for one in self._minutes]
+
+    def __repr__(self) -> str:
+        return f"<_Counted {len(self._minutes)}>"
+
+    def between(self, start: float, end: float) -> Sum:
+        """From `start` on, and before `end`."""
+        middles = self._middles
+        return sum_of(self._minutes[bisect_left(middles, start) : bisect_left(middles, end)])
 
 
 def _middle(minute: JsonDocument) -> float:

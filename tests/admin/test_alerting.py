@@ -13,6 +13,7 @@ from proxy.admin.alerting import AlertHandlers
 from proxy.admin.application import Surroundings, build_admin
 from proxy.admin.openapi import document
 from proxy.config.schema import Config
+from proxy.core.notice import Severity
 from proxy.errors import DualpathError
 from proxy.telemetry.alerts.desk import AlertDesk
 from tests.admin.builders import OPERATOR, TOKENS, VIEWER
@@ -143,10 +144,13 @@ async def test_a_reason_to_end_one_is_one_printable_line(desk: Desk, query: str)
 
 async def test_the_board_has_the_newest_alerts_and_how_many_there_are(desk: Desk) -> None:
     for number in range(60):
-        desk.desk.announce(replace(FIRING, subject=f"number-{number}"))
+        severity = Severity.WARNING if number else Severity.CRITICAL
+        desk.desk.announce(replace(FIRING, subject=f"number-{number}", severity=severity))
+    await desk.post_to("/api/v1/silences", {"expires_in": "1h", "alerts": ["number-[1-5]?"]})
     shown = AlertHandlers(desk.desk, desk.rig.controller, desk.rig.clock).document()
     assert shown is not None
     assert shown["count"] == 60
+    assert (shown["loud"], shown["worst"]) == (10, "critical")  # none of which is among those that it has
     active = cast("list[dict[str, Any]]", shown["active"])
     assert [one["subject"] for one in active] == [f"number-{number}" for number in range(59, 9, -1)]
 

@@ -170,3 +170,36 @@ def test_what_a_phase_lacked_that_is_over_does_not_come_any_more() -> None:
     (_, last) = course_of(material(events=events, minutes=[], at=START + 90)).stays
     assert [check.met for check in last.checks] == [False, False, None, None]
     assert not any(check.awaited for check in last.checks)
+
+
+def test_what_stood_when_the_report_begins_is_its_first_stay() -> None:
+    course = course_of(material(events=EVENTS[3:], start=START + 240, stood=HALF))
+    assert [(one.phase, one.percentage, one.end - one.start) for one in course.stays] == [
+        ("half", 50.0, 60.0),
+        (None, 0.0, 100.0),
+    ]
+    assert (course.start, course.stays[0].sums.v2.requests) == (START + 240, 500)
+    assert course.stays[0].checks == ()  # what was counted before is not there
+
+
+def test_of_what_stood_before_only_the_rest_is_not_checked() -> None:
+    paused = {**CANARY, "state": "paused"}
+    events = [event(3, START + 60, "command:pause", CANARY, paused), event(4, START + 120, "x", paused, HALF)]
+    course = course_of(material(events=events, start=START + 30, stood=CANARY))
+    assert [(one.state, bool(one.checks)) for one in course.stays] == [
+        ("running", False),
+        ("paused", False),
+        ("running", True),
+    ]
+
+
+def test_where_nothing_has_moved_it_stands_as_it_stood() -> None:
+    course = course_of(material(events=[], start=START + 180, stood=HALF))
+    assert [(one.phase, one.ended_by, one.sums.v2.requests) for one in course.stays] == [("half", "", 1000)]
+    assert (course.start, course.end) == (START + 180, START + 400)
+
+
+def test_a_report_from_an_instances_own_copy_says_so() -> None:
+    told = advice(material(local_only=True), course_of(material()))
+    assert told[-1].endswith("the newest events may be missing.")
+    assert told[:-1] == advice(material(), course_of(material()))

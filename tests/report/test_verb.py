@@ -1,12 +1,13 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
 
+from proxy.admin_client import AdminApiError
 from proxy.cli import main
-from tests.fake_admin import FakeOutside
+from tests.fake_admin import FakeAdmin, FakeOutside
 from tests.report.material import EVENTS, MINUTES, PHASES
 
 if TYPE_CHECKING:
@@ -66,8 +67,56 @@ def test_last_says_how_far_back(outside: FakeOutside, tmp_path: Path) -> None:
     document = orjson.loads(file.read_bytes())
     assert document["made_at"] == "2026-01-01T00:06:40Z"
     assert [one["seq"] for one in document["events"]] == [4, 5]  # those since 00:04:40
+    assert [(one["phase"], one["from"]) for one in document["stays"]] == [
+        ("half", "2026-01-01T00:04:40Z"),  # as it stood then
+        (None, "2026-01-01T00:05:00Z"),
+    ]
     assert run(outside, "-o", str(file), "--last", "1m") == 0
-    assert orjson.loads(file.read_bytes())["events"] == []
+    document = orjson.loads(file.read_bytes())
+    assert document["events"] == []
+    assert [(one["state"], one["from"]) for one in document["stays"]] == [
+        ("rolled_back", "2026-01-01T00:05:40Z")
+    ]
+
+
+def test_it_begins_no_earlier_than_anything_is_known(outside: FakeOutside, tmp_path: Path) -> None:
+    file = tmp_path / "r.json"
+    assert run(outside, "-o", str(file), "--last", "7d") == 0
+    document = orjson.loads(file.read_bytes())
+    assert (document["from"], document["stays"][0]["state"]) == ("2025-12-31T23:51:40Z", "disabled")
+    outside.admin.past = []
+    for last in ([], ["--last", "7d"]):
+        assert run(outside, "-o", str(file), *last) == 0
+        document = orjson.loads(file.read_bytes())
+        assert [one["state"] for one in document["stays"]] == ["running"]
+        assert document["from"] == document["stays"][0]["from"] < document["to"]
+
+
+class Cut(FakeAdmin):
+    """An instance that cannot reach the shared store."""
+
+    has_copy = True
+
+    async def events_after(self, after: int, *, limit: int, rollout: str) -> dict[str, Any]:
+        return {
+            **await super().events_after(after, limit=limit, rollout=rollout),
+            "local_only": self.has_copy,
+        }
+
+    async def minutes(self, rollout: str, *, start: str, end: str, limit: int) -> dict[str, Any]:
+        raise AdminApiError("the store does not answer")
+
+
+def test_without_the_shared_store_it_is_made_from_the_copy_and_says_so(capsys: Captured) -> None:
+    outside = FakeOutside()
+    outside.admin = cut = Cut()
+    cut.past = EVENTS
+    assert run(outside, "-o", "-") == 0
+    told = capsys.readouterr().out
+    assert "the newest events may be missing" in told
+    assert "No minute was recorded" in told
+    cut.has_copy = False
+    assert run(outside, "-o", "-") == 1
 
 
 def test_a_dash_prints_markdown(outside: FakeOutside, capsys: Captured) -> None:

@@ -7,9 +7,7 @@ const TONES = { critical: "bad", warning: "wait", info: "idle" };
 
 /** How many alerts are active that nobody has silenced, and the worst tone among them. */
 export function loudest(alerts) {
-  const loud = (alerts?.active ?? []).filter((one) => one.silence === null);
-  const tone = ["critical", "warning", "info"].find((one) => loud.some((alert) => alert.severity === one));
-  return { count: Math.max(0, (alerts?.count ?? 0) - (alerts?.active ?? []).length) + loud.length, tone: TONES[tone] ?? "idle" };
+  return { count: alerts?.loud ?? 0, tone: TONES[alerts?.worst] ?? "idle" };
 }
 
 export function alertsCard(alerts, name, { operator, now }) {
