@@ -24,13 +24,15 @@ check: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# The tests start many processes: with compiled modules kept, each of them starts sooner.
+# The tests start many processes: with compiled modules kept, each of them starts sooner. What needs a browser, or Go's
+# toolchain and Prometheus, has a command of its own: `make browser`, `make interop`.
 test: export PYTHONDONTWRITEBYTECODE :=
 test: $(INSTALLED)
 	$(BIN)/coverage erase
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --cov --cov-report=
 	$(BIN)/coverage report --fail-under=90
 	$(BIN)/coverage report --fail-under=100 --include='proxy/core/*'
+	@echo 'The dashboard in a real browser: make browser. A real collector and Prometheus: make interop.'
 
 bench: $(INSTALLED) compiled
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,bench]'
