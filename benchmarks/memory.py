@@ -138,13 +138,15 @@ async def _one(
 
 
 async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """GET /N answers N bytes; POST /RATE takes a body at that rate and answers how many bytes came."""
+    """GET /N answers N bytes; POST /RATE takes a body at that rate and answers how many bytes came. What the
+    proxy tells of it, as of a collector, is taken as fast as it comes."""
     with contextlib.suppress(OSError, asyncio.IncompleteReadError):
         while True:
             head = await reader.readuntil(b"\r\n\r\n")
             method, target = head.split(b" ", 2)[:2]
             if method == b"POST":
-                taken = await _take(reader, _content_length(head), int(target[1:]))
+                rate = int(target[1:]) if target[1:].isdigit() else 0
+                taken = await _take(reader, _content_length(head), rate)
                 text = b"%d" % taken
                 writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(text), text))
             else:

@@ -329,7 +329,7 @@ def _said(command: list[str]) -> str:
 
 
 def _own_version(python: Path) -> str:
-    code = "import proxy; print(proxy.__version__)"
+    code = "import platform, proxy; print(proxy.__version__, 'on Python', platform.python_version())"
     environment = {**os.environ, "PYTHONPATH": "" if python == COMPILED_PYTHON else str(REPOSITORY)}
     done = subprocess.run(
         [str(python), "-P", "-c", code], env=environment, capture_output=True, text=True, check=True

@@ -61,9 +61,15 @@ SECTIONS = (
     Section(
         "proxy_cost",
         "Cost per request",
-        "CPU time of the proxy's processes per request, all proxies standing at once, in short alternating "
-        "rounds; medians. A ratio compares within one round. One worker or thread each, connections kept on "
-        "both sides.",
+        "CPU time of the proxy's processes per request, all proxies standing at once, in short "
+        "alternating rounds; medians. A ratio compares within one round. One worker or thread each, "
+        "connections kept on both sides. At 16 KiB about half of dualpath's time is the kernel's, "
+        "somewhat less than of nginx's. The rest is flat: after the body's two copies, 4 % of all, no "
+        "function takes 2 %. What it costs more than C is misses of the instruction cache, some 1,600 a "
+        "request: a request passes a hundred short functions of the interpreter's, the loop's and our "
+        "own. So the interpreter's build matters: one without PGO and LTO takes a sixth more of user time "
+        "than Debian's or the container image's, on which the compiled build is measured. Less would take "
+        "one module of C for the loop and the messages both.",
     ),
     Section(
         "latency",
