@@ -77,6 +77,12 @@ SECTIONS = (
         "An open loop: requests are due when the clock says so, and latency counts from then, so that a "
         "proxy which stands still is charged for all that was due meanwhile. `direct` is the backend alone.",
     ),
+    Section(
+        "tracing_cost",
+        "Traces",
+        "CPU time per request of builds that differ by their traces alone, with the thread that sends them; "
+        "`watched` keeps only requests that fail or are slow, of which there are none.",
+    ),
     Section("workers", "Worker processes", "Throughput, CPU time and memory with several worker processes."),
     Section(
         "memory", "Memory with large bodies", "Growth of the proxy's resident memory while large bodies pass."

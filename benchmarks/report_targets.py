@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from benchmarks.results import Document
 
 SCALE_LIMIT = 1.3
+TRACING_LIMIT = 1.03
 _COST = (("200 B", "nginx", 1.35), ("200 B", "envoy", 0.6), ("16 KiB", "nginx", 1.0), ("1 MiB", "nginx", 0.7))
 
 
@@ -40,6 +41,7 @@ def targets(documents: Mapping[str, Document]) -> list[Target]:
         "scale": _scale,
         "decisions": _decisions,
         "rollback_reaction": _reaction,
+        "tracing_cost": _tracing,
     }
     rows: list[Target] = []
     for name, document in documents.items():
@@ -63,6 +65,25 @@ def _cost(document: Document) -> Iterator[Target]:
             pairs = zip(peers["dualpath"]["rounds"], peers[base]["rounds"], strict=True)
             value = statistics.median(mine["cpu_us"] / other["cpu_us"] for mine, other in pairs)
             yield _below(f"CPU time per request, {load}, against {base}", limit, value, "x")
+
+
+def _tracing(document: Document) -> Iterator[Target]:
+    """Directly, which rounds that differ by more than the limit cannot tell; and by what one trace costs."""
+    sampled, traced = (_ratios(document["kinds"], kind) for kind in ("1 %", "100 %"))
+    low, median, high = statistics.quantiles(sampled, n=4)
+    yield Target(
+        "CPU time per request, one in a hundred traced, against none",
+        f"at most {number(TRACING_LIMIT)}x",
+        f"{number(median)}x, quartiles {number(low)} to {number(high)}",
+        None if low <= TRACING_LIMIT <= high else median <= TRACING_LIMIT,
+    )
+    hundredth = 1 + (statistics.median(traced) - 1) / 100
+    yield _below("the same, a hundredth of what traces of all cost", TRACING_LIMIT, hundredth, "x")
+
+
+def _ratios(kinds: dict[str, Any], kind: str) -> list[float]:
+    pairs = zip(kinds[kind]["rounds"], kinds["off"]["rounds"], strict=True)
+    return [mine["cpu_us"] / other["cpu_us"] for mine, other in pairs]
 
 
 def _latency(document: Document) -> Iterator[Target]:

@@ -241,3 +241,18 @@ def test_the_kernel_is_told_without_what_names_the_machine() -> None:
 def test_only_floats_are_cut() -> None:
     value = {"a": 123456, "b": (1.23456, "1.23456"), "c": True, "d": None}
     assert rounded(value) == {"a": 123456, "b": [1.235, "1.23456"], "c": True, "d": None}
+
+
+@pytest.mark.parametrize(
+    ("sampled", "met"), [([1.0, 1.01, 1.02], True), ([0.9, 1.0, 1.1], None), ([1.1] * 3, False)]
+)
+def test_rounds_that_differ_by_more_than_the_limit_cannot_tell_what_traces_cost(
+    sampled: list[float], met: bool | None
+) -> None:
+    kinds = {
+        kind: {"cpu_ratio_to_off": 1.0, "cpu_us": 1.0, "rounds": [{"cpu_us": one} for one in costs]}
+        for kind, costs in {"off": [1.0] * 3, "1 %": sampled, "100 %": [2.0] * 3}.items()
+    }
+    direct, hundredth = targets({"tracing_cost": document(kinds=kinds)})
+    assert direct.met is met
+    assert (hundredth.measured, hundredth.met) == ("1.01x", True)
