@@ -84,6 +84,22 @@ async def test_draining_closes_idle_connections_after_a_second(world: World) -> 
     assert drained.done()
 
 
+async def test_draining_does_not_count_the_time_in_which_the_process_stood_still(world: World) -> None:
+    client = world.client()
+    await client.sends(GET)
+    await world.connections[0].sends(OK)
+    assert client.message().status == 200
+    drained = asyncio.create_task(world.plane.drain())
+    await world.passes(0.5)
+    world.clock.advance(5.0)
+    await world.passes(0.1)
+    await client.sends(GET)
+    await world.connections[0].sends(OK)
+    assert client.message().fields[b"connection"] == b"close"
+    await world.passes(0.1)
+    assert drained.done()
+
+
 async def test_draining_waits_longer_for_who_has_not_asked_anything_yet(world: World) -> None:
     client = world.client()
     drained = asyncio.create_task(world.plane.drain())

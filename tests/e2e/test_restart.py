@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from tests.e2e.wire import Head
 
 USER = (b"X-User-Id", b"a")
-LONGER_THAN_THE_GRACE_S = 1.3
-"""That is one second for a connection that idles."""
 
 
 async def test_everything_is_there_after_kill_9(v1: RawBackend, v2: RawBackend, tmp_path: Path) -> None:
@@ -117,27 +115,6 @@ async def test_sigterm_lets_a_slow_request_and_a_long_download_finish(
         assert (await slow).status == 200
         answer = await long
         assert (answer.complete, answer.length) == (True, 8 << 20)
-
-
-async def test_a_process_that_stood_still_while_it_drains_still_hears_who_asked_meanwhile(
-    v1: RawBackend, v2: RawBackend, tmp_path: Path
-) -> None:
-    async with (
-        running_proxy(config(v1.url, v2.url), tmp_path) as proxy,
-        connected(proxy.listen) as kept,
-        connected(proxy.listen) as fresh,
-    ):
-        assert (await kept.ask()).status == 200
-        proxy.terminate()
-        await eventually(lambda: refused(proxy))
-        proxy.process.send_signal(signal.SIGSTOP)
-        try:
-            asking = [asyncio.create_task(client.ask()) for client in (kept, fresh)]
-            await asyncio.wait(asking, timeout=LONGER_THAN_THE_GRACE_S)
-        finally:
-            proxy.process.send_signal(signal.SIGCONT)
-        answered = await asyncio.gather(*asking)
-    assert [(answer.status, says_close(answer.head)) for answer in answered] == [(200, True), (200, True)]
 
 
 async def test_who_has_connected_and_asks_late_is_answered_by_a_draining_process(
