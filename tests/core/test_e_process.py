@@ -106,6 +106,19 @@ def test_a_long_outage_does_not_overflow() -> None:
     process.earn(logs(0.0), 60.0)
     process.earn(logs(0.0), 60.0)
     assert process.value == 1e15
+    process.take(Round(logs(0.0), is_kept=True), 60.0)
+    assert process.value == 1e15
+
+
+@given(st.lists(st.tuples(st.tuples(*[st.floats(-9.0, 2.0)] * ALL), st.floats(0.0, 90.0)), max_size=8))
+def test_a_round_that_is_kept_brings_what_its_logarithms_bring(
+    ticks: list[tuple[tuple[float, ...], float]],
+) -> None:
+    process, kept = EProcess(1.0, 0.01), EProcess(1.0, 0.01)
+    for earned, dt_s in ticks:
+        process.earn(list(earned), dt_s)
+        kept.take(Round(list(earned), is_kept=True), dt_s)
+        assert kept.value == pytest.approx(process.value, rel=1e-12)
 
 
 def test_a_restart_forgets_evidence_and_debts() -> None:

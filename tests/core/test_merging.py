@@ -147,3 +147,11 @@ def test_after_a_reload_only_what_is_the_same_counts() -> None:
     assert requests(merging) == [0, 0, 10]
     assert [tally.client_requests for tally in merging.late()] == [0, 0, 30]
     assert "1 heard" in repr(merging)
+
+
+def test_what_is_under_way_for_a_rollout_that_a_reload_took_away_is_nobodys() -> None:
+    merging = Merging(NAMES)
+    merging.take(1.0, report("a/1", 1, name="other", ages=2), revision)
+    merging.follow(("default",), {"default"})
+    [left] = merging.drain()
+    assert left.in_flight_v2.count == 0
