@@ -25,6 +25,7 @@ import uvloop
 
 from proxy.channel import Channel
 from proxy.clock import SystemClock
+from proxy.closing_socket import CONNECTED_WITHIN_S, hear_nobody_new
 from proxy.config.schema import Config, Log
 from proxy.core.delta import Delta, Load, RolloutDelta, written
 from proxy.errors import ConfigError, DualpathError, StartError
@@ -262,6 +263,10 @@ class Worker:
         self._let_go()
         await sent_home(Path(self._rendezvous), lambda: _LOOK_S * (0.5 + random.random()))  # noqa: S311
         log.warning("worker %d: another supervisor has taken over; draining", self._place)
+        # Our sockets are nobody else's, and go with us: who is being connected to them must be let in before.
+        for sock in (*self._own, *self._adopted.values()):
+            hear_nobody_new(sock)
+        await asyncio.sleep(CONNECTED_WITHIN_S)
         self.ending.set()
 
 

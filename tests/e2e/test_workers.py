@@ -343,7 +343,7 @@ async def test_workers_serve_on_without_a_supervisor_and_make_way_for_the_next(
             await load.more(50)
             seen = await asyncio.gather(*(fetch(successor.listen, fields=(user,)) for user in USERS))
             assert {(answer.status, answer.backend) for answer in seen} == {(200, b"v1")}
-            load.end()
+            await load.ended()  # who was not heard by an orphan asks again after a second
     assert load.broken == 0
     assert load.statuses == {200}
 
@@ -386,12 +386,16 @@ class Load:
         return self
 
     async def __aexit__(self, *exception: object) -> None:
-        self.end()
-        await asyncio.gather(*self._running)
+        await self.ended()
 
     def end(self) -> None:
         """No further request."""
         self._ending = True
+
+    async def ended(self) -> None:
+        """No further request, and the last is answered."""
+        self.end()
+        await asyncio.gather(*self._running)
 
     async def more(self, requests: int) -> None:
         """Wait until so many more have been answered."""

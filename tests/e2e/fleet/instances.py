@@ -210,7 +210,7 @@ class Instances:
         which goes beyond the plan."""
         await self.leave()
         assert not self.clients.failed, "\n".join(self.clients.failed + self.complaints())
-        assert self.clients.answered > 5
+        assert self.clients.answered > 5, self.clients
         if check is not None:
             await check()
         for name in self.proxies:
@@ -231,7 +231,7 @@ class Instances:
             found = await verify(admin, None)
         assert found.fault is None, found.fault
         events = await self.events(proxy)
-        assert found.head.seq == events[-1]["seq"]
+        assert found.head.seq <= events[-1]["seq"]  # the judge may have gone on meanwhile
         moves = [event for event in events if event["changes_state"]]
         for before, after in pairwise(moves):
             assert after["before"] == before["after"], (before, after)
