@@ -148,7 +148,7 @@ class Bets:
     def round(self, a: float, n1: float, s1: float, n2: float, s2: float) -> Round:
         """What a block of whole requests brings the bets for v1's expected rate `a`."""
         if n1 + n2 > _FEW:
-            return Round([bet.log_e(n1, s1, n2, s2) for bet in self.at(a, n2 / n1)])
+            return Round(self.logs(a, n1, s1, n2, s2))
         key = (self._grid(a), n1, s1, n2, s2)
         brought = self._rounds.get(key)
         if brought is None:

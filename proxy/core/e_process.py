@@ -79,23 +79,6 @@ class EProcess:
 
     def earn(self, logs: list[float], dt_s: float) -> None:
         """Take in the logarithm of each bet's product over `dt_s` seconds; an empty list is no bet at all."""
-        self._earn(logs, dt_s)
-
-    def take(self, brought: Round, dt_s: float) -> None:
-        """The same of a round."""
-        if self._is_rested and brought.most <= 0.0:  # at most times: nothing is earned, and no debt is left
-            fresh = self._per_s * dt_s
-            stakes = [
-                (stake + fresh) * factor for stake, factor in zip(self._stakes, brought.factors, strict=True)
-            ]
-            total = sum(stakes)
-            if total <= _MOST:
-                self._stakes = stakes
-                self.value = total / self._count
-                return
-        self._earn(brought.logs, dt_s)
-
-    def _earn(self, logs: list[float], dt_s: float) -> None:
         fresh = self._per_s * dt_s
         stakes, allowances, refills, most = self._stakes, self._allowances, self._refills, self._allowance
         betting = len(logs) > 0
@@ -122,6 +105,20 @@ class EProcess:
             total += stake
         self._is_rested = rested
         self.value = total / self._count
+
+    def take(self, brought: Round, dt_s: float) -> None:
+        """The same of a round."""
+        if self._is_rested and brought.most <= 0.0:  # at most times: nothing is earned, and no debt is left
+            fresh = self._per_s * dt_s
+            stakes = [
+                (stake + fresh) * factor for stake, factor in zip(self._stakes, brought.factors, strict=True)
+            ]
+            total = sum(stakes)
+            if total <= _MOST:
+                self._stakes = stakes
+                self.value = total / self._count
+                return
+        self.earn(brought.logs, dt_s)
 
     def step(self, fresh: float) -> None:
         """Put in `fresh` stake at once, because something may just have changed."""

@@ -179,9 +179,8 @@ class DataPlane:
         while (context.connections or context.arriving or context.tunnels) and context.monotonic() < deadline:
             self._end_idle(looks)
             await asyncio.sleep(_DRAIN_POLL_S)
-            await asyncio.sleep(
-                0
-            )  # timers come first: what has arrived meanwhile is read before the next look
+            # Timers come first: what has arrived meanwhile is read before the next look.
+            await asyncio.sleep(0)
             looks += 1
 
     def _end_idle(self, looks: int) -> None:
