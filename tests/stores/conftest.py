@@ -16,6 +16,7 @@ import pytest
 from proxy.config.store import Store as StoreTable
 from proxy.core.peers import Identity
 from proxy.stores.opening import storage_of
+from proxy.stores.redis_store import RedisStore
 from tests.redis_server import KINDS, RedisServer
 
 if TYPE_CHECKING:
@@ -98,3 +99,13 @@ async def opened(table: StoreTable, instance: str = "one", epoch: str = "e1") ->
         yield storage
     finally:
         await storage.store.close()
+
+
+@pytest.fixture(params=KINDS)
+async def shared(
+    request: pytest.FixtureRequest, place_of: Callable[..., StoreTable]
+) -> AsyncIterator[RedisStore]:
+    """A store of its own on a server of each kind."""
+    async with opened(place_of(request.param)) as storage:
+        assert isinstance(storage.store, RedisStore)
+        yield storage.store

@@ -16,31 +16,20 @@ from proxy.errors import StoreCorrupt, StoreUnavailable
 from proxy.model import KeyOverride, Path
 from proxy.stores.fleet_copy import FleetCopy
 from proxy.stores.opening import storage_of
-from proxy.stores.redis_store import RedisStore
 from proxy.stores.sqlite import SqliteStore
 from proxy.stores.sqlite_copy import take_in
-from tests.redis_server import KINDS
 from tests.stores.conftest import opened, table_at
 from tests.stores.states import NEW, chain, event, step
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
     from pathlib import Path as FilePath
 
-    from proxy.config.store import Store as StoreTable
     from proxy.model import Transition
+    from proxy.stores.redis_store import RedisStore
     from tests.redis_server import RedisServer
 
 ALICE = KeyOverride("default", "alice", Path.V2, "tess", 1.0)
-
-
-@pytest.fixture(params=KINDS)
-async def shared(
-    request: pytest.FixtureRequest, place_of: Callable[..., StoreTable]
-) -> AsyncIterator[RedisStore]:
-    async with opened(place_of(request.param)) as storage:
-        assert isinstance(storage.store, RedisStore)
-        yield storage.store
 
 
 @pytest.fixture

@@ -10,17 +10,14 @@ import pytest
 from proxy.core.audit import NOTHING_FORGOTTEN, Begin, Verifier
 from proxy.core.peers import Standing
 from proxy.stores.fleet_copy import FleetCopy
-from proxy.stores.redis_store import RedisStore
 from proxy.stores.sqlite import SqliteStore
-from tests.redis_server import KINDS
-from tests.stores.conftest import opened
 from tests.stores.states import chain
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from proxy.config.store import Store as StoreTable
+    from proxy.stores.redis_store import RedisStore
     from proxy.stores.storage import Storage
 
 
@@ -76,15 +73,6 @@ async def test_only_what_is_there_as_it_was_read_is_forgotten_and_never_the_last
 
 
 # ... and its copies
-
-
-@pytest.fixture(params=KINDS)
-async def shared(
-    request: pytest.FixtureRequest, place_of: Callable[..., StoreTable]
-) -> AsyncIterator[RedisStore]:
-    async with opened(place_of(request.param)) as storage:
-        assert isinstance(storage.store, RedisStore)
-        yield storage.store
 
 
 @pytest.fixture
