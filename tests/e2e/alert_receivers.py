@@ -109,9 +109,11 @@ class Mailbox:
 
 
 @asynccontextmanager
-async def mail_server(starttls: ssl.SSLContext | None = None) -> AsyncIterator[Mailbox]:
+async def mail_server(
+    starttls: ssl.SSLContext | None = None, mailbox: Mailbox | None = None
+) -> AsyncIterator[Mailbox]:
     """aiosmtpd, which speaks SMTP to the letter, for a while; with a context it takes mail over TLS alone."""
-    mailbox, loop = Mailbox(), asyncio.get_running_loop()
+    mailbox, loop = mailbox or Mailbox(), asyncio.get_running_loop()
 
     def meet() -> SMTP:
         has_tls = starttls is not None

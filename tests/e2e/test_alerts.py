@@ -333,6 +333,23 @@ async def test_a_mail_server_that_is_gone_or_says_later_is_given_up_in_time() ->
     assert time.perf_counter() - began < 2.0
 
 
+async def test_an_answer_that_comes_with_the_end_of_the_time_does_not_undo_the_end() -> None:
+    """A cancellation that arrives with what is waited for may be lost (Python 3.11's `wait_for`)."""
+
+    class Late(Mailbox):
+        async def handle_MAIL(self, *_: Any) -> str:  # noqa: N802 - aiosmtpd's name
+            end = time.perf_counter() + 0.1
+            while time.perf_counter() < end:  # nobody in this process gets on: the two fall into one round
+                pass
+            return await super().handle_MAIL(*_)
+
+    mailbox = Late(refusals=["451 later"] * 50)
+    async with mail_server(mailbox=mailbox):
+        with pytest.raises(MailError, match="answered 451"):
+            await mail_sink(mailbox, timeout="100ms").send(message())
+    assert len(mailbox.refusals) == 49
+
+
 async def test_a_mail_server_that_hangs_is_left_without_a_goodbye() -> None:
     async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"220 hello\r\n")

@@ -13,7 +13,7 @@ from email.utils import format_datetime
 from typing import TYPE_CHECKING, Final
 
 import aiosmtplib
-from tenacity import AsyncRetrying, retry_if_exception, wait_exponential, wait_random
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_exponential, wait_random
 
 from proxy.config.fields import split_host_port
 from proxy.errors import DualpathError
@@ -45,12 +45,17 @@ class MailSink(Chosen):
         mail = written(message, str(self._table.sender), self._table.to or ())
         within_s = min(self._table.timeout_s, message.within_s)
         trouble = f"did not take it within {within_s:g} s"
-        waits = wait_exponential(_FIRST_WAIT_S, max=_LONGEST_WAIT_S) + wait_random(0, _FIRST_WAIT_S)
+        retrying = AsyncRetrying(
+            retry=retry_if_exception(_may_pass),
+            wait=wait_exponential(_FIRST_WAIT_S, max=_LONGEST_WAIT_S) + wait_random(0, _FIRST_WAIT_S),
+            # The time-out's cancellation is lost where it comes together with an answer: the library waits by
+            # asyncio.wait_for, which in Python 3.11 then prefers the answer.
+            stop=stop_after_delay(within_s),
+            reraise=True,
+        )
         try:
             async with asyncio.timeout(within_s):
-                async for attempt in AsyncRetrying(
-                    retry=retry_if_exception(_may_pass), wait=waits, reraise=True
-                ):
+                async for attempt in retrying:
                     with attempt:
                         try:
                             await self._send_once(mail)
