@@ -22,12 +22,12 @@ COPY --from=build /opt/dualpath /opt/dualpath
 COPY proxy.toml /etc/dualpath/proxy.toml
 
 # Clients reach the container from outside, so that loopback will not do for them. The admin stays on loopback until
-# a token is configured: docker exec CONTAINER dualpath status
+# a token is configured: docker exec CONTAINER dualpath status. The store is not named here, where it would win over a
+# file's shared one: unless a file names another, it is a file in the working directory, which is the volume.
 ENV PATH=/opt/dualpath/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     DUALPATH_CONFIG=/etc/dualpath/proxy.toml \
-    DUALPATH__LISTEN__ADDRESS=0.0.0.0:8080 \
-    DUALPATH__STORE__URL=sqlite:////var/lib/dualpath/dualpath.db
+    DUALPATH__LISTEN__ADDRESS=0.0.0.0:8080
 
 USER 10001:10001
 WORKDIR /var/lib/dualpath

@@ -23,12 +23,15 @@ DEPLOYMENT = MANIFESTS["Deployment", "dualpath"]["spec"]
 POD = DEPLOYMENT["template"]["spec"]
 (CONTAINER,) = POD["containers"]
 TOKEN = {"DUALPATH__ADMIN__TOKENS__0__SHA256": "0" * 64}
+# What the image sets for all that run from it wins over their files.
+IMAGE = dict(re.findall(r"(DUALPATH__\w+)=(\S+)", (DEPLOY.parent / "Dockerfile").read_text()))
 
 
 def test_the_three_of_compose_share_a_store_and_nothing_else() -> None:
-    config = load(DEPLOY / "compose/fleet.toml", TOKEN)
+    config = load(DEPLOY / "compose/fleet.toml", IMAGE | COMPOSE["services"]["a"]["environment"] | TOKEN)
     proxies = [COMPOSE["services"][name] for name in "abc"]
     assert config.store.url.startswith("redis://valkey:")
+    assert config.listen.address == IMAGE["DUALPATH__LISTEN__ADDRESS"]
     assert "valkey" in COMPOSE["services"]
     assert {one["hostname"] for one in proxies} == set(config.admin.hosts)
     mounts = [mount for one in proxies for mount in one["volumes"] if mount.startswith("copy-")]
@@ -76,7 +79,8 @@ def test_every_variable_of_the_pod_is_one_that_is_read() -> None:
         else "dualpath-7d9c-x2x4z"
         for one in CONTAINER["env"]
     }
-    config = parse(text, environ)
+    config = parse(text, IMAGE | environ)
+    assert config.store.url == given["store-url"]
     assert config.fleet.instance == config.fleet.advertise == "dualpath-7d9c-x2x4z"
 
 
