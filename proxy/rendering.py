@@ -197,7 +197,8 @@ def milliseconds(value: float) -> str:
 
 def _rollout_lines(rollout: JsonDocument) -> list[Text]:
     head = command_text(rollout)
-    head.append(f", observed {percent(rollout['observed_percentage'])}, since {moment(rollout['since'])}")
+    since = f"since {moment(rollout['since'])}" if rollout["revision"] else "not known here yet"
+    head.append(f", observed {percent(rollout['observed_percentage'])}, {since}")
     judgment = rollout["judgment"]
     reasons = "; ".join(clean(reason) for reason in judgment["reasons"])
     verdict = f"{judgment['verdict']}: {reasons}" if reasons else judgment["verdict"]

@@ -79,6 +79,14 @@ def test_status_puts_v2_beside_v1() -> None:
     assert rows["mean"] == ["20.0", "ms", "30.0", "ms", "+10.0", "ms", "20.0", "ms", "30.0", "ms"]
 
 
+def test_a_rollout_of_which_nothing_is_known_yet_has_no_beginning() -> None:
+    document = status(REPORT)
+    document["rollouts"][0] |= {"revision": 0, "since": 0.0}
+    text = printed(status_text(document))
+    assert "revision 0, observed 30%, not known here yet\n" in text
+    assert "1970" not in text
+
+
 def test_status_says_what_was_turned_away_and_nothing_if_nothing_was() -> None:
     document = status(REPORT)
     document["refused"] = {"malformed": 0, "too_large": 0}

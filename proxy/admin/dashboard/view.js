@@ -51,12 +51,17 @@ function hero(rollout, plan, { operator, now }) {
     h("div", { class: "words" },
       h("h1", {}, h("span", { class: "sign", "aria-hidden": "true" }, SIGNS[tone]), ` ${head}`),
       h("ul", { class: "why" }, why.map((one) => h("li", {}, one))),
-      h("p", { class: "muted" }, `${rollout.name} · ${WORDS[rollout.state] ?? rollout.state} since ${clock(rollout.since)} (${ago(rollout.since, now)})`,
+      h("p", { class: "muted" }, `${rollout.name} · ${WORDS[rollout.state] ?? rollout.state} ${since(rollout, now)}`,
         rollout.judgment.eta_s !== null ? ` · about ${duration(Math.ceil(rollout.judgment.eta_s))} more at the present rate` : "",
         ` · breaker ${rollout.breaker.replace("_", " ")}`)),
     operator ? h("div", { class: "acts", role: "group", "aria-label": "Actions" },
       h("div", { class: "actions" }, acts.first.map((one) => actButton(one))),
       h("div", { class: "actions rare" }, acts.rare.map((one) => actButton(one, "quiet small")))) : null);
+}
+
+/** Before anything is known of it, as in a fleet whose store has never answered, it has no beginning. */
+function since({ revision, since: at }, now) {
+  return revision ? `since ${clock(at)} (${ago(at, now)})` : "not known here yet";
 }
 
 function rail(rollout, plan, events) {
