@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from proxy.admin.application import Loaded, Surroundings
 from proxy.clock import SystemClock
+from proxy.closing_socket import numbers_of
 from proxy.config.workers import resolved
 from proxy.controlplane.announcing import Announcers
 from proxy.controlplane.fleet import About
@@ -182,7 +183,7 @@ class Proxy:
         if self._rendezvous is None:
             return
         if self._workers == 1:
-            self._rendezvous.release()
+            self._rendezvous.release(numbers_of(self.listeners.serving))
         else:  # a crew has its own by now
             await self._rendezvous.close()
 

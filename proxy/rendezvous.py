@@ -2,7 +2,9 @@
 
 A supervisor that is killed leaves its workers behind, and they go on serving under their last table. They
 must not do so for ever: its successor on the same address opens the same place, and sends home whoever comes
-there, once its own workers accept. A second one that is started by mistake finds the first one alive.
+there, once its own workers accept. It tells them the numbers of the sockets that it goes on with: after a
+restart that was cut short some are theirs, too. A second one that is started by mistake finds the first one
+alive.
 
 Owns the path, which follows from address and user alone, and who may come: processes of the same user. The
 last to open it has it. It must never know what a worker serves.
@@ -26,7 +28,7 @@ from proxy.channel import Channel, framed
 from proxy.errors import WireError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
 log = logging.getLogger("dualpath")
 
@@ -35,7 +37,7 @@ _LOOK_S: Final = 2.0
 _QUEUE: Final = 64
 _PEER: Final = struct.Struct("3i")  # struct ucred: pid, uid, gid
 GO: Final = {"kind": "drain"}
-"""What an orphan is told."""
+"""What an orphan is told; another frame follows, which says what is `kept`."""
 
 
 class Rendezvous:
@@ -47,7 +49,7 @@ class Rendezvous:
         self._mark = (0, 0)
         self._server: asyncio.Server | None = None
         self._staying: asyncio.Task[None] | None = None
-        self._sends_home = False
+        self._going: bytes | None = None  # what sends home, once we do
         self._guests: set[asyncio.Transport] = set()
 
     def __repr__(self) -> str:
@@ -68,11 +70,12 @@ class Rendezvous:
             return
         self._staying = asyncio.create_task(self._stay())
 
-    def release(self) -> None:
-        """Our own workers accept: send home those who come, and those who wait."""
-        self._sends_home = True
+    def release(self, kept: Collection[int] = ()) -> None:
+        """Our own workers accept, on sockets of these numbers: send home those who come, and those who
+        wait."""
+        self._going = framed(GO) + framed({"kept": list(kept)})
         for guest in self._guests:
-            _send_home(guest)
+            _send_home(guest, self._going)
 
     async def close(self) -> None:
         """Leave; the path goes with us unless a successor has it."""
@@ -113,8 +116,8 @@ class Rendezvous:
         """Somebody has come: they wait here until it is decided what becomes of them."""
         if self._server is None or not is_ours(guest.get_extra_info("socket")):
             guest.abort()
-        elif self._sends_home:
-            _send_home(guest)
+        elif self._going is not None:
+            _send_home(guest, self._going)
         else:
             self._guests.add(guest)
 
@@ -137,8 +140,8 @@ class _Guest(asyncio.Protocol):
         self._host.left(self._transport)
 
 
-def _send_home(guest: asyncio.Transport) -> None:
-    guest.write(framed(GO))
+def _send_home(guest: asyncio.Transport, going: bytes) -> None:
+    guest.write(going)
     guest.close()
 
 
@@ -152,8 +155,9 @@ def supervised(address: tuple[str, int]) -> bool:
         return is_ours(sock)
 
 
-async def sent_home(path: Path, pause: Callable[[], float]) -> None:
-    """Until somebody is in charge at `path` and sends us home; `pause` gives seconds between two looks."""
+async def sent_home(path: Path, pause: Callable[[], float]) -> Collection[int] | None:
+    """Until somebody is in charge at `path` and sends us home; `pause` gives seconds between two looks.
+    Returns the numbers of the sockets that they go on with, or None if they do not tell."""
     while True:
         await asyncio.sleep(pause())
         with contextlib.suppress(OSError, WireError):  # whoever talks nonsense is not in charge
@@ -164,9 +168,20 @@ async def sent_home(path: Path, pause: Callable[[], float]) -> None:
             channel = await Channel.over(sock)
             try:
                 if await channel.receive() == GO:
-                    return
+                    return await _kept(channel)
             finally:
                 await channel.close()
+
+
+async def _kept(channel: Channel) -> Collection[int] | None:
+    """An older version says nothing after its order, and of nonsense nothing is known."""
+    with contextlib.suppress(WireError, TimeoutError):
+        async with asyncio.timeout(_ASK_S):
+            told = await channel.receive()
+            kept = None if told is None else told.get("kept")
+            if isinstance(kept, list):
+                return frozenset(one for one in kept if isinstance(one, int))
+    return None
 
 
 def path_of(address: tuple[str, int]) -> Path:

@@ -14,6 +14,7 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, Final
 
+from proxy.closing_socket import numbers_of
 from proxy.config.logs import is_on_stdout
 from proxy.core.delta import read
 from proxy.core.notice import of_worker
@@ -117,7 +118,7 @@ class Crew(SeenThroughView):
             self._give_up(f"{', '.join(self.missing())}: not ready after {_START_S:g} s")
         if self._in_vain:
             raise StartError(self._in_vain)
-        self._rendezvous.release()
+        self._rendezvous.release(numbers_of(self._sockets))
 
     def on_trial(self) -> None:
         """Before `start`: somebody else still decides, and serves. Workers end with us until `confirm`."""

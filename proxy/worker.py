@@ -261,11 +261,10 @@ class Worker:
             return
         log.warning("worker %d: the supervisor is gone; serving under the last states", self._place)
         self._let_go()
-        await sent_home(Path(self._rendezvous), lambda: _LOOK_S * (0.5 + random.random()))  # noqa: S311
+        kept = await sent_home(Path(self._rendezvous), lambda: _LOOK_S * (0.5 + random.random()))  # noqa: S311
         log.warning("worker %d: another supervisor has taken over; draining", self._place)
-        # Our sockets are nobody else's, and go with us: who is being connected to them must be let in before.
-        for sock in (*self._own, *self._adopted.values()):
-            hear_nobody_new(sock)
+        # What goes with us takes along who is being connected to it: they must be let in before.
+        hear_nobody_new([*self._own, *self._adopted.values()], kept)
         await asyncio.sleep(CONNECTED_WITHIN_S)
         self.ending.set()
 

@@ -98,8 +98,14 @@ class Downstream:
 
     @property
     def idle(self) -> bool:
-        """Whether no request is running, waiting or half received."""
-        return self._current is None and not self._queue and not self._stash and not self._reader.head_bytes
+        """Whether no request is running, waiting or half received, nor the rest of one that is answered."""
+        return (
+            self._current is None
+            and self._mode != _LINGERING
+            and not self._queue
+            and not self._stash
+            and not self._reader.head_bytes
+        )
 
     @property
     def has_asked(self) -> bool:

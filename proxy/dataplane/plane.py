@@ -182,6 +182,9 @@ class DataPlane:
             # Timers come first: what has arrived meanwhile is read before the next look.
             await asyncio.sleep(0)
             looks += 1
+        # Nothing is under way on these: they need not be cut with the rest, by RST.
+        self._end_idle(_SILENT_LOOKS)
+        await asyncio.sleep(0)
 
     def _end_idle(self, looks: int) -> None:
         if looks >= _SILENT_LOOKS:

@@ -124,6 +124,39 @@ async def test_who_has_not_asked_is_known_over_a_reload(open_world: Opener) -> N
     await drained
 
 
+async def test_draining_lets_who_still_sends_read_the_answer(world: World) -> None:
+    client = world.client()
+    await client.sends(GET)
+    await world.connections[0].sends(OK)
+    assert client.message().status == 200
+    drained = asyncio.create_task(world.plane.drain())
+    await world.passes(0.9)
+    await client.sends(b"nonsense\r\n\r\n")
+    assert client.message().status == 400
+    await world.passes(0.5)
+    assert not client.transport.is_closing()  # over what still comes: its reset could overtake the answer
+    await world.passes(2.5)
+    assert client.end == "aborted"
+    assert drained.done()
+
+
+@pytest.mark.parametrize("drain_timeout", ["0s", "500ms"])
+async def test_who_has_nothing_under_way_when_the_time_is_up_is_closed_and_not_reset(
+    open_world: Opener, drain_timeout: str
+) -> None:
+    world = await open_world(listen={"drain_timeout": drain_timeout})
+    silent, served, busy = world.client(), world.client(), world.client()
+    await served.sends(GET)
+    await world.connections[0].sends(OK)
+    await busy.sends(GET)
+    drained = asyncio.create_task(world.plane.drain())
+    await world.passes(0.6)
+    assert drained.done()
+    await world.plane.stop()
+    await settle()
+    assert (silent.end, served.end, busy.end) == ("closed", "closed", "reset")
+
+
 async def test_draining_gives_up_after_its_time(open_world: Opener) -> None:
     world = await open_world(listen={"drain_timeout": "3s"})
     client = world.client()

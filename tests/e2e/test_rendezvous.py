@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from proxy.rendezvous import Rendezvous, is_ours, path_of, sent_home, supervised
+from proxy.channel import framed
+from proxy.rendezvous import GO, Rendezvous, is_ours, path_of, sent_home, supervised
 from tests.e2e.waiting import eventually
 
 ADDRESS = ("127.0.0.1", 1)
@@ -54,6 +55,25 @@ async def test_an_orphan_is_sent_home_once_others_serve() -> None:
     place.release()
     await asyncio.wait_for(orphan, 5)
     await place.close()
+
+
+async def test_an_orphan_is_told_which_sockets_others_go_on_with() -> None:
+    place = Rendezvous(ADDRESS)
+    await place.open()
+    place.release([7, 8])
+    assert await asyncio.wait_for(sent_home(path_of(ADDRESS), at_once), 5) == {7, 8}
+    await place.close()
+
+
+@pytest.mark.parametrize("rest", [b"", b"\x00\x00\x00\x01[", framed({"kept": 7})])
+async def test_who_sends_an_orphan_home_and_says_no_more_keeps_what_nobody_knows(rest: bytes) -> None:
+    async def say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(framed(GO) + rest)
+        writer.close()
+
+    server = await asyncio.start_unix_server(say, str(path_of(ADDRESS)))
+    assert await asyncio.wait_for(sent_home(path_of(ADDRESS), at_once), 5) is None
+    server.close()
 
 
 async def test_an_orphan_goes_on_looking_when_its_host_leaves() -> None:
