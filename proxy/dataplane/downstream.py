@@ -31,8 +31,7 @@ _WRITE_HIGH: Final = 64 << 10
 _TURNS: Final = 256
 """How many requests are answered on the spot before others have their turn on the loop."""
 
-# What is done with bytes that arrive. Lingering: the request is answered, the rest of it is read and dropped
-# (RFC 9112 section 9.6).
+# What is done with bytes that arrive. Lingering: answered, the rest is read, dropped (RFC 9112 section 9.6).
 _OPEN: Final = 0
 _LINGERING: Final = 1
 _CLOSED: Final = 2
@@ -99,13 +98,8 @@ class Downstream:
     @property
     def idle(self) -> bool:
         """Whether no request is running, waiting or half received, nor the rest of one that is answered."""
-        return (
-            self._current is None
-            and self._mode != _LINGERING
-            and not self._queue
-            and not self._stash
-            and not self._reader.head_bytes
-        )
+        is_between = self._current is None and self._mode != _LINGERING
+        return is_between and not (self._queue or self._stash or self._reader.head_bytes)
 
     @property
     def has_asked(self) -> bool:
