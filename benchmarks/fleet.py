@@ -1,11 +1,12 @@
-"""What it costs to be one of several: a report, a tick over many instances, a change on its way, bytes.
+"""What it costs to be one of several: a report, a tick over many instances, a change on its way, bytes, and a
+judge that is killed.
 
 `python -m benchmarks.fleet [--instances 100] [--changes 60] [--seconds 10]`
 
 The first two are measured in this process, with synthetic instances that each report a second of 1,000
 requests. The others by three real `dualpath serve` on a real `redis-server` here, each in turn told
-to change the weight: a change is in force when the last of the three says so. Exits with 1 if a target is
-missed.
+to change the weight: a change is in force when the last of the three says so. A takeover is measured with
+three instances and with so many, see `benchmarks.fleet_takeover`. Exits with 1 if a target is missed.
 """
 
 from __future__ import annotations
@@ -27,13 +28,16 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import own, results
+from benchmarks import fleet_takeover, own, results
 from benchmarks.processes import end_on_sigterm, free_port, started
 from proxy.clock import SystemClock
 from proxy.config.loading import parse
 from proxy.controlplane.controller import Controller
 from proxy.controlplane.shared_evidence import SharedEvidence
 from proxy.core.delta import Delta, RolloutDelta, written
+from proxy.core.journal import Book
+from proxy.core.journal_wire import heard_written
+from proxy.core.journal_wire import written as entry_written
 from proxy.core.peers import Dispatch, Identity
 from proxy.core.tally import Tally
 from proxy.model import Command, Verb
@@ -44,10 +48,19 @@ from proxy.traffic import LocalTraffic
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-LIMITS = {"tick_ms": 20.0, "spread_median_ms": 250.0, "spread_worst_ms": 1000.0, "kib_per_s": 20.0}
+LIMITS = {
+    "tick_ms": 20.0,
+    "spread_median_ms": 250.0,
+    "spread_worst_ms": 1000.0,
+    "kib_per_s": 20.0,
+    "few_takeover_s": 3.0,
+    "takeover_s": 3.0,
+}
+_FEW = 3
 _REQUESTS = 1_000
 _TICKS = 30
 _WITHIN_S = 60.0
+_ANY_REVISION = 1_000  # later than any that is in force: so it is evidence
 
 _ROLLOUT = """
 [backends.v1]
@@ -90,9 +103,10 @@ def main(
     changes: Annotated[int, typer.Option(min=3)] = 60,
     seconds: Annotated[float, typer.Option(min=1)] = 10.0,
 ) -> None:
-    """Measures all four, and says which targets were met."""
+    """Measures all of it, and says which targets were met."""
     end_on_sigterm()
     figures = asyncio.run(_in_process(instances)) | asyncio.run(_on_redis(changes, seconds))
+    figures |= asyncio.run(_taking_over(instances))
     targets = [_target(key, limit, figures[key], instances) for key, limit in LIMITS.items()]
     table = Table(title="What a fleet costs", title_justify="left")
     for column in ("", "measured", "limit"):
@@ -119,11 +133,24 @@ _WORDS = {
     "report_bytes": "a report, before it is packed, bytes",
     "write_us": "write a report, µs",
     "read_us": "read and merge one, µs",
-    "tick_ms": "a judge's tick over {} instances, median, ms",
+    "tick_ms": "a judge's tick over {} instances, journal included, median, ms",
     "tick_worst_ms": "the same, worst, ms",
     "spread_median_ms": "a change in force on three instances, median, ms",
     "spread_worst_ms": "the same, worst, ms",
     "kib_per_s": "to and from Redis, per instance, KiB/s",
+    **{
+        f"{few}{key}": words.format(number)
+        for few, number in (("few_", _FEW), ("", "{}"))
+        for key, words in {
+            "replay_reports_s": "a new judge of {} reads 5.5 minutes of reports, s",
+            "replay_reports_cpu_s": "the same, s of CPU",
+            "replay_reports_kib": "the same, KiB",
+            "replay_s": "a new judge of {} reads the journal and what came since, s",
+            "replay_cpu_s": "the same, s of CPU",
+            "replay_kib": "the same, KiB",
+            "takeover_s": "from kill -9 of the judge of {} until another judges, s",
+        }.items()
+    },
 }
 
 
@@ -173,6 +200,7 @@ async def _in_process(instances: int) -> dict[str, float]:
     await controller.open()
     await controller.command(Command("default", Verb.START, "bench"))
     revision = controller.revision("default")
+    evidence.book = Book(["default"], 0, silent_s=5.0, unknown_s=120.0)
     tallies = [second(rng) for _ in range(min(instances, 20))]
     began = time.perf_counter()
     wires = [_wire(tally, number, revision) for number, tally in enumerate(tallies)]
@@ -180,12 +208,15 @@ async def _in_process(instances: int) -> dict[str, float]:
     reading, ticks = [], []
     for nth in range(_TICKS):
         told = [
-            Dispatch(f"{nth}-{one}", 0.0, Identity(f"i{one}", "1"), nth + 1, wires[one % len(wires)])
+            Dispatch(f"{nth}-{one}", float(nth), Identity(f"i{one}", "1"), nth + 1, wires[one % len(wires)])
             for one in range(instances)
         ]
         began = time.perf_counter()
-        evidence.hear(clock.monotonic(), told)
+        leaves = evidence.hear(clock.monotonic(), told)
         heard = time.perf_counter()
+        for leaf in leaves:  # as they go into the journal
+            orjson.dumps(entry_written(leaf.entry))
+            orjson.dumps(heard_written(leaf.heard, leaf.entry.until))
         await controller.tick()
         ticks.append(time.perf_counter() - began)
         reading.append((heard - began) / instances)
@@ -203,6 +234,20 @@ def _wire(tally: Tally, number: int, revision: int) -> bytes:
     return orjson.dumps(
         written(Delta("i/1", number + 1, (RolloutDelta("default", revision, "closed", tally),)))
     )
+
+
+# ... a judge that is killed
+
+
+async def _taking_over(instances: int) -> dict[str, float]:
+    """With a few instances, and with many."""
+    rng, found = random.Random(7), dict[str, float]()
+    wires = [_wire(second(rng), 0, _ANY_REVISION) for _ in range(20)]
+    for few, number in (("few_", _FEW), ("", instances)):
+        figures = await fleet_takeover.replayed(number, parse(_PLAN, {}), wires)
+        figures["takeover_s"] = await fleet_takeover.taken_over(number, wires, _serve)
+        found |= {f"{few}{key}": value for key, value in figures.items()}
+    return found
 
 
 # ... on a real Redis

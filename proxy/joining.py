@@ -100,6 +100,7 @@ def ground(
         parts.fenced,
         parts.peers,
         parts.copy,
+        parts.journal,
         by_store,
         config.fleet.lease_s,
         window_s(config),

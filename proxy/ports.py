@@ -16,7 +16,16 @@ if TYPE_CHECKING:
     from proxy.core.minute import Minute
     from proxy.core.notice import Notice
     from proxy.core.observed import ObservedRequest
-    from proxy.core.peers import Dispatch, Exchange, Followed, Kept, Lease, Member, Presence
+    from proxy.core.peers import (
+        Dispatch,
+        Exchange,
+        Followed,
+        Journalled,
+        Kept,
+        Lease,
+        Member,
+        Presence,
+    )
     from proxy.core.tally import Tally
     from proxy.model import (
         BackendReport,
@@ -153,6 +162,21 @@ class Peers(Protocol):
 
     async def leave(self) -> None:
         """Give up lease and membership, so that nobody waits until they run out."""
+
+
+class Journal(Protocol):
+    """What a judge leaves to its successor. Raises `StoreUnavailable`, `StoreCorrupt`."""
+
+    async def keep(
+        self, lease: Lease, entries: Sequence[tuple[int, bytes]], heard: bytes, *, window_s: float, anew: bool
+    ) -> bool:
+        """Keep these, each with the second at which it ends, and `heard` with the last of them, for
+        `window_s`; `anew` in place of all that is there. What is kept already is passed over. In one step;
+        False, and nothing done, if `lease` is no longer the present one."""
+
+    async def kept(self, since: int, after: int, limit: int) -> Journalled:
+        """Entries that end after second `since`, and after second `after`, in order, at most `limit`, and
+        none only at the end, where `heard` is."""
 
 
 class Copy(Protocol):

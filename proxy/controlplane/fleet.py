@@ -208,7 +208,7 @@ class Fleet:
             await self._mending.follow()
         await self._carry_out(self._duty())
         if self._lease is not None and self._lease.token == self._hearing.token:
-            await self._hearing.hear()
+            await self._hearing.hear(self._lease)
         self._say()
 
     def _is_odd(self, exchange: Exchange) -> bool:

@@ -25,7 +25,7 @@ from proxy.judgment import Judgment
 from proxy.model import RolloutState, State, Transition
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from proxy.config.schema import Config
     from proxy.controlplane.watch import Seen
@@ -170,7 +170,7 @@ class Following(Succession):
 
     # ... who judges
 
-    async def relive(self, seen: Callable[[str], Sequence[Seen]], finish: Callable[[], None]) -> bool:
+    async def relive(self, seen: Callable[[str], Iterable[Seen]], finish: Callable[[], None]) -> bool:
         """Judge from now on by what `seen` says of each rollout, in place of what was seen here since its
         phase began. `finish` is called as that comes into force. False if a rollout has moved meanwhile: then
         it is to be done again."""

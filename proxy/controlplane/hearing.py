@@ -10,7 +10,8 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Final
 
-from proxy.controlplane.replaying import Replay
+from proxy.controlplane.journaling import Journaling
+from proxy.controlplane.replaying import SILENT_LEASES, UNKNOWN_LEASES, Replay, pieces
 from proxy.errors import ControlError
 
 if TYPE_CHECKING:
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("dualpath.fleet")
 
 _MOST_PAGES: Final = 10  # at one time; the rest is heard the next time
-_BREATH: Final = 50  # reports
-_SILENT_LEASES: Final = 2.5  # and whoever was silent has nothing under way
-_UNKNOWN_LEASES: Final = 60.0  # several times as long as a report may be told again
 
 
 class Hearing:
@@ -38,7 +36,9 @@ class Hearing:
         self._place = place
         self._controller = controller
         self._evidence = evidence
+        self._journaling = Journaling(place.journal, place.window_s)
         self._last = ""  # the last report that was read
+        self._since = 0  # from then on by the store's clock, if there is none
         self._replaying: asyncio.Task[None] | None = None
 
     def catch_up(self, exchange: Exchange, reached_at: float, lease: Callable[[], Lease | None]) -> None:
@@ -57,13 +57,15 @@ class Hearing:
         place, controller = self._place, self._controller()
         began = place.clock.monotonic()
         names = [state.name for state in controller.states()]
-        since = exchange.now - place.window_s
-        replay = Replay(names, place.identity, exchange, reached_at, since)
+        replay = Replay(names, place.identity, exchange, reached_at, place.window_s)
         try:
-            await replay.read(place.peers, controller.revision)
+            await replay.read(place.peers, place.journal, place.lease_s)
             present = lease()
             if present is not None and present.token == ours.token:
-                await controller.relive(replay.seen, lambda: self._know(controller, replay, ours.token))
+                await controller.relive(
+                    lambda name: replay.seen(name, controller.revision(name)),
+                    lambda: self._know(controller, replay, ours.token),
+                )
         except ControlError as error:
             log.error("the evidence cannot be read: %s", error)
             return
@@ -71,9 +73,11 @@ class Hearing:
 
     def _know(self, controller: Controller, replay: Replay, token: int) -> None:
         """Judge by what was read, and by what we have counted since."""
-        replay.merging.received = self._evidence.merging.received
-        self._evidence.merging = replay.merging
-        for report in self._evidence.own_after(replay.own):
+        merging = replay.merging()
+        merging.received = self._evidence.merging.received
+        self._evidence.merging, self._evidence.book = merging, replay.book
+        self._journaling.begin(replay.leaves, anew=not replay.goes_on)
+        for report in self._evidence.own_after(replay.own()):
             controller.count(
                 {
                     one.name: one.tally
@@ -81,7 +85,7 @@ class Hearing:
                     if one.revision >= controller.revision(one.name)
                 }
             )
-        self._last, self.token = replay.last, token
+        self._last, self._since, self.token = replay.last, replay.book.until, token
 
     async def caught_up(self) -> None:
         """Until what is being read of the last windows is read."""
@@ -92,31 +96,34 @@ class Hearing:
         """Somebody else judges: what the others have counted is not ours to know."""
         self.token = 0
         self._evidence.merging.clear()
+        self._evidence.book = None
 
     def cancel(self) -> None:
         """Read no further."""
         if self._replaying is not None:
             self._replaying.cancel()
 
-    async def hear(self) -> None:
-        """What the others have counted since."""
+    async def hear(self, lease: Lease) -> None:
+        """What the others have counted since; and write it down for whoever judges next."""
         place, now = self._place, self._place.clock.monotonic()
         try:
             for _ in range(_MOST_PAGES):  # a page may be short and not the last
-                told = await place.peers.dispatches(self._last)
+                told = await place.peers.dispatches(self._last, since=self._since)
                 if not told:
                     break
-                for start in range(0, len(told), _BREATH):
+                for part in pieces(told):
                     if not self.token:  # the lease is lost meanwhile
                         return
-                    part = told[start : start + _BREATH]
-                    self._evidence.hear(now, part)
+                    for leaf in self._evidence.hear(now, part):
+                        self._journaling.add(leaf)
                     self._last = part[-1].id
                     await asyncio.sleep(0)
         except ControlError as error:
             log.warning("the others' reports: %s", error)
         lease_s = place.lease_s
-        self._evidence.merging.forget(now - lease_s * _SILENT_LEASES, now - lease_s * _UNKNOWN_LEASES)
+        self._evidence.merging.forget(now - lease_s * SILENT_LEASES, now - lease_s * UNKNOWN_LEASES)
+        if self.token:
+            await self._journaling.write(lease)
 
     def __repr__(self) -> str:
         return f"Hearing(up to {self._last or 'nothing'}, {self._evidence!r})"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from proxy.controlplane.shared_store import SharedStore
     from proxy.controlplane.store_clock import StoreClock
     from proxy.core.peers import Followed, Identity
-    from proxy.ports import Copy, Fenced, Peers
+    from proxy.ports import Copy, Fenced, Journal, Peers
 
 log = logging.getLogger("dualpath.fleet")
 
@@ -40,6 +40,7 @@ class Place:
     fenced: Fenced
     peers: Peers
     copy: Copy
+    journal: Journal
     clock: StoreClock
     lease_s: float
     window_s: float  # how much evidence a judge looks back on

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 
-from proxy.core.delta import DISABLED, VERSION, Delta, RolloutDelta, ToldReport, read_told, written
+from proxy.core.delta import DISABLED, READS, Delta, RolloutDelta, ToldReport, read_told, written
 from proxy.core.merging import Merging
 from proxy.core.tally import Tally
 from proxy.errors import WireError
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from proxy.config.rollout import Rollout
+    from proxy.core.journal import Book, Leaf
     from proxy.core.peers import Dispatch, Identity
     from proxy.ports import Evidence
 
@@ -56,7 +57,8 @@ class SharedEvidence:
     ) -> None:
         self.merging = Merging(rollout.name for rollout in rollouts)
         self.sent = 0  # reports so far
-        self.version = VERSION  # in which all others can read them
+        self.version = READS[0]  # in which all others can read them, whoever they are
+        self.book: Book | None = None  # of all, while we judge
         self.counted = 0  # requests that were split here
         self._own = own
         self._rollouts = tuple(rollouts)
@@ -106,6 +108,8 @@ class SharedEvidence:
         self._rollouts = tuple(rollouts)
         self._untold = {place: tally for place, tally in self._untold.items() if place[0] in same}
         self.merging.follow([rollout.name for rollout in rollouts], same)
+        if self.book is not None:
+            self.book.follow(rollout.name for rollout in rollouts)
 
     # ... what the others are told
 
@@ -136,25 +140,35 @@ class SharedEvidence:
 
     # ... what the others tell
 
-    def hear(self, now: float, dispatches: Sequence[Dispatch]) -> None:
-        """Take in what others have told; our own is here already."""
+    def hear(self, now: float, dispatches: Sequence[Dispatch]) -> Sequence[Leaf]:
+        """Take in what others have told; our own is here already, and belongs into the book. The leaves of
+        that which are full."""
+        leaves = []
         for dispatch in dispatches:
-            if source_of(dispatch.identity) != self._source:
-                take(self.merging, now, dispatch, self._revision)
+            is_own = source_of(dispatch.identity) == self._source
+            if is_own and self.book is None:
+                continue
+            told = told_in(self.merging, now, dispatch)
+            if told is None:
+                continue
+            if not is_own:
+                self.merging.take(now, told, self._revision)
+            if self.book is not None and (leaf := self.book.take(dispatch.at, told)) is not None:
+                leaves.append(leaf)
+        return leaves
 
     def __repr__(self) -> str:
         return f"SharedEvidence({self._source}, {self.sent} sent, {self.merging!r})"
 
 
-def take(merging: Merging, now: float, dispatch: Dispatch, revision: Callable[[str], int]) -> None:
-    """Take in one dispatch as told by whoever the store says it is from; one that cannot be read is counted
-    as such."""
+def told_in(merging: Merging, now: float, dispatch: Dispatch) -> ToldReport | None:
+    """What is told in one dispatch, by whoever the store says it is from; None for what cannot be read, and
+    that is counted."""
     source = source_of(dispatch.identity)
     try:
         report = read_told(orjson.loads(dispatch.report), _MOST_ROLLOUTS)
     except (WireError, orjson.JSONDecodeError) as error:
         if merging.refuse(now, source):
             log.warning("%s: its reports are passed over: %s", dispatch.identity.instance, error)
-        return
-    told = ToldReport(source, dispatch.number, report.rollouts)
-    merging.take(now, told, revision)
+        return None
+    return ToldReport(source, dispatch.number, report.rollouts)

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from proxy.core.audit import NOTHING_FORGOTTEN
 from proxy.core.rollout import CONTROLLER
 from proxy.model import State
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from proxy.core.audit import Begin, Head, Record
     from proxy.model import KeyOverride, RolloutState, Transition
@@ -82,6 +82,14 @@ class Dispatch:
     identity: Identity
     number: int
     report: bytes
+
+
+class Journalled(NamedTuple):
+    """Entries of the judge's journal as they were kept, each with the second at which it ends, and behind the
+    last who had told what. Empty is what cannot be unpacked."""
+
+    entries: Sequence[tuple[int, bytes]]
+    heard: bytes = b""
 
 
 class Standing(StrEnum):

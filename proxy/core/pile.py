@@ -10,9 +10,8 @@ from __future__ import annotations
 from struct import unpack
 from typing import Final
 
-from proxy.core.histogram import Histogram
-from proxy.core.tally import PathTally, Tally
-from proxy.core.tally_wire import COUNTERS, Told, ToldPath
+from proxy.core.tally import Tally
+from proxy.core.tally_wire import COUNTERS, Spread, Told, ToldPath
 
 _BITS: Final = 64  # of a digit
 
@@ -20,7 +19,7 @@ _BITS: Final = 64  # of a digit
 class Pile:
     """Add to it, and read the `tally`."""
 
-    __slots__ = ("_counters", "_fallbacks", "_is_empty", "_over_budget", "_v1", "_v2")
+    __slots__ = ("_counters", "_fallbacks", "_in_flight", "_is_empty", "_over_budget", "_v1", "_v2")
 
     def __init__(self) -> None:
         self._is_empty = True
@@ -29,6 +28,7 @@ class Pile:
         self._counters = dict.fromkeys(COUNTERS, 0)
         self._fallbacks: list[int] = []
         self._over_budget: list[int] = []
+        self._in_flight: dict[str, _Spreads] = {}
 
     def add(self, told: Told) -> None:
         """Merge it in."""
@@ -42,45 +42,64 @@ class Pile:
         self._fallbacks = _sums(self._fallbacks, told.fallbacks)
         self._over_budget = _sums(self._over_budget, told.over_budget)
 
+    def see(self, told: Told) -> None:
+        """Merge in what it has under way. That is no count: it is seen once in each reading."""
+        self._is_empty = False
+        for name, spread in told.in_flight.items():
+            self._in_flight.setdefault(name, _Spreads()).add(spread)
+
+    def told(self) -> Told:
+        """All of it, as one report would tell it."""
+        return Told(
+            self._v1.told(),
+            self._v2.told(),
+            {name: count for name, count in self._counters.items() if count},
+            self._fallbacks,
+            self._over_budget,
+            {name: spreads.told() for name, spreads in self._in_flight.items()},
+        )
+
     def tally(self) -> Tally:
-        """All of it."""
-        if self._is_empty:
-            return Tally()
-        tally = Tally(self._v1.tally(), self._v2.tally())
-        for name, count in self._counters.items():
-            setattr(tally, name, count)
-        tally.fallbacks = list(self._fallbacks) or tally.fallbacks
-        tally.over_budget = list(self._over_budget) or tally.over_budget
-        return tally
+        """All of it, as counters that can be added up."""
+        return Tally() if self._is_empty else self.told().tally()
+
+
+class _Spreads:
+    __slots__ = ("_counts", "_total_us")
+
+    def __init__(self) -> None:
+        self._counts = 0
+        self._total_us = 0
+
+    def add(self, spread: Spread) -> None:
+        self._counts += int.from_bytes(spread.digits, "little") << _BITS * spread.first
+        self._total_us += spread.total_us
+
+    def told(self) -> Spread:
+        digits = self._counts
+        first = max((digits & -digits).bit_length() - 1, 0) // _BITS
+        count = -(-digits.bit_length() // _BITS) - first
+        run = (digits >> _BITS * first).to_bytes(_BITS // 8 * count, "little")
+        return Spread(first, list(unpack(f"<{count}Q", run)), run, self._total_us)
 
 
 class _Side:
-    __slots__ = ("_counts", "_errors", "_requests", "_total_us")
+    __slots__ = ("_errors", "_latencies", "_requests")
 
     def __init__(self) -> None:
         self._requests = 0
         self._errors: list[int] = []
-        self._counts = 0
-        self._total_us = 0
+        self._latencies = _Spreads()
 
     def add(self, told: ToldPath) -> None:
-        latency = told.latency
-        self._counts += int.from_bytes(latency.digits, "little") << _BITS * latency.first
-        self._total_us += latency.total_us
+        self._latencies.add(told.latency)
         self._requests += told.requests
         self._errors = _sums(self._errors, told.errors)
 
-    def tally(self) -> PathTally:
-        side = PathTally(self._requests, latency=_histogram(self._counts, self._total_us))
-        side.errors = list(self._errors) or side.errors
-        return side
-
-
-def _histogram(digits: int, total_us: int) -> Histogram:
-    first = max((digits & -digits).bit_length() - 1, 0) // _BITS
-    count = -(-digits.bit_length() // _BITS) - first
-    run = (digits >> _BITS * first).to_bytes(_BITS // 8 * count, "little")
-    return Histogram.of_run(first, list(unpack(f"<{count}Q", run)), total_us)
+    def told(self) -> ToldPath | None:
+        if not self._requests:
+            return None
+        return ToldPath(self._requests, self._errors, self._latencies.told())
 
 
 def _sums(counts: list[int], more: list[int]) -> list[int]:

@@ -64,8 +64,12 @@ class Told(NamedTuple):
         tally.over_budget = list(self.over_budget) or tally.over_budget
         return tally
 
-    def ages(self) -> Tally:
+    def in_flight_alone(self) -> Told:
         """Of that only what is under way."""
+        return Told(None, None, {}, [], [], self.in_flight)
+
+    def ages(self) -> Tally:
+        """The same, as counters that can be added up."""
         tally = Tally()
         for name, spread in self.in_flight.items():
             setattr(tally, name, _histogram_of(spread))
@@ -104,6 +108,14 @@ def counters(tally: Tally, version: int) -> Document:
         if (ages := getattr(tally, name)).count:
             document[name] = _histogram(ages, version)
     return document
+
+
+def under_way(told: Told) -> Document:
+    """Of what was told only the ages, as plain JSON values of this version."""
+    return {
+        name: {"total_us": spread.total_us, "from": spread.first, "counts": spread.counts}
+        for name, spread in told.in_flight.items()
+    }
 
 
 def _path(side: PathTally, version: int) -> Document:

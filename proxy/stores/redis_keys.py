@@ -55,6 +55,17 @@ class Keys:
         return self._named("reports")
 
     @property
+    def journal(self) -> str:
+        """A stream that runs out: the judge's journal. The entry that ends with second N has the id of its
+        millisecond N000, and the field entry."""
+        return self._named("journal")
+
+    @property
+    def heard(self) -> str:
+        """A string that runs out: who had told what when the last entry of the journal ended."""
+        return self._named("heard")
+
+    @property
     def members(self) -> str:
         """A hash: epoch and instance to what it says of itself."""
         return self._named("members")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from proxy.config.store import redis_place
 from proxy.stores.fleet_copy import FleetCopy
+from proxy.stores.redis_journal import RedisJournal
 from proxy.stores.redis_keys import Keys
 from proxy.stores.redis_link import RedisLink
 from proxy.stores.redis_minutes import RedisMinutes
@@ -27,4 +28,5 @@ def redis_storage(table: Store, identity: Identity) -> Storage:
     peers = RedisPeers(link, keys, identity)
     file = SqliteStore(Path(table.copy_file))
     copy = FleetCopy(store, file)
-    return Storage(store, store, store, RedisMinutes(store), Shared(store, peers, copy, file), trimming=store)
+    shared = Shared(store, peers, copy, file, RedisJournal(link, keys))
+    return Storage(store, store, store, RedisMinutes(store), shared, trimming=store)

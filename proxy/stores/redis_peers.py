@@ -17,7 +17,8 @@ from tenacity import retry, retry_if_exception_type, wait_random_exponential
 from proxy.core.peers import Dispatch, Exchange, Identity, Member
 from proxy.errors import StoreCorrupt, StoreUnavailable
 from proxy.stores.redis_records import entry_number, identity_of, lease_of, present_head
-from proxy.stores.redis_scripts import EXCHANGE, LEAVE, MEMBERS, REPORTS
+from proxy.stores.redis_scripts import ENTRIES, EXCHANGE, LEAVE, MEMBERS
+from proxy.stores.redis_stream import MOST_AT_ONCE_BYTES, MOST_PACKED_BYTES, entries_of, unpacked
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -30,13 +31,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("dualpath.fleet")
 
-# Anybody who may write to the Redis may write this. An honest report has a few KiB, as has a member's record.
-_MOST_REPORT_BYTES: Final = 4 << 20  # unpacked
-_MOST_PACKED_BYTES: Final = 256 << 10
-_MOST_AT_ONCE_BYTES: Final = 16 << 20  # packed, and unpacked
+# Anybody who may write to the Redis may write this. An honest member's record has a few KiB.
 _MOST_MEMBERS: Final = 2_000
 _MOST_MEMBER_BYTES: Final = 128 << 10
 _MOST_DIGITS: Final = 15  # of a number that all of ours can count to
+_FIELDS: Final = ("epoch", "instance", "number", "report")
 _FASTEST: Final = 1
 _BREATH: Final = 16  # reports
 _SILENCE_S: Final = 5.0  # then the connection is asked whether it lives
@@ -73,7 +72,7 @@ class RedisPeers:
 
     async def members(self) -> Sequence[Member]:
         """All that are present, by name."""
-        limits = (_MOST_MEMBERS, _MOST_MEMBER_BYTES, _MOST_AT_ONCE_BYTES)
+        limits = (_MOST_MEMBERS, _MOST_MEMBER_BYTES, MOST_AT_ONCE_BYTES)
         rows = await self._link.run(MEMBERS, (self._keys.members, self._keys.seen), *limits)
         return sorted(
             (self._member(name, kept) for name, kept in rows if kept is not None),
@@ -87,18 +86,22 @@ class RedisPeers:
         if limit <= 0:
             return []
         start, found = f"({after}" if after else str(_ms(max(since, 0.0))), list[Dispatch]()
-        limits = (limit, _MOST_PACKED_BYTES, _MOST_AT_ONCE_BYTES)
+        limits = (limit, MOST_PACKED_BYTES, MOST_AT_ONCE_BYTES)
         size = 0
-        while not found and (entries := await self._link.run(REPORTS, (self._keys.reports,), start, *limits)):
-            for place, entry in enumerate(entries):
-                if (dispatch := self._dispatch(*entry)) is not None:
+        while not found:
+            lengths, parts, _ = await self._link.run(ENTRIES, (self._keys.reports,), start, *limits, *_FIELDS)
+            name = b""
+            for place, (name, *fields) in enumerate(entries_of(lengths, parts, len(_FIELDS))):
+                if (dispatch := self._dispatch(name, *fields)) is not None:
                     found.append(dispatch)
                     size += len(dispatch.report)
-                if size > _MOST_AT_ONCE_BYTES:
+                if size > MOST_AT_ONCE_BYTES:
                     break
                 if place % _BREATH == _BREATH - 1:
                     await asyncio.sleep(0)  # requests have their turn in between
-            start = "(" + entries[-1][0].decode()
+            if not name:
+                break
+            start = "(" + name.decode()
         return found
 
     async def changes(self) -> AsyncGenerator[int | None, None]:
@@ -167,19 +170,19 @@ class RedisPeers:
         seen_ms, _, record = kept.partition(b" ")
         return Member(identity_of(name.decode(errors="replace")), (_count(seen_ms) or 0) / 1000, record)
 
-    def _dispatch(self, name: bytes, flat: Sequence[bytes]) -> Dispatch | None:
+    def _dispatch(
+        self, name: bytes, epoch: bytes, instance: bytes, number: bytes, packed: bytes
+    ) -> Dispatch | None:
         """None for what no instance has sent: a judge goes on without it."""
-        fields = dict(zip(flat[::2], flat[1::2], strict=True))
         try:
-            unpacking = zlib.decompressobj()
-            report = unpacking.decompress(fields[b"report"], _MOST_REPORT_BYTES)
-            if not unpacking.eof:
-                raise ValueError("too long, or cut off")
-            identity = Identity(fields[b"instance"].decode(), fields[b"epoch"].decode())
-            if (number := _count(fields[b"number"])) is None:
+            report = unpacked(packed)
+            if not epoch or not instance:
+                raise ValueError("is nobody's")
+            identity = Identity(instance.decode(), epoch.decode())
+            if (count := _count(number)) is None:
                 raise ValueError("has no number")
-            return Dispatch(name.decode(), entry_number(name) / 1000, identity, number, report)
-        except (KeyError, ValueError, zlib.error) as error:
+            return Dispatch(name.decode(), entry_number(name) / 1000, identity, count, report)
+        except (ValueError, zlib.error) as error:
             log.warning("report %s is passed over: %r", name.decode(errors="replace"), error)
             return None
 

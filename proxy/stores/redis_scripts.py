@@ -212,19 +212,59 @@ return found
 """
 )
 
-REPORTS: Final = Script("""
--- KEYS reports. ARGV first id, limit, bytes of one, bytes of all. What is too long comes without its fields.
-local found, total = {}, 0
+ENTRIES: Final = Script("""
+-- KEYS a stream, and a string that is told at the stream's end
+-- ARGV first id, limit, bytes of one, bytes of all, names of fields
+-- Of each entry its id and these fields, as two texts: how long each part is, and all of them. For a single
+-- part of an answer the library takes as long as we do for a report. What is missing or too long is empty.
+local lengths, parts, total = {}, {}, 0
 for _, entry in ipairs(redis.call('XRANGE', KEYS[1], ARGV[1], '+', 'COUNT', ARGV[2])) do
-    local size = 0
-    for _, part in ipairs(entry[2]) do size = size + #part end
-    if size > tonumber(ARGV[3]) then entry, size = {entry[1], {}}, 0 end
+    local fields, size = {}, 0
+    for i = 1, #entry[2], 2 do
+        fields[entry[2][i]] = entry[2][i + 1]
+        size = size + #entry[2][i] + #entry[2][i + 1]
+    end
+    if size > tonumber(ARGV[3]) then fields, size = {}, 0 end
     total = total + size
     if total > tonumber(ARGV[4]) then break end
-    found[#found + 1] = entry
+    parts[#parts + 1] = entry[1]
+    lengths[#lengths + 1] = #entry[1]
+    for i = 5, #ARGV do
+        local part = fields[ARGV[i]] or ''
+        parts[#parts + 1] = part
+        lengths[#lengths + 1] = #part
+    end
 end
-return found
+local beside = ''
+if #parts == 0 and KEYS[2] and redis.call('STRLEN', KEYS[2]) <= tonumber(ARGV[3]) then
+    beside = redis.call('GET', KEYS[2]) or ''
+end
+return {table.concat(lengths, ' '), table.concat(parts), beside}
 """)
+
+KEEP_JOURNAL: Final = Script(
+    _NOW
+    + """
+-- KEYS lease, journal, heard. ARGV lease, window ms, begin anew, heard, then ms and text of each entry
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+if ARGV[3] == '1' then redis.call('DEL', KEYS[2], KEYS[3]) end
+local newest = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)[1]
+local last = newest and tonumber(string.match(newest[1], '^(%d+)')) or 0
+if last > tonumber(ARGV[#ARGV - 1]) then -- nothing that a judge has written
+    redis.call('DEL', KEYS[2], KEYS[3])
+    last = 0
+end
+local oldest = string.format('%.0f', now_ms() - ARGV[2])
+for i = 5, #ARGV, 2 do
+    if tonumber(ARGV[i]) > last then -- else it was written though we have not heard so
+        redis.call('XADD', KEYS[2], 'MINID', '~', oldest, ARGV[i] .. '-0', 'entry', ARGV[i + 1])
+    end
+end
+redis.call('PEXPIRE', KEYS[2], ARGV[2])
+redis.call('SET', KEYS[3], ARGV[4], 'PX', ARGV[2])
+return 1
+"""
+)
 
 KEEP_MINUTES: Final = Script("""
 -- KEYS index, then the minutes of each rollout

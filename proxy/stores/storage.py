@@ -6,7 +6,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from proxy.ports import Copy, Fenced, History, Minutes, OverrideStore, Peers, Store, Trail, Trimming
+    from proxy.ports import (
+        Copy,
+        Fenced,
+        History,
+        Journal,
+        Minutes,
+        OverrideStore,
+        Peers,
+        Store,
+        Trail,
+        Trimming,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +28,7 @@ class Shared:
     peers: Peers
     copy: Copy
     own: History  # what the copy holds, for people
+    journal: Journal
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from proxy.core.peers import (
     Exchange,
     Followed,
     Identity,
+    Journalled,
     Kept,
     Lease,
     Member,
@@ -64,6 +65,9 @@ class Hub:
         self.present: dict[Identity, Member] = {}
         self.refilled: list[int] = []  # each time, with how many events
         self.page = 1_000  # reports that are given at once, at most
+        self.journal: dict[int, bytes] = {}
+        self.heard = b""
+        self.told = 0  # reports that were read, by whomever
 
     def answer(self) -> None:
         """Raises if it does not."""
@@ -171,9 +175,10 @@ class HubPeers:
     ) -> Sequence[Dispatch]:
         self._hub.answer()
         behind = int(after or 0)
-        return [one for one in self._hub.reports[behind:] if after or one.at >= since][
-            : min(limit, self._hub.page)
-        ]
+        found = [one for one in self._hub.reports[behind:] if after or one.at >= since]
+        found = found[: min(limit, self._hub.page)]
+        self._hub.told += len(found)
+        return found
 
     def changes(self) -> AsyncGenerator[int | None, None]:
         self.listening.append(self._changes())
@@ -191,6 +196,30 @@ class HubPeers:
         self._hub.answer()
         self._hub.lease = None
         self._hub.present.pop(self._me, None)
+
+
+class HubJournal:
+    """`ports.Journal`."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    async def keep(
+        self, lease: Lease, entries: Sequence[tuple[int, bytes]], heard: bytes, *, window_s: float, anew: bool
+    ) -> bool:
+        hub = self._hub
+        hub.answer()
+        holder = hub.holder()
+        if holder is None or (holder.holder, holder.token) != (lease.holder, lease.token):
+            return False
+        hub.journal = ({} if anew else hub.journal) | dict(entries)
+        hub.heard = heard
+        return True
+
+    async def kept(self, since: int, after: int, limit: int) -> Journalled:
+        self._hub.answer()
+        found = [one for one in sorted(self._hub.journal.items()) if one[0] > max(since, after)]
+        return Journalled(found[: min(limit, self._hub.page)], b"" if found else self._hub.heard)
 
 
 class HubCopy:
@@ -256,6 +285,7 @@ class Instance:
             self.inner,
             self.peers,
             self.copy,
+            HubJournal(hub),
             StoreClock(hub.clock),
             LEASE_S,
             60.0,

@@ -20,7 +20,7 @@ from tests.controlplane.rig import CANARY, HALF, ROLLBACK_GUARD, config
 from tests.fakes import traffic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from proxy.controlplane.watch import Seen
     from proxy.core.peers import Dispatch, Followed
@@ -96,7 +96,7 @@ async def test_what_is_told_while_a_judge_takes_over_counts(three: Three) -> Non
     await three.pass_by(2)
     relive = b.controller.relive
 
-    async def interrupted(seen: Callable[[str], Sequence[Seen]], finish: Callable[[], None]) -> bool:
+    async def interrupted(seen: Callable[[str], Iterable[Seen]], finish: Callable[[], None]) -> bool:
         b.own.happened(traffic(5))  # all is read, and this is told before it is in force
         await b.controller.tick()
         await b.fleet.exchange()

@@ -132,8 +132,11 @@ def test_it_writes_what_all_others_can_read() -> None:
     rig = Rig()
     rig.own.happened(traffic(3))
     rig.drained()
-    rig.evidence.version = READS[0]
-    assert orjson.loads(rig.evidence.reports()[-1][1])["version"] == READS[0]
+    written = [orjson.loads(rig.evidence.reports()[-1][1])["version"]]
+    for version in READS:
+        rig.evidence.version = version
+        written.append(orjson.loads(rig.evidence.reports()[-1][1])["version"])
+    assert written == [READS[0], *READS], "before it is known who is there, the one that any of them reads"
 
 
 def test_what_is_in_no_report_yet_is_known() -> None:

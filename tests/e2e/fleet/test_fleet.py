@@ -91,6 +91,10 @@ async def test_the_judge_is_killed_and_another_goes_on(fleet: Instances) -> None
     killed = fleet.proxies.pop(judge)
     killed.process.kill()
     await fleet.one_judge(*rest)
+    log = (await asyncio.to_thread(fleet.proxies[await fleet.judge()].log.read_text)).splitlines()
+    read = [line for line in log if "read the evidence of all" in line][-1]
+    assert " by the journal" in read, read
+    assert " 0 by the journal" not in read, read
     await fleet.reached(PERCENTAGES[1], *rest)
     with contextlib.suppress(ProcessLookupError):
         await killed.process.wait()
