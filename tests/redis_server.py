@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 KINDS = ("redis", "valkey")
 
-_STARTS_S = 15.0
-_ENDS_S = 10.0
+_STARTS_S = 60.0
+_ENDS_S = 60.0
 _DEALT_OUT = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
@@ -149,9 +149,9 @@ class RedisServer:
 
     def _connection(self) -> socket.socket:
         if self.port:
-            return socket.create_connection(("127.0.0.1", self.port), timeout=2)
+            return socket.create_connection(("127.0.0.1", self.port), timeout=15)
         sock = socket.socket(socket.AF_UNIX)
-        sock.settimeout(2)
+        sock.settimeout(15)
         try:
             sock.connect(self.socket_file)
         except OSError:

@@ -10,6 +10,7 @@ import pytest
 
 from proxy.channel import Channel, Outbox, size_of
 from proxy.errors import WireError
+from tests.e2e.waiting import HANG_S
 
 if TYPE_CHECKING:
     from proxy.channel import Frame
@@ -203,5 +204,5 @@ async def test_it_ends_with_its_peer() -> None:
     sender, writer = channel()
     writer.gone = True
     outbox.put({"kind": "a"})
-    await asyncio.wait_for(outbox.empty_into(sender), 1)
+    await asyncio.wait_for(outbox.empty_into(sender), HANG_S)
     assert not writer.written

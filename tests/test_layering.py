@@ -106,14 +106,15 @@ def _module(path: str) -> str:
 
 def _imports(source: str, module: str, modules: Mapping[str, str]) -> Iterator[Import]:
     package = module if modules[module].endswith("__init__.py") else module.rpartition(".")[0]
-    for node, in_function, for_types in _statements(ast.parse(source)):
+    tree = ast.parse(source)
+    for node, in_function, for_types in _statements(tree):
         for name in _names(node, package):
             known = next((part for part in _shortened(name) if part in modules), name)
             ours = known == "proxy" or known.startswith("proxy.")
             library = "importlib" if name in _IMPORTERS else name.partition(".")[0]
             library = f"{library}." if name.startswith("importlib.resources") else library
             yield Import(known if ours else library, node.lineno, in_function, for_types)
-    for place in _places(ast.parse(source)):
+    for place in _places(tree):
         name = str(place.value).partition(":")[0]
         yield Import(name, place.lineno, in_function=False, for_types=False)
 
@@ -124,8 +125,9 @@ def _statements(
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.Import | ast.ImportFrom):
             yield child, in_function, for_types
+        if isinstance(child, ast.Import | ast.ImportFrom | ast.expr):  # in which there is no statement
             continue
-        within = in_function or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        within = in_function or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)
         guarded = for_types or (isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test))
         yield from _statements(child, within, guarded)
 

@@ -15,6 +15,7 @@ from proxy.hand import Hand
 from proxy.model import RolloutState, State
 from proxy.supervisor import Crew
 from tests.config.documents import ROLLOUT
+from tests.e2e.waiting import HANG_S
 from tests.fakes import FakeClock, FakeRandom
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ async def test_a_reload_waits_for_no_silent_worker(monkeypatch: pytest.MonkeyPat
     await rig.begin()
     rig.workers[1].answers = False
     rig.stands_still(1)
-    await asyncio.wait_for(rig.crew.replace(AFTER), 1)
+    await asyncio.wait_for(rig.crew.replace(AFTER), HANG_S)
     told = rig.workers[0].heard[-1]
     assert told["kind"] == "replace"
     assert rig.workers[1].ended.is_set()
@@ -163,7 +164,7 @@ async def test_a_reload_waits_for_no_worker_that_only_begins(monkeypatch: pytest
     await rig.begin()
     rig.workers[1].hand.is_ready = False
     rig.workers[1].answers = False
-    await asyncio.wait_for(rig.crew.replace(AFTER), 1)
+    await asyncio.wait_for(rig.crew.replace(AFTER), HANG_S)
     await until(lambda: rig.workers[1].kinds()[-1] == "replace")
     assert not rig.workers[1].ended.is_set()
     await rig.crew.stop()
@@ -176,7 +177,7 @@ async def test_one_that_does_not_take_a_reload_in_time_is_started_anew(
     rig = Rig(monkeypatch, 1)
     await rig.begin()
     rig.workers[0].answers = False
-    await asyncio.wait_for(rig.crew.replace(AFTER), 1)
+    await asyncio.wait_for(rig.crew.replace(AFTER), HANG_S)
     assert rig.workers[0].ended.is_set()
     await until(lambda: len(rig.workers) == 2)
     await rig.crew.stop()

@@ -53,6 +53,12 @@ def test_the_table_in_the_prose_is_the_one_that_decides() -> None:
     assert seen == (len(Standing) + 1) * 4
 
 
+@pytest.mark.parametrize(("left_s", "wait_s"), [(None, 2.0), (9.0, 2.0), (0.5, 0.5), (-1.0, 0.1)])
+def test_a_lease_that_ends_soon_is_asked_for_just_then(left_s: float | None, wait_s: float) -> None:
+    assert next_try_s(2.0, left_s, 0.0) == pytest.approx(wait_s)
+    assert next_try_s(2.0, left_s, 1.0) == pytest.approx(wait_s + 0.2)
+
+
 @given(st.floats(0.2, 5), st.none() | st.floats(-10, 10), st.floats(0, 1))
 def test_nobody_waits_longer_than_the_lease_nor_asks_without_a_pause(
     interval_s: float, left_s: float | None, chance: float

@@ -106,6 +106,14 @@ def test_filling_counts_as_recording_does() -> None:
     assert (filled.count, filled.total_us) == (4, 850)
 
 
+def test_filling_in_none_is_not_the_first_to_fill_a_bucket() -> None:
+    filled, total = Histogram(), Histogram()
+    filled.fill([(100, 0), (7, 1)], 7)
+    filled.fill([(100, 3)], 300)
+    total.add(filled)
+    assert filled.buckets() == total.buckets() == [(7, 1), (100, 3)]
+
+
 # ... reading
 
 
@@ -113,6 +121,7 @@ def test_an_empty_histogram_reads_as_zeros() -> None:
     empty = Histogram()
     assert empty.summary() == LatencySummary()
     assert empty.reading().max == empty.count == 0
+    assert empty.quantile(0.5) == empty.reading().quantile(0.5) == 0.0
 
 
 @given(st.lists(latencies_s, min_size=1, max_size=200), st.floats(min_value=0.0, max_value=1.0))

@@ -86,6 +86,12 @@ def test_a_ruler_says_how_many_lie_at_each_edge_or_above(us: list[int], at: list
     assert repr(ruler) == f"Ruler({len(set(at)) + 1} steps)"
 
 
+def test_a_ruler_and_a_side_say_how_large_they_are() -> None:
+    ruler = Ruler([10, 20])
+    assert repr(ruler) == "Ruler(3 steps)"
+    assert repr(Side(ruler, of_us([5, 15]), (Histogram(), Histogram()))) == "Side(2 completed)"
+
+
 @given(latencies_us, edges)
 def test_each_request_stands_on_one_step(us: list[int], at: list[int]) -> None:
     latencies, steps = of_us(us), sorted(at)

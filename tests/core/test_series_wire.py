@@ -74,6 +74,11 @@ def test_an_exemplar_reads_back_equal(sighting: Sighting) -> None:
     assert series_wire.read_sighting(over_the_wire(series_wire.sighting(sighting)), "x") == sighting
 
 
+def test_what_is_agreed_is_written() -> None:
+    assert series_wire.row(series_wire.read_row(ROW, "x")) == ROW
+    assert series_wire.sighting(series_wire.read_sighting(SEEN, "x")) == SEEN
+
+
 def test_a_method_of_another_version_is_one_of_the_others() -> None:
     assert series_wire.read_row([*ROW[:3], "QUERY", *ROW[4:]], "x").labels.method == "_OTHER"
 

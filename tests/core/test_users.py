@@ -53,6 +53,17 @@ def test_what_is_told_in_parts_makes_the_same_sketch(
     assert len(there.changes()) <= 3 * len({hashed % ((1 << 61) - 1) % PLACES for hashed, _ in first + then})
 
 
+def test_who_asks_again_is_told_what_has_changed() -> None:
+    here, there = UserSketch(), UserSketch()
+    for hashed, on_v2 in ((1234567, False), (7654321, True), (1234567, True)):
+        here.see(hashed, on_v2)
+        there.merge(here.changes())
+        assert there.count() == here.count()
+    here.see(1234567, True)
+    assert here.changes() == []
+    assert UserSketch().changes() == []
+
+
 def test_who_asks_first_is_told_everything() -> None:
     sketch, other = sketch_of(range(500)), UserSketch()
     other.merge(sketch.changes())

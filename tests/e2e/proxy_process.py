@@ -25,7 +25,7 @@ from uuid import uuid4
 import psutil
 
 from tests.e2e.raw_backend import UNSCRIPTED
-from tests.e2e.raw_client import LIMIT_S, Address, Response, fetch
+from tests.e2e.raw_client import LIMIT_S, Address, Response, connected, fetch
 from tests.e2e.waiting import eventually
 
 if TYPE_CHECKING:
@@ -222,6 +222,15 @@ async def ready_line(process: asyncio.subprocess.Process, log: Path) -> tuple[Ad
 def last_words(log: Path) -> str:
     """The end of what a process has said."""
     return log.read_text()[-4000:]
+
+
+async def refused(proxy: ProxyProcess) -> bool:
+    """Whether new connections are refused."""
+    try:
+        async with connected(proxy.listen):
+            return False
+    except ConnectionRefusedError:
+        return True
 
 
 async def ended(mark: str) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from tests.e2e.waiting import HANG_S
 from tests.e2e.wire import (
     Body,
     Fields,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 Address = tuple[str, int]
 
-LIMIT_S = 15.0
+LIMIT_S = HANG_S
 """No single wait of the harness lasts longer; running into it is a failure with a traceback."""
 
 

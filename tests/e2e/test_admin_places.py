@@ -91,10 +91,10 @@ async def test_a_restart_without_downtime_hands_the_unix_socket_on(tmp_path: Pat
     def replaced() -> bool:
         return proxy.process.returncode is not None
 
-    await eventually(lambda: len(proxy.tree()) > len(children), within_s=10)
+    await eventually(lambda: len(proxy.tree()) > len(children))
     (successor,) = (one for one in proxy.tree() if one not in children)
     try:
-        await eventually(replaced, within_s=20)
+        await eventually(replaced)
         assert path.stat().st_ino == inode
         assert await answers(proxy)
     finally:

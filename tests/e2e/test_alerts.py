@@ -19,7 +19,7 @@ from tests.e2e.alert_receivers import HANG, Mailbox, mail_server, receiving
 from tests.e2e.proxy_process import ProxyProcess, Table, config, run, running_proxy, start_proxy, toml
 from tests.e2e.raw_client import fetch
 from tests.e2e.succession import dynasty
-from tests.e2e.waiting import eventually
+from tests.e2e.waiting import eventually, stopwatch
 from tests.telemetry.alerts.notices import message
 
 if TYPE_CHECKING:
@@ -135,24 +135,22 @@ async def test_sinks_that_hang_delay_no_rollback_and_no_request(
             webhook(receiver, "well"),
         ]
         async with running_proxy(document(v1, v2, *sinks, hooks=[hook]), tmp_path) as proxy:
-            took_s = []
             for _ in range(10):
                 await proxy.set(40)
-                began = time.perf_counter()
-                answer = await proxy.command("rollback")
-                took_s.append(time.perf_counter() - began)
-                assert answer.status == 200
-            assert max(took_s) < 0.5, took_s
-            began = time.perf_counter()
-            await requests(proxy, 20)
-            assert time.perf_counter() - began < 2.0
+                async with stopwatch(proxy.tree()) as watch:
+                    assert (await proxy.command("rollback")).status == 200
+                assert watch.own_s < 0.5, watch
+            async with stopwatch(proxy.tree()) as watch:
+                await requests(proxy, 20)
+            assert watch.own_s < 2.0, watch
             await eventually(lambda: len(receiver.got) == 20)
             assert [len(dead.at(path)) for path in ("ops", "chat", "hook")] == [1, 1, 1]
             sinks_now = {one["name"]: one for one in (await proxy.get("/api/v1/alerts"))["sinks"]}
             assert sinks_now["ops"]["waiting"] == 19
             assert sinks_now["well"]["sent"] == 20
-            began = time.perf_counter()
-        assert time.perf_counter() - began < 5.0, "the end waits for a moment and no longer"
+            async with stopwatch(proxy.tree()) as watch:
+                await proxy.stop()
+        assert watch.own_s < 5.0, "the end waits for a moment and no longer"
 
 
 async def test_a_rule_fires_is_silenced_and_is_resolved(
@@ -193,7 +191,7 @@ async def test_a_rule_fires_is_silenced_and_is_resolved(
                 "client_error_rate",
             )
             assert (fired["value"], fired["limit"]) == (1.0, 0.2)
-            await eventually(lambda: len(receiver.got) == 2, 10.0)  # once the window has forgotten it
+            await eventually(lambda: len(receiver.got) == 2)  # once the window has forgotten it
             assert receiver.got[1].json["status"] == "resolved"
             receiver.answer = 404
             tried = await run("alerts", "test", *admin, directory=tmp_path)
@@ -224,14 +222,14 @@ async def test_a_worker_that_does_not_stay_up_alerts(v1: RawBackend, v2: RawBack
                 async def is_back(gone: psutil.Process = worker) -> bool:
                     return not gone.is_running() and (await proxy.ask_admin("/readyz")).status == 200
 
-                await eventually(is_back, 20.0)
+                await eventually(is_back)
                 if receiver.got:
                     break
             # The two deaths may have struck two places: then a third is the second of one of them.
             if not receiver.got:
                 worker = next(one for one in proxy.tree() if "proxy.worker" in " ".join(one.cmdline()))
                 worker.kill()
-            await eventually(lambda: bool(receiver.got), 20.0)
+            await eventually(lambda: bool(receiver.got))
     told = receiver.got[0].json
     assert (told["kind"], told["severity"], told["status"]) == ("worker", "critical", "firing")
     assert "SIGKILL" in told["reason"]
@@ -248,7 +246,7 @@ async def test_hooks_are_asked_before_a_start_and_before_a_phase(
             "url": receiver.url("ask"),
             "secret": SECRET,
             "required": True,
-            "timeout": "500ms",
+            "timeout": "10s",
         }
         rollout = {"percentage": 0, "phases": phases, "judge": {"tick": "100ms", "promotion": "criteria"}}
         made = document(v1, v2, hooks=[hook], rollout=rollout)
@@ -280,7 +278,7 @@ async def test_hooks_are_asked_before_a_start_and_before_a_phase(
 async def test_a_process_that_takes_over_repeats_nothing_and_ends_what_is_over(
     v1: RawBackend, v2: RawBackend, tmp_path: Path
 ) -> None:
-    rule = {**RULE, "window": "5s"}
+    rule = {**RULE, "window": "1m"}
     async with receiving() as receiver:
         made = document(v1, v2, webhook(receiver, on=["rule"]), alerts={"rules": [rule]})
         async with dynasty(await start_proxy(made, tmp_path)) as line:
@@ -296,7 +294,7 @@ async def test_a_process_that_takes_over_repeats_nothing_and_ends_what_is_over(
             await requests(line.proxy, 30)  # it fires here too
             v1.answer = v2.answer = answers.status("200 OK")
             await requests(line.proxy, 300)
-            await eventually(lambda: len(receiver.got) > 1, 10.0)
+            await eventually(lambda: len(receiver.got) > 1)
     fired, ended = [one.json for one in receiver.got]
     assert (fired["status"], ended["status"], ended["key"]) == ("firing", "resolved", fired["key"])
 
@@ -324,13 +322,13 @@ async def test_a_mail_server_that_is_gone_or_says_later_is_given_up_in_time() ->
     async with mail_server() as mailbox:
         mailbox.refusals = ["451 later"] * 50
         with pytest.raises(MailError, match="answered 451"):
-            await mail_sink(mailbox, timeout="300ms").send(message())
+            await mail_sink(mailbox, timeout="1s").send(message())
         with pytest.raises(MailError, match=r"cannot be spoken to|cannot be reached|does not"):
             await mail_sink(mailbox, tls="tls", timeout="300ms").send(message())
-    began = time.perf_counter()
-    with pytest.raises(MailError, match="cannot be reached"):
-        await mail_sink(mailbox, timeout="300ms").send(message())
-    assert time.perf_counter() - began < 2.0
+    async with stopwatch() as watch:
+        with pytest.raises(MailError, match="cannot be reached"):
+            await mail_sink(mailbox, timeout="300ms").send(message())
+    assert watch.own_s < 2.0, watch
 
 
 async def test_an_answer_that_comes_with_the_end_of_the_time_does_not_undo_the_end() -> None:
@@ -338,7 +336,7 @@ async def test_an_answer_that_comes_with_the_end_of_the_time_does_not_undo_the_e
 
     class Late(Mailbox):
         async def handle_MAIL(self, *_: Any) -> str:  # noqa: N802 - aiosmtpd's name
-            end = time.perf_counter() + 0.1
+            end = time.perf_counter() + 1.0
             while time.perf_counter() < end:  # nobody in this process gets on: the two fall into one round
                 pass
             return await super().handle_MAIL(*_)
@@ -346,13 +344,17 @@ async def test_an_answer_that_comes_with_the_end_of_the_time_does_not_undo_the_e
     mailbox = Late(refusals=["451 later"] * 50)
     async with mail_server(mailbox=mailbox):
         with pytest.raises(MailError, match="answered 451"):
-            await mail_sink(mailbox, timeout="100ms").send(message())
+            await mail_sink(mailbox, timeout="1s").send(message())
     assert len(mailbox.refusals) == 49
 
 
 async def test_a_mail_server_that_hangs_is_left_without_a_goodbye() -> None:
+    asked = asyncio.Event()
+
     async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"220 hello\r\n")
+        await reader.readline()
+        asked.set()
         await reader.read()  # to the end
         writer.close()
 
@@ -368,12 +370,12 @@ async def test_a_mail_server_that_hangs_is_left_without_a_goodbye() -> None:
         port = server.sockets[0].getsockname()[1]
         sink = MailSink(Sink.read({**table, "server": f"127.0.0.1:{port}", "timeout": "30s"}), None)
         sending = asyncio.create_task(sink.send(message()))
-        await asyncio.sleep(0.05)  # it waits for an answer to EHLO
-        began = time.perf_counter()
-        sending.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await sending
-        assert time.perf_counter() - began < 2.0
+        await asked.wait()
+        async with stopwatch() as watch:
+            sending.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await sending
+        assert watch.own_s < 2.0, watch
 
 
 async def test_a_mail_server_without_starttls_gets_nothing() -> None:
@@ -393,7 +395,8 @@ async def test_mail_goes_by_starttls_to_a_server_that_is_believed_and_to_no_othe
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(pair.certificate, pair.key)
         async with mail_server(context) as mailbox:
-            sending = mail_sink(mailbox, tls="starttls", timeout="500ms").send(message())
+            within = "30s" if authority is believed else "500ms"
+            sending = mail_sink(mailbox, tls="starttls", timeout=within).send(message())
             if authority is believed:
                 await sending
                 assert len(mailbox.mails) == 1

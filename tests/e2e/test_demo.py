@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import sys
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import pytest
 import pytest_asyncio
 
 from proxy.demo.faults import Fault
+from tests.e2e.raw_client import LIMIT_S
 
 DEMO = (sys.executable, "-m", "proxy", "demo")
 
@@ -34,7 +36,7 @@ async def _run(fault: Fault) -> Ended:
     pipe = asyncio.subprocess.PIPE
     arguments = ("--seconds", "9", "--rate", "40", "--fault", fault)
     process = await asyncio.create_subprocess_exec(*DEMO, *arguments, stdout=pipe, stderr=pipe)
-    out, err = await asyncio.wait_for(process.communicate(), 60)
+    out, err = await asyncio.wait_for(process.communicate(), LIMIT_S)
     return Ended(process.returncode or 0, out.decode().splitlines(), err.decode())
 
 
@@ -56,7 +58,7 @@ async def test_it_ends_well_and_prints_plain_lines(ended: dict[Fault, Ended], fa
 async def test_a_failing_v2_is_rolled_back(ended: dict[Fault, Ended], fault: Fault) -> None:
     demo = ended[fault]
     assert f"v2 failed ({fault}), was rolled back by itself, and no client saw a failure." in demo.lines
-    assert demo.line(f"fault      {fault} on v2 after 3.")
+    assert re.match(r"fault      \w+ on v2 after [3-9]\.", demo.line(f"fault      {fault} on v2"))
     assert demo.line("rollback   ")
     assert any("rolled back at 0 %" in line for line in demo.lines)
 
@@ -89,13 +91,13 @@ async def test_ctrl_c_ends_it_and_everything_it_started(
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(*DEMO, *arguments, stdout=pipe, stderr=pipe)
     assert process.stdout
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(LIMIT_S):
         while until.encode() not in await process.stdout.readline():
             assert process.returncode is None
     children = psutil.Process(process.pid).children(recursive=True)
     assert len(children) == 2
     process.send_signal(signal.SIGINT)
-    _, err = await asyncio.wait_for(process.communicate(), 10)
+    _, err = await asyncio.wait_for(process.communicate(), LIMIT_S)
     assert (process.returncode, err.decode()) == (code, "")
     assert not any(child.is_running() for child in children)
 
@@ -104,10 +106,10 @@ async def test_killed_it_leaves_no_backend_behind() -> None:
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(*DEMO, "--seconds", "30", stdout=pipe, stderr=pipe)
     assert process.stdout
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(LIMIT_S):
         await process.stdout.readline()
     children = psutil.Process(process.pid).children(recursive=True)
     os.kill(process.pid, signal.SIGKILL)
     await process.communicate()
-    _, alive = await asyncio.to_thread(psutil.wait_procs, children, timeout=5)
+    _, alive = await asyncio.to_thread(psutil.wait_procs, children, timeout=LIMIT_S)
     assert alive == []

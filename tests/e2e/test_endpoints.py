@@ -39,9 +39,9 @@ async def proxy(
 ) -> AsyncIterator[ProxyProcess]:
     """One v1, three endpoints of v2 that are probed ten times a second."""
     probe = {
-        "path": "/healthz", "interval": "100ms", "timeout": "200ms", "healthy_after": 1, "unhealthy_after": 2
+        "path": "/healthz", "interval": "100ms", "timeout": "2s", "healthy_after": 1, "unhealthy_after": 2
     }  # fmt: skip
-    v2 = {"health": probe, "ejection": {"consecutive_failures": 3, "duration": "500ms"}}
+    v2 = {"health": probe, "ejection": {"consecutive_failures": 3, "duration": "2s"}}
     document = config(backends[0].url, [endpoint.url for endpoint in trio], v2=v2)
     async with running_proxy(document, tmp_path_factory.mktemp("proxy")) as process:
         yield process

@@ -12,7 +12,7 @@ from proxy.config.schema import Backend, Backends
 from proxy.controlplane.health import Line, Prober
 from tests.e2e.proxy_process import config, running_proxy
 from tests.e2e.raw_client import fetch
-from tests.e2e.waiting import eventually
+from tests.e2e.waiting import HANG_S, eventually
 from tests.fakes import FakeEndpoints, FakeRandom
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from proxy.model import Path
     from tests.e2e.raw_backend import Answer, Exchange, RawBackend
 
-PATIENCE_S = 10.0
+PATIENCE_S = HANG_S
 PROBE = {
     "path": "/health",
     "interval": "5ms",
@@ -168,7 +168,7 @@ async def test_v2_whose_cache_misses_is_rolled_back(
                 await fetch(proxy.listen, "GET", "/", ((b"X-User-Id", b"%d" % number),))
             return bool((await proxy.status())["state"] == "rolled_back")
 
-        await eventually(rolled_back, 10.0)
+        await eventually(rolled_back)
         assert "guard cache_hit_rate below 0.6: 0.5" in (await proxy.status())["reason"]
         assert v2.count() >= 20
 
@@ -205,7 +205,7 @@ async def test_only_a_short_answer_with_200_is_read(v2: RawBackend, answer: Answ
             assert await line.read(f"{v2.url}/load", PATIENCE_S) == b'{"cpu": 0.5, "memory": 0.95}'
         else:
             with pytest.raises(Exception) as problem:  # noqa: PT011 - any is one
-                await line.read(f"{v2.url}/load", 0.2)
+                await line.read(f"{v2.url}/load", 0.2 if said == "Timeout" else PATIENCE_S)
             assert said in repr(problem.value)
     finally:
         await line.close()

@@ -138,7 +138,7 @@ async def test_a_changed_file_is_noticed(v1: RawBackend, v2: RawBackend, tmp_pat
         async def told() -> bool:
             return (await fetch(proxy.listen)).get(b"x-dualpath-path") == b"v1"
 
-        await eventually(told, 10)
+        await eventually(told)
 
 
 async def test_an_invalid_file_changes_nothing_and_every_fault_is_told(

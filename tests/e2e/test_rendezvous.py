@@ -11,7 +11,7 @@ import pytest
 
 from proxy.channel import framed
 from proxy.rendezvous import GO, Rendezvous, is_ours, path_of, sent_home, supervised
-from tests.e2e.waiting import eventually
+from tests.e2e.waiting import HANG_S, eventually
 
 ADDRESS = ("127.0.0.1", 1)
 
@@ -53,7 +53,7 @@ async def test_an_orphan_is_sent_home_once_others_serve() -> None:
     await asyncio.sleep(0.05)  # it looks on meanwhile; that it stays is the claim
     assert not orphan.done()
     place.release()
-    await asyncio.wait_for(orphan, 5)
+    await asyncio.wait_for(orphan, HANG_S)
     await place.close()
 
 
@@ -61,7 +61,7 @@ async def test_an_orphan_is_told_which_sockets_others_go_on_with() -> None:
     place = Rendezvous(ADDRESS)
     await place.open()
     place.release([7, 8])
-    assert await asyncio.wait_for(sent_home(path_of(ADDRESS), at_once), 5) == {7, 8}
+    assert await asyncio.wait_for(sent_home(path_of(ADDRESS), at_once), HANG_S) == {7, 8}
     await place.close()
 
 
@@ -72,7 +72,7 @@ async def test_who_sends_an_orphan_home_and_says_no_more_keeps_what_nobody_knows
         writer.close()
 
     server = await asyncio.start_unix_server(say, str(path_of(ADDRESS)))
-    assert await asyncio.wait_for(sent_home(path_of(ADDRESS), at_once), 5) is None
+    assert await asyncio.wait_for(sent_home(path_of(ADDRESS), at_once), HANG_S) is None
     server.close()
 
 
@@ -86,7 +86,7 @@ async def test_an_orphan_goes_on_looking_when_its_host_leaves() -> None:
     second = Rendezvous(ADDRESS)
     await second.open()
     second.release()
-    await asyncio.wait_for(orphan, 5)
+    await asyncio.wait_for(orphan, HANG_S)
     await second.close()
 
 
@@ -100,14 +100,14 @@ async def test_an_orphan_that_hears_nonsense_goes_on_looking() -> None:
 
     server = await asyncio.start_unix_server(babble, str(path_of(ADDRESS)))
     orphan = asyncio.create_task(sent_home(path_of(ADDRESS), at_once))
-    await asyncio.wait_for(told.wait(), 5)
+    await asyncio.wait_for(told.wait(), HANG_S)
     await asyncio.sleep(0.05)  # it looks on meanwhile; that it stays is the claim
     server.close()
     assert not orphan.done()
     place = Rendezvous(ADDRESS)
     await place.open()
     place.release()
-    await asyncio.wait_for(orphan, 5)
+    await asyncio.wait_for(orphan, HANG_S)
     await place.close()
 
 
@@ -118,7 +118,7 @@ async def test_a_successor_takes_the_place_and_keeps_it() -> None:
     newer.release()
     await older.close()
     assert supervised(ADDRESS)
-    await asyncio.wait_for(sent_home(path_of(ADDRESS), at_once), 5)
+    await asyncio.wait_for(sent_home(path_of(ADDRESS), at_once), HANG_S)
     await newer.close()
 
 

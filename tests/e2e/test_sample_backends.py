@@ -19,6 +19,7 @@ from proxy.demo.faults import SLOWNESS_S, Fault
 from proxy.demo.plan import Planned, User, plan
 from proxy.demo.processes import BackendFailed, BackendProcess
 from proxy.demo.traffic import HttpSender
+from tests.e2e.raw_client import LIMIT_S
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -122,7 +123,7 @@ async def test_a_hanging_backend_never_answers_and_still_obeys(
 ) -> None:
     await sample.turn(Fault.HANG, session)
     with pytest.raises(TimeoutError):
-        async with session.get(f"{sample.url}/restaurants", timeout=aiohttp.ClientTimeout(total=0.3)):
+        async with session.get(f"{sample.url}/restaurants", timeout=aiohttp.ClientTimeout(total=1.0)):
             pass
     assert await sample.struck(session) == 1
 
@@ -182,7 +183,7 @@ async def _started(*arguments: str, stdin: int) -> tuple[asyncio.subprocess.Proc
         *COMMAND, *arguments, stdin=stdin, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
     assert process.stdout
-    return process, int(await asyncio.wait_for(process.stdout.readline(), 20) or 0)
+    return process, int(await asyncio.wait_for(process.stdout.readline(), LIMIT_S) or 0)
 
 
 async def test_it_ends_when_its_lifeline_is_cut() -> None:
@@ -190,14 +191,14 @@ async def test_it_ends_when_its_lifeline_is_cut() -> None:
     assert port > 0
     assert process.stdin
     process.stdin.close()
-    assert await asyncio.wait_for(process.wait(), 5) == 0
+    assert await asyncio.wait_for(process.wait(), LIMIT_S) == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_it_ends_on_a_signal_and_needs_no_standard_input(number: signal.Signals) -> None:
     process, _ = await _started("--version", "v1", stdin=asyncio.subprocess.DEVNULL)
     process.send_signal(number)
-    assert await asyncio.wait_for(process.wait(), 5) == 0
+    assert await asyncio.wait_for(process.wait(), LIMIT_S) == 0
 
 
 async def test_a_taken_port_is_one_clear_line(sample: BackendProcess) -> None:

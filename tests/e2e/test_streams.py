@@ -6,14 +6,18 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
+import pytest_asyncio
 
 from tests.e2e.answers import held
+from tests.e2e.proxy_process import config, running_proxy
 from tests.e2e.raw_client import LIMIT_S, Outcome, RawClient, connected, request
-from tests.e2e.waiting import eventually
+from tests.e2e.waiting import eventually, stopwatch
 from tests.e2e.wire import chunk
 
 if TYPE_CHECKING:
-    from tests.e2e.proxy_process import ProxyProcess, Table
+    from collections.abc import AsyncIterator
+
+    from tests.e2e.proxy_process import ProxyProcess
     from tests.e2e.raw_backend import Answer, Exchange, RawBackend
 
 USER = (b"X-User-Id", b"u")
@@ -21,15 +25,26 @@ EVENTS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
 ASK = request("GET", "/events", (USER,))
 
 
-@pytest.fixture(scope="module")
-def settings() -> dict[str, Table]:
-    timeouts = {"response_timeout": "800ms", "idle_timeout": "400ms"}
-    return {
-        "listen": {"body_idle_timeout": "200ms", "drain_timeout": "300ms"},
-        "v1": timeouts,
-        "v2": timeouts,
-        "rollout": {"timeout": "1s", "fallback": {"reserve": 0.1}},
-    }
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def proxy(
+    backends: tuple[RawBackend, RawBackend], tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[ProxyProcess]:
+    """One rollout whose time-out a stream outlasts, and one that leaves a long poll its time."""
+    document = config(
+        backends[0].url,
+        backends[1].url,
+        listen={"body_idle_timeout": "200ms", "drain_timeout": "300ms"},
+        v1={"idle_timeout": "300ms"},
+        v2={"idle_timeout": "1500ms"},
+        rollout={"timeout": "2s", "fallback": {"reserve": 0.1}},
+    )
+    [usual] = document["rollouts"]
+    document["rollouts"] = [
+        {**usual, "name": "polls", "routes": [{"prefix": "/poll"}], "timeout": "1m"},
+        usual,
+    ]
+    async with running_proxy(document, tmp_path_factory.mktemp("proxy")) as process:
+        yield process
 
 
 class Stream:
@@ -102,13 +117,14 @@ async def test_a_stream_outlasts_every_limit_but_its_own_idle_time(
     stream = Stream()
     async with connected(proxy.listen) as client:
         await started(client, v2, stream.answer)
-        for _ in range(5):  # 1.5 s in all: longer than the rollout's time-out for a whole request
-            await asyncio.sleep(0.3)  # longer than a body of the client's may stand still
+        for _ in range(5):  # 2.25 s in all: longer than the rollout's time-out for a whole request
+            await asyncio.sleep(0.45)  # longer than a body of the client's may stand still
             stream.say(b"ping")
             await read(client, b"ping")
-        began = asyncio.get_running_loop().time()
-        assert await client.ended() is Outcome.RESET
-        assert 0.35 < asyncio.get_running_loop().time() - began < 0.7
+        async with stopwatch(proxy.tree()) as watch:
+            assert await client.ended() is Outcome.RESET
+        assert watch.total_s > 1.2, watch
+        assert watch.own_s < 2.0, watch
         await asyncio.wait_for(stream.gone.wait(), LIMIT_S)
 
 
@@ -121,7 +137,9 @@ async def test_a_client_that_leaves_ends_the_stream_at_once_and_blames_nobody(
         await started(client, v2, stream.answer)
         stream.say(b"one")
         await read(client, b"one")
-    await asyncio.wait_for(stream.gone.wait(), 0.5)
+    async with stopwatch(proxy.tree()) as watch:
+        await asyncio.wait_for(stream.gone.wait(), LIMIT_S)
+    assert watch.own_s < 0.5, watch
     v2.forget()
     after = await proxy.settled()
     assert after["paths"]["v2"]["requests"] - before["paths"]["v2"]["requests"] == 1
@@ -149,16 +167,16 @@ async def test_a_stream_of_v2_runs_on_after_a_rollback_and_counts_for_v2(
     assert after["paths"]["v2"]["errors"] == before["paths"]["v2"]["errors"]
 
 
-async def test_a_long_poll_may_take_as_long_as_an_answer_may(proxy: ProxyProcess, v2: RawBackend) -> None:
+async def test_a_long_poll_may_take_as_long_as_an_answer_may(proxy: ProxyProcess, v1: RawBackend) -> None:
     gate = asyncio.Event()
-    v2.answer = held(gate)
+    v1.answer = held(gate)
     async with connected(proxy.listen) as client:
-        await client.send(ASK)
+        await client.send(request("GET", "/poll"))
         answer = asyncio.ensure_future(client.response())
-        done, _ = await asyncio.wait([answer], timeout=0.6)
+        done, _ = await asyncio.wait([answer], timeout=0.6)  # longer than a body may stand still
         assert not done
         gate.set()
-        assert (await answer).backend == b"v2"
+        assert (await answer).backend == b"v1"
 
 
 async def test_a_client_that_leaves_a_long_poll_cancels_it_at_once(
@@ -175,4 +193,6 @@ async def test_a_client_that_leaves_a_long_poll_cancels_it_at_once(
         await client.send(ASK)
         await eventually(lambda: v2.count() == 1)
         assert not gone.is_set()
-    await asyncio.wait_for(gone.wait(), 0.5)
+    async with stopwatch(proxy.tree()) as watch:
+        await asyncio.wait_for(gone.wait(), LIMIT_S)
+    assert watch.own_s < 0.5, watch

@@ -73,7 +73,7 @@ async def test_every_worker_notices_a_renewed_certificate_and_no_connection_suff
         async def everywhere() -> bool:
             return {await site.subject(proxy) for _ in range(8)} == {"new"}
 
-        await eventually(everywhere, 10)
+        await eventually(everywhere)
         assert (await kept.ask()).status == 200
         assert (await loaded(proxy))["error"] is None
 

@@ -17,7 +17,7 @@ from tests.e2e.proxy_process import ProxyProcess, Table, config, running_proxy
 from tests.e2e.raw_backend import RawBackend
 from tests.e2e.raw_client import Outcome, connected, fetch, request
 from tests.e2e.test_reload import reloaded
-from tests.e2e.waiting import eventually
+from tests.e2e.waiting import eventually, stopwatch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -70,7 +70,7 @@ async def proxy(
 ) -> AsyncIterator[ProxyProcess]:
     """v2 over TLS, with a probe; v1 without."""
     probe = {"path": "/healthz", "interval": "50ms", "unhealthy_after": 1}
-    v2 = {"tls": tls, "health": probe, "idle_timeout": "300ms"}
+    v2 = {"tls": tls, "health": probe, "idle_timeout": "2s"}
     document = config(backends[0].url, secure.url, v2=v2)
     async with running_proxy(document, tmp_path_factory.mktemp("proxy")) as process:
         yield process
@@ -134,7 +134,9 @@ async def test_a_client_that_leaves_takes_its_connection_along(
     async with connected(proxy.listen) as client:
         await client.send(request("GET", "/gone", (USER,)))
         await eventually(lambda: any(one.target == "/gone" for one in v2.received))
-    await eventually(lambda: v2.open_connections <= 1, 0.5)  # a probe may hang as well
+    async with stopwatch(proxy.tree()) as watch:
+        await eventually(lambda: v2.open_connections <= 1)  # a probe may hang as well
+    assert watch.own_s < 0.5, watch
 
 
 UNSOUND: dict[str, tuple[Table, str]] = {
@@ -164,8 +166,10 @@ async def connect_errors(proxy: ProxyProcess) -> int:
 async def is_v1s(proxy: ProxyProcess) -> bool:
     """Whether v1 answers in place of v2, whatever the method: v2 has not seen a byte of HTTP."""
     for method in ("GET", "POST"):
-        answer = await fetch(proxy.listen, method, "/", (USER,), b"content")
-        assert (answer.status, answer.elapsed_s < 0.9) == (200, True)
+        async with stopwatch(proxy.tree()) as watch:
+            answer = await fetch(proxy.listen, method, "/", (USER,), b"content")
+        assert answer.status == 200
+        assert watch.own_s < 0.9, watch
         if answer.backend != b"v1":
             return False
     return True

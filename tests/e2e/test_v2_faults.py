@@ -6,6 +6,7 @@ that repeating is safe (Idempotency-Key).
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,6 +18,7 @@ from tests.e2e.waiting import eventually
 if TYPE_CHECKING:
     from tests.e2e.proxy_process import ProxyProcess, Table
     from tests.e2e.raw_backend import Answer, RawBackend
+    from tests.e2e.wire import Fields
 
 USER = (b"X-User-Id", b"a")
 KEYED = (b"Idempotency-Key", b"5f1c")
@@ -31,8 +33,6 @@ FAULTS: dict[str, tuple[Answer, int]] = {
     "close": (answers.CLOSE, 502),
     "mid-head": (answers.MID_HEAD, 502),
     "mid-head-reset": (answers.MID_HEAD_RESET, 502),
-    "mid-head-hang": (answers.MID_HEAD_HANG, 504),
-    "hang": (answers.HANG, 504),
     "garbage": (answers.GARBAGE, 502),
     "not-http": (answers.NOT_HTTP, 502),
     "4-mib-head": (answers.BIG_HEAD, 502),
@@ -44,7 +44,7 @@ FAULTS: dict[str, tuple[Answer, int]] = {
 
 @pytest.fixture(scope="module")
 def settings() -> dict[str, Table]:
-    return {"v2": {"response_timeout": "250ms"}}
+    return {"v2": {"response_timeout": "1s"}}
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"])
@@ -85,6 +85,32 @@ async def test_an_idempotency_key_makes_it_repeatable(
     assert v1.count() == 1
     assert v2.count() in at_most(fault)
     assert (bytes(v1.received[0].body.kept), v1.received[0].get(b"idempotency-key")) == (b"content", KEYED[1])
+
+
+@pytest.mark.parametrize("silence", [answers.HANG, answers.MID_HEAD_HANG], ids=["hang", "mid-head-hang"])
+async def test_what_v2_leaves_unanswered_is_one_of_these_too(
+    proxy: ProxyProcess, v1: RawBackend, v2: RawBackend, silence: Answer
+) -> None:
+    """All methods at once, because each has to wait for the time-out."""
+    v2.answer = silence
+    asked: list[tuple[str, Fields]] = [
+        (method, (USER,)) for method in ("GET", "HEAD", "PUT", "DELETE", "OPTIONS", "POST", "PATCH")
+    ]
+    asked += [(method, (USER, KEYED)) for method in ("POST", "PATCH")]
+    told = await asyncio.gather(
+        *(
+            fetch(proxy.listen, method, f"/{at}", fields, b"content")
+            for at, (method, fields) in enumerate(asked)
+        )
+    )
+    unsafe = {f"/{at}" for at, one in enumerate(asked) if one in {("POST", (USER,)), ("PATCH", (USER,))}}
+    for at, answer in enumerate(told):
+        expected = (504, True, None) if f"/{at}" in unsafe else (200, True, b"v1")
+        assert (answer.status, answer.complete, answer.backend) == expected, (asked[at], answer)
+    assert sorted(one.target for one in v2.received) == sorted(f"/{at}" for at in range(len(asked)))
+    assert {one.target for one in v1.received} == {one.target for one in v2.received} - unsafe
+    assert len(v1.received) == len(asked) - len(unsafe)
+    assert {bytes(one.body.kept) for one in v1.received} == {b"content"}
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "POST", "PATCH"])

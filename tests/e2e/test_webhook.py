@@ -6,7 +6,6 @@ import asyncio
 import ipaddress
 import socket
 import ssl
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +15,7 @@ from proxy.controlplane import webhook
 from proxy.controlplane.webhook import WebhookError, Webhooks
 from tests.certificates import Authority
 from tests.e2e import answers
+from tests.e2e.waiting import stopwatch
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,7 +54,8 @@ async def test_over_tls_those_are_believed_whom_the_system_believes(
         context.load_cert_chain(pair.certificate, pair.key)
         async with await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context) as server:
             url = f"https://localhost:{server.sockets[0].getsockname()[1]}/gate"
-            asked = Webhooks(resolver=lambda: Leads("127.0.0.1")).post(url, BODY, 2.0)
+            within_s = 30.0 if authority is believed else 2.0
+            asked = Webhooks(resolver=lambda: Leads("127.0.0.1")).post(url, BODY, within_s)
             if authority is believed:
                 await asked
             else:
@@ -94,10 +95,10 @@ async def test_what_may_pass_is_tried_again(v1: RawBackend) -> None:
 
 async def test_all_attempts_together_take_no_longer_than_they_may(v1: RawBackend) -> None:
     v1.answer = answers.status("500 Internal Server Error")
-    began = time.perf_counter()
-    with pytest.raises(WebhookError, match="answered 500"):
-        await Webhooks().post(v1.url, BODY, 0.5)
-    assert time.perf_counter() - began < 2.0
+    async with stopwatch() as watch:
+        with pytest.raises(WebhookError, match="answered 500"):
+            await Webhooks().post(v1.url, BODY, 0.5)
+    assert watch.own_s < 2.0, watch
 
 
 async def test_one_that_hangs_is_given_up(v1: RawBackend) -> None:
@@ -107,11 +108,10 @@ async def test_one_that_hangs_is_given_up(v1: RawBackend) -> None:
 
 
 async def test_one_that_is_not_there(v1: RawBackend) -> None:
-    free = socket.create_server(("127.0.0.1", 0))
-    port = free.getsockname()[1]
-    free.close()
-    with pytest.raises(WebhookError, match="cannot be reached"):
-        await Webhooks().post(f"http://127.0.0.1:{port}/", BODY, 0.3)
+    with socket.socket() as taken:  # nobody else gets the port, and nobody listens
+        taken.bind(("127.0.0.1", 0))
+        with pytest.raises(WebhookError, match="cannot be reached"):
+            await Webhooks().post(f"http://127.0.0.1:{taken.getsockname()[1]}/", BODY, 0.3)
 
 
 async def test_an_answer_without_an_end_is_read_no_further_than_needed(v1: RawBackend) -> None:

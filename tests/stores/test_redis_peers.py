@@ -14,7 +14,7 @@ from proxy.core.peers import Identity, Presence
 from proxy.errors import StoreUnavailable
 from proxy.stores.redis_peers import RedisPeers
 from proxy.stores.redis_store import RedisStore
-from tests.e2e.waiting import eventually
+from tests.e2e.waiting import HANG_S, eventually, stopwatch
 from tests.redis_server import KINDS
 from tests.stores.conftest import opened, table_at
 from tests.stores.states import NEW, chain, step
@@ -76,10 +76,10 @@ async def test_the_first_that_stands_judges_until_it_leaves(table: StoreTable) -
 
 async def test_a_lease_runs_out_unless_it_is_renewed(table: StoreTable) -> None:
     async with peer(table, "a") as one, peer(table, "b") as other:
-        short = replace(HERE, lease_s=0.2)
+        short = replace(HERE, lease_s=0.8)
         mine = (await one.exchange(short)).lease
         loop = asyncio.get_running_loop()
-        until = loop.time() + 0.3
+        until = loop.time() + 1.0
         while loop.time() < until:
             renewed = (await one.exchange(short)).lease
             assert renewed is not None
@@ -255,11 +255,11 @@ async def test_reports_that_are_huge_once_unpacked_come_a_few_at_a_time(table: S
 async def test_a_change_is_pushed_to_all_at_once(table: StoreTable) -> None:
     async with opened(table) as storage, peer(table, "b") as other, aclosing(other.changes()) as pushed:
         assert await anext(pushed) is None
-        began = asyncio.get_running_loop().time()
-        for one in chain("default", [1, 2]):
-            await storage.store.commit(one)
-        assert [await anext(pushed), await anext(pushed)] == [1, 2]
-        assert asyncio.get_running_loop().time() - began < 1.0
+        async with stopwatch() as watch:
+            for one in chain("default", [1, 2]):
+                await storage.store.commit(one)
+            assert [await anext(pushed), await anext(pushed)] == [1, 2]
+        assert watch.own_s < 1.0, watch
 
 
 async def test_pushes_go_on_after_the_server_was_gone(server: RedisServer, tmp_path: Path) -> None:
@@ -270,24 +270,23 @@ async def test_pushes_go_on_after_the_server_was_gone(server: RedisServer, tmp_p
         with pytest.raises(StoreUnavailable):
             await of(storage).exchange(HERE)
         server.start()
-        assert await asyncio.wait_for(waiting, 10) is None
+        assert await asyncio.wait_for(waiting, HANG_S) is None
         await storage.store.commit(step(NEW, 5))
-        assert await asyncio.wait_for(anext(pushed), 5) == 1
+        assert await asyncio.wait_for(anext(pushed), HANG_S) == 1
 
 
 async def test_a_server_that_stands_still_holds_nobody_longer_than_the_timeout(
     server: RedisServer, tmp_path: Path
 ) -> None:
-    async with opened(table_at(server, tmp_path, timeout="100ms")) as storage:
+    async with opened(table_at(server, tmp_path, timeout="400ms")) as storage:
         assert isinstance(storage.store, RedisStore)
         await of(storage).exchange(HERE)
         server.pause()
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        for _ in range(3):
-            with pytest.raises(StoreUnavailable, match=r"within 0\.1 s"):
-                await of(storage).exchange(HERE)
-        assert loop.time() - began < 1.0
+        async with stopwatch() as watch:
+            for _ in range(2):
+                with pytest.raises(StoreUnavailable, match=r"within 0\.4 s"):
+                    await of(storage).exchange(HERE)
+        assert watch.own_s < 1.5, watch
         server.resume()
 
         async def back() -> bool:
@@ -300,7 +299,7 @@ async def test_a_server_that_stands_still_holds_nobody_longer_than_the_timeout(
 
 
 async def test_a_connection_that_has_fallen_silent_is_made_anew(server: RedisServer, tmp_path: Path) -> None:
-    async with opened(table_at(server, tmp_path, timeout="100ms")) as storage:
+    async with opened(table_at(server, tmp_path, timeout="500ms")) as storage:
         found = of(storage)
         peers = RedisPeers(found._link, found._keys, found.identity, silence_s=0.02)
         async with aclosing(peers.changes()) as pushed:
@@ -309,10 +308,10 @@ async def test_a_connection_that_has_fallen_silent_is_made_anew(server: RedisSer
             await asyncio.wait([waiting], timeout=0.1)  # asked, and has answered
             assert not waiting.done()
             server.pause()
-            await asyncio.wait([waiting], timeout=0.3)
+            await asyncio.wait([waiting], timeout=0.8)
             server.resume()
-            assert await asyncio.wait_for(waiting, 10) is None
+            assert await asyncio.wait_for(waiting, HANG_S) is None
             await told(peers, "PUBLISH", peers._keys.changes, "nonsense")
             await told(peers, "PUBLISH", peers._keys.changes, "9" * 5_000)
             await told(peers, "PUBLISH", peers._keys.changes, "7")
-            assert await asyncio.wait_for(anext(pushed), 5) == 7
+            assert await asyncio.wait_for(anext(pushed), HANG_S) == 7
