@@ -100,9 +100,14 @@ async def _decisions(admin: AdminApi, name: str | None, limit: int) -> JsonDocum
     chosen = [rollout for rollout in rollouts if name in (None, rollout["name"])]
     if not chosen:
         raise AdminApiError(f"there is no rollout {name!r}")
-    told = []
-    for rollout in chosen:
+    return {"why": [await _decided(admin, rollout, limit) for rollout in chosen]}
+
+
+async def _decided(admin: AdminApi, rollout: JsonDocument, limit: int) -> JsonDocument:
+    """Where it stands is told without the store, too."""
+    try:
         events = (await admin.events(limit=_NEWEST, rollout=rollout["name"]))["events"]
-        decisions = [event for event in events if event["changes_state"] or event["judgment"] is not None]
-        told.append({"rollout": rollout, "decisions": decisions[-limit:]})
-    return {"why": told}
+    except AdminApiError as error:
+        return {"rollout": rollout, "decisions": [], "trouble": str(error)}
+    decisions = [event for event in events if event["changes_state"] or event["judgment"] is not None]
+    return {"rollout": rollout, "decisions": decisions[-limit:], "trouble": None}

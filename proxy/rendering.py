@@ -45,11 +45,7 @@ def status_text(document: JsonDocument) -> RenderableType:
     parts: list[RenderableType] = [Text(summary_text(document["summary"])), Text(head)]
     if document.get("fleet") is not None:
         parts.append(fleet_text(document["fleet"]))
-    waiting = document["store"]["waiting"]
-    if waiting:
-        parts.append(
-            Text(f"{waiting} change{'' if waiting == 1 else 's'} not stored yet", style="bold yellow")
-        )
+    parts += store_lines(document["store"])
     refused = [
         f"{count} {clean(reason).replace('_', ' ')}"
         for reason, count in document.get("refused", {}).items()
@@ -80,6 +76,18 @@ def summary_text(summary: JsonDocument) -> str:
     rollouts = f"{summary['enabled']} of {total} rollout{'' if total == 1 else 's'} enabled ({stages})"
     share = f"{percent(summary['v2_share'])} of the traffic on v2"
     return f"{rollouts}, {share}, {users['seen']:,} users seen, {users['v2']:,} on v2"
+
+
+def store_lines(store: JsonDocument) -> list[Text]:
+    """What is the matter with the store; nothing if it works."""
+    lines = []
+    if trouble := store.get("trouble"):
+        text = "the store has not taken what was last written, and until it does nothing is raised"
+        lines.append(Text(f"{text}: {clean(trouble)}", style="bold red"))
+    if waiting := store["waiting"]:
+        text = f"{waiting} change{'' if waiting == 1 else 's'} not stored yet"
+        lines.append(Text(text, style="bold yellow"))
+    return lines
 
 
 def command_text(rollout: JsonDocument) -> Text:

@@ -18,7 +18,7 @@ from rich.text import Text
 from proxy.deploy_progress import progress_of, remaining
 from proxy.deploy_screen import criteria_table
 from proxy.printable import clean
-from proxy.rendering import command_text, duration, fleet_text, milliseconds, moment, percent
+from proxy.rendering import command_text, duration, fleet_text, milliseconds, moment, percent, store_lines
 from proxy.watch_list import by_urgency, rollout_list
 
 if TYPE_CHECKING:
@@ -73,8 +73,7 @@ def watch_text(
     ]
     if document.get("fleet") is not None:
         parts.append(fleet_text(document["fleet"]))
-    if waiting := document["store"]["waiting"]:
-        parts.append(Text(f"the store does not work: {waiting} not stored yet", style="bold red"))
+    parts += store_lines(document["store"])
     rollouts = by_urgency(document["rollouts"])
     if len(rollouts) > 1:
         parts += [Text(), rollout_list(rollouts)]

@@ -43,6 +43,8 @@ def why_text(document: JsonDocument, *, everything: bool = False) -> RenderableT
         else:
             lines += _now_in_short(told["rollout"])
             lines += _decided_in_short(told["decisions"])
+        if trouble := told.get("trouble"):
+            lines.append(_fact("decided", f"not to be had: {clean(trouble)}"))
     return Group(*lines)
 
 

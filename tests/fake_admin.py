@@ -62,6 +62,7 @@ class FakeAdmin:
         self.local_only = False
         self.trail = TrailPage((), Head())
         self.waiting = 0
+        self.trouble: str | None = None
         self.past: list[Document] = []
         self.recorded: list[Document] = []
         self.configuration: Document = {"rollouts": []}
@@ -77,7 +78,7 @@ class FakeAdmin:
             "uptime_s": 5.0,
             "workers": 1,
             "config": {"loaded_at": "2026-01-01T00:00:00.000Z", "error": None},
-            "store": {"waiting": self.waiting},
+            "store": {"waiting": self.waiting, "trouble": self.trouble},
             "summary": SUMMARY,
             "rollouts": self.rollouts,
         }

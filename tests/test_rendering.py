@@ -43,7 +43,7 @@ def status(*reports: Any) -> dict[str, Any]:
             "version": "1.2.3",
             "uptime_s": 3723.4,
             "workers": 1,
-            "store": {"waiting": 0},
+            "store": {"waiting": 0, "trouble": None},
             "summary": summary_view(reports),
             "rollouts": rollouts,
         }
@@ -110,6 +110,15 @@ def test_status_says_what_is_not_stored(waiting: int, words: str) -> None:
     document = status(REPORT)
     document["store"]["waiting"] = waiting
     assert printed(status_text(document)).splitlines()[2] == words
+
+
+def test_status_says_why_the_store_takes_nothing() -> None:
+    document = status(REPORT)
+    document["store"]["trouble"] = "state.db: is read-only"
+    assert printed(status_text(document)).splitlines()[2] == (
+        "the store has not taken what was last written, and until it does nothing is raised"
+        ": state.db: is read-only"
+    )
 
 
 def test_status_names_reason_verdict_and_breaker() -> None:

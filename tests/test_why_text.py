@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pytest
 
 from proxy.admin.views import event_view, rollout_view
+from proxy.admin_client import AdminApiError
 from proxy.cli import main
 from proxy.judgment import EvidenceReading, Judgment, Verdict
 from proxy.model import Event, RolloutReport, Snapshot, Transition
@@ -13,9 +16,6 @@ from proxy.why_text import why_text
 from tests.admin.builders import EVENT, RUNNING, V2
 from tests.fake_admin import FakeOutside, through_json
 from tests.test_rendering import printed
-
-if TYPE_CHECKING:
-    import pytest
 
 WAITING = Judgment(
     Verdict.HOLD,
@@ -150,6 +150,22 @@ def test_why_asks_for_every_rollout(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     assert out.count("decided   #9") == 2
     assert "\n\nb: running" in out
+
+
+@pytest.mark.parametrize("options", [(), ("--all",)])
+def test_why_says_where_it_stands_without_the_store_too(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
+) -> None:
+    outside = FakeOutside("a", "b")
+
+    async def events(**asked: object) -> object:
+        raise AdminApiError("state.db: is read-only")
+
+    monkeypatch.setattr(outside.admin, "events", events)
+    assert main(["why", *options], outside=outside.build()) == 0
+    out = capsys.readouterr().out
+    assert "b: running" in out
+    assert out.count("  decided   not to be had: state.db: is read-only\n") == 2
 
 
 def test_why_of_one_as_json(capsys: pytest.CaptureFixture[str]) -> None:

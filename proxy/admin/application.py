@@ -265,7 +265,10 @@ class _Api:
             "version": __version__,
             "workers": self._around.workers(),
             "config": views.loaded_view(loaded.at, loaded.error),
-            "store": {"waiting": self._controller.waiting},
+            "store": {
+                "waiting": self._controller.waiting,
+                "trouble": self._controller.store_trouble or None,
+            },
         }
 
     def _beside(self) -> dict[str, views.JsonObject | None]:

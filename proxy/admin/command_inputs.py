@@ -27,7 +27,15 @@ from proxy.model import Command, KeyOverride, Path, Verb
 _MOST_KEY = 1024
 _MOST_PATTERN = 200
 
-Pattern = Annotated[str, Field(min_length=1, max_length=_MOST_PATTERN), AfterValidator(printable)]
+
+def _pattern(value: str) -> str:
+    text = printable(value)
+    if not text:
+        raise ValueError("must not be blank")
+    return text
+
+
+Pattern = Annotated[str, Field(min_length=1, max_length=_MOST_PATTERN), AfterValidator(_pattern)]
 
 
 class _Pattern(BaseModel):

@@ -197,7 +197,7 @@ SCHEMAS: dict[str, Schema] = {
         uptime_s=MILLISECONDS,
         workers=COUNT,
         config=closed(loaded_at=INSTANT, error=nullable(TEXT)),
-        store=closed(waiting=COUNT),
+        store=closed(waiting=COUNT, trouble=nullable(TEXT)),
         refused=closed(**dict.fromkeys(REASONS, COUNT)),
         tunnels=closed(v1=COUNT, v2=COUNT),
         fleet=nullable(ref("Fleet")),

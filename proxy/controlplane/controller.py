@@ -18,13 +18,14 @@ from proxy.controlplane.announcing import Announcing
 from proxy.controlplane.following import sole
 from proxy.controlplane.gatekeeper import Gatekeeper
 from proxy.controlplane.hooks import Hooks
+from proxy.controlplane.in_force import without_store
 from proxy.controlplane.overriding import Overriding
 from proxy.controlplane.webhook import Webhooks
 from proxy.core.caution import HELD, tightens
 from proxy.core.fleet import Role
 from proxy.core.rollout import command_transition, may_retry, retry, stage, step
 from proxy.errors import ControlError, RevisionConflict, StoreUnavailable
-from proxy.judgment import Judgment, Verdict
+from proxy.judgment import Judgment
 from proxy.model import Command, Pulse, RolloutReport, Transition, Users, Verb
 
 if TYPE_CHECKING:
@@ -277,10 +278,10 @@ class Controller(Overriding):
         else:
             closed = self._gatekeeper.closed(transition, watch.plan)
         if closed := closed or self._hooks.closed(transition, watch.plan):
-            watch.judgment = replace(
-                watch.judgment, verdict=Verdict.HOLD, reasons=tuple(closed), missing=tuple(closed), eta_s=None
-            )
+            watch.wait_for(*closed)
             return None
+        if trouble := self._ledger.trouble:  # which may be over: it is tried all the same
+            watch.wait_for(without_store(trouble))
         return transition
 
     def _say_when_it_is_retried(self, watch: RolloutWatch, state: RolloutState, at: float) -> None:
@@ -330,6 +331,11 @@ class Controller(Overriding):
     def waiting(self) -> int:
         """How many changes and events are in force but not stored, because the store does not work."""
         return self._ledger.waiting + self._overrides.waiting
+
+    @property
+    def store_trouble(self) -> str:
+        """Why the store has taken nothing of late; empty if it takes what is written."""
+        return self._ledger.trouble
 
     def is_stored(self, name: str) -> bool:
         """Whether the state of `name` that is in force is in the store too."""

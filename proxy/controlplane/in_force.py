@@ -185,7 +185,7 @@ class InForce:
             await self._flush()
             for watch, transition in promotions:
                 if self._watches.get(watch.plan.name) is watch:  # else its plan has changed meanwhile
-                    await self._promote(transition)
+                    await self._promote(transition, watch)
 
     async def _flush(self) -> None:
         """Write all that waits; overrides once their rollout's state is stored."""
@@ -193,13 +193,20 @@ class InForce:
         if not self._ledger.waiting:
             await self._overrides.flush()
 
-    async def _promote(self, transition: Transition) -> None:
+    async def _promote(self, transition: Transition, watch: RolloutWatch) -> None:
         if self._view.state(transition.after.name) != transition.before:
             return
         try:
             await self._write_first(transition)
         except ControlError as error:  # the next tick tries again; the ledger logs when trouble begins, ends
             log.debug("%s: not promoted: %s", transition.after.name, error)
+            if trouble := self._ledger.trouble:
+                watch.wait_for(without_store(trouble))
+
+
+def without_store(trouble: str) -> str:
+    """What is waited for, in words, where nothing can be written for this reason."""
+    return f"the store to take it, without which nothing is raised: {trouble}"
 
 
 def _fields(transition: Transition) -> dict[str, object]:

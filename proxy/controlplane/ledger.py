@@ -72,6 +72,11 @@ class Ledger:
         return len(self._waiting)
 
     @property
+    def trouble(self) -> str:
+        """Why the store takes nothing, as of the last time that it was to; empty if it took that."""
+        return self._trouble
+
+    @property
     def is_owing(self) -> bool:
         """Whether there is anything to be settled with the store."""
         return bool(self._waiting) or self._doubt is not None

@@ -90,6 +90,10 @@ class RolloutWatch:
     def judgment(self, judgment: Judgment) -> None:
         self._judgment = judgment
 
+    def wait_for(self, *what: str) -> None:
+        """The latest judgment has let a phase pass, and this is still missing."""
+        self._judgment = replace(self.judgment, verdict=Verdict.HOLD, reasons=what, missing=what, eta_s=None)
+
     @property
     def verdict(self) -> Verdict:
         """The latest verdict, without its words."""

@@ -249,7 +249,10 @@ class Case:
 
     def _evidence(self) -> Iterator[EvidenceReading]:
         if self._comparison is not None and self._state.weight > 0:
-            yield from self._comparison.readings(self._seen.tally)
+            takes = self._takes_evidence()
+            for one in self._comparison.readings(self._seen.tally):
+                if one.against or takes:  # what nobody asks for would be read as something to wait for
+                    yield one
         for guard in self._guards:
             if isinstance(guard, SequentialGuard):
                 text = guard.explain(self._now, self._seen.around)

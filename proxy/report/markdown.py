@@ -5,6 +5,7 @@ Pure. Text of others cannot leave its cell.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from proxy.printable import clean
@@ -18,6 +19,10 @@ JsonDocument = dict[str, Any]
 _TICKS = {True: "✓", False: "✗", None: "?"}
 _NOT_YET = "◷ not yet"
 _MOST_ROWS = 500
+_SIGN = re.compile(r"[\\|<>\[\]`*~]|(?<![^\W_])_|_(?![^\W_])")
+_CALL = re.compile(r"(?<!\w)@(?=\w)")
+_NO_SPACE = "\N{ZERO WIDTH SPACE}"
+"""Behind an @ the only thing that keeps a forge from telling whoever is called so: it is no markup."""
 
 
 def markdown_of(report: JsonDocument) -> str:
@@ -153,7 +158,5 @@ def ms(value: float | None) -> str:
 
 
 def _text(value: str) -> str:
-    """What cannot begin a cell, a link or markup."""
-    for sign in "\\|<>[]`":
-        value = value.replace(sign, f"\\{sign}")
-    return clean(value)
+    """What cannot begin a cell, a link, markup or emphasis, nor call somebody."""
+    return _CALL.sub(f"@{_NO_SPACE}", _SIGN.sub(r"\\\g<0>", clean(value)))

@@ -27,7 +27,7 @@ from proxy.stores.sqlite_file import (
     is_busy,
     prepare,
     require_openable,
-    require_same,
+    require_usable,
     translated,
 )
 from proxy.stores.sqlite_overrides import (
@@ -83,8 +83,8 @@ class SqliteStore:
     """`ports.Store`, `OverrideStore` and `Trail` in the file `path`. Usable by several processes at once.
 
     A caller that gives up waiting does not tear a transaction apart: it runs to its end, and every later call
-    sees its outcome. Raises `StoreUnavailable` (cannot be reached, locked, full, removed or replaced),
-    `StoreCorrupt` (not ours, damaged) and `RevisionConflict`.
+    sees its outcome. Raises `StoreUnavailable` (cannot be reached, locked, full, read-only, removed or
+    replaced), `StoreCorrupt` (not ours, damaged) and `RevisionConflict`.
     """
 
     def __init__(self, path: Path, *, busy_timeout_s: float = _BUSY_TIMEOUT_S) -> None:
@@ -173,7 +173,7 @@ class SqliteStore:
             db = self._db
             if db is None:
                 raise StoreUnavailable(f"{self.path}: is not open")
-            await asyncio.to_thread(require_same, self.path, self._opened)
+            await asyncio.to_thread(require_usable, self.path, self._opened)
             with translated(self.path):
                 return await _persistently(lambda: work(db))
 

@@ -10,6 +10,7 @@ written in one transaction *before* the switch to WAL: no moment exists at which
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import closing, contextmanager
 from itertools import count
@@ -34,7 +35,9 @@ _UNREADABLE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _PRIMARY = 0xFF  # extended result codes keep the primary one in their low byte
 
-_BESIDE = ("-wal", "-shm", "-journal")
+_AS_WE_ARE = os.access in os.supports_effective_ids
+_WRITTEN = ("-wal", "-shm")
+_BESIDE = (*_WRITTEN, "-journal")
 
 _NO_CHANGE = "UPDATE rollouts SET weight = weight WHERE false"  # what a connection that may only read refuses
 
@@ -107,10 +110,12 @@ def identity(path: Path) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
-def require_same(path: Path, opened: tuple[int, int]) -> None:
-    """Raise `StoreUnavailable` unless the opened file still stands at `path`.
+def require_usable(path: Path, opened: tuple[int, int]) -> None:
+    """Raise `StoreUnavailable` unless the opened file still stands at `path` and can be written.
 
-    SQLite goes on in a file that nobody will find again (sqlite.org/howtocorrupt.html section 2.4).
+    SQLite goes on in a file that nobody will find again (sqlite.org/howtocorrupt.html section 2.4). And it
+    keeps what it shares with other processes in a mapped file, even to read: to change that where a file
+    system has become read-only, as Linux makes one that has failed, ends the process by SIGBUS.
     """
     try:
         same = identity(path) == opened
@@ -118,6 +123,9 @@ def require_same(path: Path, opened: tuple[int, int]) -> None:
         same = False
     if not same:
         raise StoreUnavailable(f"{path}: has been removed or replaced")
+    for one in [path, *(path.with_name(path.name + suffix) for suffix in _WRITTEN)]:
+        if not os.access(one, os.W_OK, effective_ids=_AS_WE_ARE) and one.exists():
+            raise StoreUnavailable(f"{one}: is read-only")
 
 
 async def at_once(db: aiosqlite.Connection, write: Callable[[], Awaitable[T]]) -> T:

@@ -180,6 +180,7 @@ async def test_a_test_tells_what_became_of_it_at_each_sink(desk: Desk) -> None:
         ("silences", {"expires_in": 60}, "expires_in"),
         ("silences", {"expires_in": "1h", "alerts": []}, "alerts"),
         ("silences", {"expires_in": "1h", "rollouts": [""]}, "rollouts"),
+        ("silences", {"expires_in": "1h", "alerts": ["x", "  "]}, "alerts"),
         ("silences", {"expires_in": "1h", "until": "x"}, "until"),
         ("alerts/test", {"severity": "fatal"}, "severity"),
         ("alerts/test", {"sinks": ["ops"]}, "sinks"),

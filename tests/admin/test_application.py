@@ -39,6 +39,7 @@ class FakeController:
         self.asked: list[dict[str, Any]] = []
         self.failure: Exception | None = None
         self.waiting = 0
+        self.store_trouble = ""
 
     def is_shared(self) -> bool:
         return True
@@ -161,7 +162,7 @@ async def test_status_shows_the_instance_and_every_rollout(client: Client, admin
         "uptime_s": 12.5,
         "workers": 1,
     }
-    assert document["store"] == {"waiting": 0}
+    assert document["store"] == {"waiting": 0, "trouble": None}
     assert document["tunnels"] == {"v1": 0, "v2": 0}
     assert document["summary"]["total"] == 1
     assert [rollout["name"] for rollout in document["rollouts"]] == ["default"]
@@ -287,7 +288,9 @@ async def test_what_is_in_force_and_not_stored_is_said(client: Client, admin: Ad
     assert (await client.post("/api/v1/rollouts/default/pause")).json["stored"] is True
     admin.controller.waiting = 2
     assert (await client.post("/api/v1/rollouts/default/pause")).json["stored"] is False
-    assert (await client.get("/api/v1/status")).json["store"] == {"waiting": 2}
+    admin.controller.store_trouble = "disk is full"
+    store = {"waiting": 2, "trouble": "disk is full"}
+    assert (await client.get("/api/v1/status")).json["store"] == store
 
 
 async def test_a_set_carries_what_the_body_says(client: Client, admin: Admin) -> None:

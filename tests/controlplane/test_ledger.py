@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.errors import ControlError, StaleFence, StoreCorrupt, StoreUnavailable
+from proxy.judgment import Verdict
 from proxy.model import Event, State, Transition, Verb
 from tests.controlplane.rig import ALERT_GUARD, CANARY, HALF, ROLLBACK_GUARD, Rig, require_gapless
 from tests.fakes import traffic
@@ -151,6 +152,22 @@ async def test_a_store_that_can_only_be_read_does_not_work_again(caplog: pytest.
     assert "works again" not in caplog.text
     await rig.ask(Verb.SET, 60_000)
     assert caplog.text.count("store: works again, nothing waits") == 1
+
+
+async def test_a_phase_that_has_passed_waits_for_the_store() -> None:
+    rig = await Rig.opened({"phases": [CANARY, HALF]})
+    await rig.ask(Verb.START)
+    rig.store.failure = DOWN
+    for _ in range(20):
+        await rig.second(traffic(100, 30))
+    waiting = "the store to take it, without which nothing is raised: disk is full"
+    judgment = rig.controller.judgment("default")
+    assert (judgment.verdict, judgment.missing) == (Verdict.HOLD, (waiting,))
+    assert rig.controller.store_trouble == "disk is full"
+    rig.store.failure = None
+    await rig.second(traffic(100, 30))
+    assert rig.state().phase == "half"
+    assert rig.controller.store_trouble == ""
 
 
 async def test_a_store_that_others_keep_writing_to_does_not_work_again(

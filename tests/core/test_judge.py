@@ -536,7 +536,7 @@ def test_a_regression_that_is_only_told_is_an_alert() -> None:
 
 def test_an_alert_of_a_guard_stands_on_what_the_guard_reads() -> None:
     guard = {"metric": "error_rate", "above": 0.1, "mode": "window", "window": "10s", "action": "alert"}
-    judge = Judge(phased(guard))
+    judge = Judge(phased({**guard, "metric": "latency_p95", "above": "5s"}, guard))
     judge.judge(CANARY, 0.0, 0.0)
     for now in range(1, 10):
         judge.observe(float(now), second(v2=10, errors=5, v1=10))
@@ -573,6 +573,13 @@ def test_a_phase_passes_on_evidence() -> None:
     assert judge.evidence.v2.requests >= 3_000  # the phase itself asks for ten minutes
     assert judgment.reasons[0].startswith("phase canary passed: 3,000 requests, 600 s, evidence that v2 ")
     assert (judgment.missing, judgment.eta_s) == ((), None)
+
+
+def test_evidence_that_a_phase_does_not_ask_for_is_not_told_as_if_it_did() -> None:
+    judge, _ = compared(by_criteria(), 60, v2=5, v1=45)
+    told = judge.told(CANARY, 60.0, 60.0)
+    assert all(reading.against for reading in told.evidence)
+    assert {reading.name for reading in told.evidence} >= {"errors", "latency", "regression"}
 
 
 def test_few_requests_are_no_evidence() -> None:

@@ -70,6 +70,14 @@ def test_nothing_that_others_wrote_is_markup() -> None:
     assert "\x1b" not in page_of(evil) + markdown_of(evil)
 
 
+def test_what_operators_write_calls_nobody_and_is_no_emphasis_in_markdown() -> None:
+    reason = "@tess *saw* __it__ ~once~ in rolled_back, tess@corp.example"
+    incident = {**DOCUMENT["incidents"][0], "reason": reason}
+    text = markdown_of({**DOCUMENT, "incidents": [incident]})
+    space = "\N{ZERO WIDTH SPACE}"
+    assert rf"@{space}tess \*saw\* \_\_it\_\_ \~once\~ in rolled_back, tess@corp.example" in text
+
+
 def test_tables_of_markdown_have_as_many_cells_as_heads() -> None:
     text = markdown_of(DOCUMENT)
     lines = [re.sub(r"\\\|", "", line) for line in text.splitlines()]

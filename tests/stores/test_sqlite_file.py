@@ -326,6 +326,30 @@ async def test_no_file_can_be_created_without_the_rights(
     assert "unable to open database file" in str(error)
 
 
+@pytest.mark.parametrize("suffix", ["", "-wal", "-shm"])
+async def test_a_file_that_becomes_read_only_is_unavailable_until_it_can_be_written_again(
+    open_folder: Path, unprivileged: Callable[[], None], suffix: str
+) -> None:
+    path, user = open_folder / "store.db", os.geteuid()
+    store = SqliteStore(path)
+    await store.open()
+    for transition in chain("orders", [10]):
+        await store.commit(transition)
+    for beside in ("", "-wal", "-shm"):
+        path.with_name(path.name + beside).chmod(0o666)
+    one = path.with_name(path.name + suffix)
+    one.chmod(0o444)
+    unprivileged()
+    try:
+        with pytest.raises(StoreUnavailable, match=f"{one}: is read-only"):
+            await store.load()
+        os.seteuid(user)
+        one.chmod(0o666)
+        assert list(await store.load()) == ["orders"]
+    finally:
+        await store.close()
+
+
 def dangling(folder: Path) -> Path:
     path = folder / "link.db"
     path.symlink_to(folder / "missing" / "store.db")

@@ -201,7 +201,8 @@ function frame() {
   set($("alerted"), loud.count === 1 ? "1 alert" : `${loud.count} alerts`);
   const trouble = [];
   if (session.name === null) return void ($("banner").hidden = true);
-  if (about?.store.waiting) trouble.push(`The store does not work: ${about.store.waiting} changes are in force and not stored. Nothing goes up meanwhile.`);
+  if (about?.store.trouble) trouble.push(`The store has not taken what was last written; until it does nothing goes up: ${about.store.trouble}.`);
+  if (about?.store.waiting) trouble.push(`${about.store.waiting} changes are in force and not stored yet.`);
   if (fleetTrouble(page.fleet)) trouble.push(fleetTrouble(page.fleet));
   if (about?.config.error) trouble.push(`A newer configuration was refused: ${about.config.error}`);
   $("banner").hidden = !trouble.length;
