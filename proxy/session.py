@@ -7,7 +7,6 @@ it: `serve` has no use for most of it, and runs for months.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import signal
@@ -23,7 +22,7 @@ from proxy.later import import_aiohttp, later
 from proxy.printable import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping
     from contextlib import AbstractAsyncContextManager
 
     from rich.console import RenderableType
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from proxy.admin_client import AdminApi, TlsFiles
     from proxy.config.source import ConfigSource
     from proxy.demo.play import DemoOptions
+    from proxy.stopping import JsonDocument, Stop
 
 DEFAULT_ADMIN = "http://127.0.0.1:9900"
 DEFAULT_CONFIG = "proxy.toml"
@@ -74,6 +74,8 @@ class Outside:
     admin: Callable[[str, str | None, TlsFiles], AbstractAsyncContextManager[AdminApi]] = _admin
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     wall: Callable[[], float] = time.time
+    stop: Callable[[Stop], JsonDocument | None] | None = None
+    """The shortest road to an emergency stop, if there is one."""
     poll_s: float = 0.5
     """How often a rollout that is waited for is looked at."""
 
@@ -110,7 +112,8 @@ class Session:
             async with self.outside.admin(url, token or None, tls) as admin:
                 return await question(admin)
 
-        return asyncio.run(ask())
+        run: Callable[[Coroutine[Any, Any, T]], T] = later("asyncio:run")
+        return run(ask())
 
 
 def show(renderable: RenderableType) -> None:

@@ -16,6 +16,7 @@ from proxy.later import later
 from proxy.model import Path, Verb
 from proxy.options import AsJson, Every, Full, Lower, Name, NoColor, Percent, Reason, Wait, Watching, Within
 from proxy.session import FAILED, OK, Session, UsageError, complain, show, show_json
+from proxy.stopping import tell
 
 Command = Callable[..., int | None]
 
@@ -143,13 +144,7 @@ def set_percentage(
 def emergency_stop(ctx: typer.Context, reason: Reason = "") -> None:
     """Take everything back from v2 now, in every rollout."""
     session: Session = ctx.obj
-    document = session.ask(lambda admin: admin.emergency_stop(reason))
-    if dropped := document.get("reason_dropped"):
-        complain(f"the reason was dropped: {dropped}")
-    for rollout in document["stopped"]:
-        show(rendering.command_text(rollout))
-    if not document["stopped"]:
-        show("no rollout gave v2 anything")
+    tell(session.ask(lambda admin: admin.emergency_stop(reason)))
 
 
 ACTING: dict[str, Command] = {
