@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.judging.counts import poisson
 from benchmarks.judging.playing import Detection, detections, generator, spread
 from proxy.core.comparison import Comparison
-from proxy.core.histogram import Histogram
+from proxy.core.histogram import Histogram, bucket_index
 from proxy.core.policy import JudgePolicy
 from proxy.core.tally import Tally
 from proxy.simulation.shape import Mode, filled, shape_of
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _Z95 = 1.6449
 _TIMEOUT_S = 30
+_TIMED_OUT = bucket_index(_TIMEOUT_S * 1_000_000)
 _LEARNING_S = 600
 _BASE = 0.001
 _LONGEST_S = 4 * 3600  # a promotion that takes longer counts as none
@@ -137,14 +138,12 @@ class Latencies:
             self._hanging.append(0)
             pairs = shape_of(v2).arrivals(rng, self._means[1])
             self.to_v2 = sum(n for _, n in pairs)
-        tally.v2.latency = filled(Histogram(), pairs)
-        for _ in range(late):
-            tally.v2.latency.record(float(_TIMEOUT_S))
+        tally.v2.latency = filled([*pairs, (_TIMED_OUT, late)] if late else pairs)
         answered = self.to_v2 if v2 is not None else 0
         tally.v2.requests = answered + late
         tally.v2.errors[0] = late + self._failed(answered, self.failing[1])
         pairs = shape_of(v1).arrivals(rng, self._means[0])
-        tally.v1.latency = filled(Histogram(), pairs)
+        tally.v1.latency = filled(pairs)
         tally.v1.requests = n1 = sum(n for _, n in pairs)
         tally.v1.errors[0] = self._failed(n1, self.failing[0])
         if any(self._hanging):

@@ -265,10 +265,11 @@ class Controller(Overriding):
             log.warning("%s: %s", state.name, event.reason)
             self._ledger.defer(event)
             self._announcing.guard(event, reading)
-        if transition is None:
+        if transition is None and may_retry(state, watch.plan):
             transition = retry(state, watch.plan, at)
+            if transition is None:
+                self._say_when_it_is_retried(watch, state, at)
         if transition is None:
-            self._say_when_it_is_retried(watch, state, at)
             return None
         if tightens(transition.before, transition.after):
             self._tighten(transition)
@@ -285,10 +286,9 @@ class Controller(Overriding):
         return transition
 
     def _say_when_it_is_retried(self, watch: RolloutWatch, state: RolloutState, at: float) -> None:
-        if may_retry(state, watch.plan):
-            left_s = max(0.0, state.since + watch.plan.cooldown_s - at)
-            what = f"retry {state.retries + 1} of {watch.plan.auto_retry} after the cooldown"
-            watch.judgment = replace(watch.judgment, missing=(what,), eta_s=left_s)
+        left_s = max(0.0, state.since + watch.plan.cooldown_s - at)
+        what = f"retry {state.retries + 1} of {watch.plan.auto_retry} after the cooldown"
+        watch.judgment = replace(watch.judgment, missing=(what,), eta_s=left_s)
 
     # ... for people
 

@@ -19,7 +19,7 @@ from proxy.controlplane.overrides import Overrides
 from proxy.controlplane.rollout_view import RolloutView
 from proxy.controlplane.rule_watch import PROCESS, RuleWatch
 from proxy.controlplane.watch import RolloutWatch
-from proxy.core.gauges import UNKNOWN, Surroundings
+from proxy.core.gauges import CALM, UNKNOWN, Surroundings
 from proxy.errors import ControlError, UnknownRollout
 from proxy.model import BackendReport, Path
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from proxy.config.schema import Config
     from proxy.core.alert_rules import RuleReading
+    from proxy.core.gauges import SystemReport
     from proxy.model import RolloutState, Transition
     from proxy.ports import (
         Clock,
@@ -83,6 +84,8 @@ class InForce:
         self.minutes = MinuteBook(clock)
         self._writing = asyncio.Lock()
         self._replacing = False
+        self._seen: tuple[float, float, BackendReport, SystemReport] | None = None
+        self._around = CALM
 
     def states(self) -> list[RolloutState]:
         """What is in force, in the configuration's order."""
@@ -142,14 +145,12 @@ class InForce:
     def _gather(self) -> None:
         now, endpoints = self._clock.monotonic(), self._endpoints
         said = _NOTHING_SAID if self._vitals is None else self._vitals.latest()
-        around = Surroundings(
-            endpoints.health(Path.V1),
-            endpoints.health(Path.V2),
-            said.cpu,
-            said.memory,
-            said.cache_hit_rate,
-            UNKNOWN if self._machine is None else self._machine.system(),
-        )
+        system = UNKNOWN if self._machine is None else self._machine.system()
+        seen = endpoints.health(Path.V1), endpoints.health(Path.V2), said, system
+        if seen != self._seen:  # they mostly stay as they are
+            self._seen = seen
+            self._around = Surroundings(seen[0], seen[1], said.cpu, said.memory, said.cache_hit_rate, system)
+        around = self._around
         self._rules.surround(around)
         for watch, tally in zip(self._watches.values(), self._evidence.drain(), strict=True):
             try:

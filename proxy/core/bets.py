@@ -31,7 +31,7 @@ _GRID: Final = 0.1  # step of a in log odds
 _NU_GRID: Final = 0.1  # step of log ν
 _MOST_KEPT: Final = 1024
 _FEW: Final = 64.0  # requests: blocks of so few are alike so often that their rounds are kept
-_MOST_SIZED: Final = 128
+_MOST_SIZED: Final = 512
 _HALVINGS: Final = 30
 _SATURATED: Final = 1.0 - 1e-6  # a null that tolerates this tolerates everything: there is nothing to bet on
 
@@ -149,7 +149,7 @@ class Bets:
         """What a block of whole requests brings the bets for v1's expected rate `a`."""
         if n1 + n2 > _FEW:
             return Round(self.logs(a, n1, s1, n2, s2))
-        key = (self._grid(a), n1, s1, n2, s2)
+        key = (self._at_a if a == self._a else self._grid(a), n1, s1, n2, s2)
         brought = self._rounds.get(key)
         if brought is None:
             if len(self._rounds) >= self._most_kept:
@@ -162,7 +162,7 @@ class Bets:
         nu = n2 / n1
         if n1 + n2 > _FEW:
             return [bet.log_e(n1, s1, n2, s2) for bet in self.at(a, nu)]
-        key = (self._grid(a), nu)
+        key = (self._at_a if a == self._a else self._grid(a), nu)
         sized = self._sized.get(key)
         if sized is None:
             if len(self._sized) >= _MOST_SIZED:

@@ -81,13 +81,23 @@ class Comparison:
 
     def _compare(self, tally: Tally, s1: int, dt_s: float) -> None:
         n1, n2, s2 = tally.v1.requests, tally.v2.requests, sum(tally.v2.errors)
+        unasked = not_asked(tally)
         if self.evidence < _AT_REST:
             if n2:  # else nothing has been found out since
                 self._before, self._rising = self._rising, Rising()
             self._latency.recount()
-        self._rising.add((n1, s1), (n2, s2), dt_s)
-        self._fate.observe(n2, s2, _failed_on_both(tally, s2), dt_s)
-        kept = not_asked(tally) > 0
+        rising = self._rising
+        rising.n1 += n1
+        rising.s1 += s1
+        rising.n2 += n2
+        rising.s2 += s2
+        rising.seconds += dt_s
+        # Of the `s2` requests that v2 has failed, those that v1 has failed too. Beside what the breaker keeps
+        # from v2, which v1 is given as well, that is not known, and taken for as many as it may be: what v2
+        # alone has failed before the breaker opened speaks against it long enough.
+        shared = min(tally.fallback_errors, s2) if unasked else tally.fallback_errors
+        self._fate.observe(n2, s2, shared, dt_s)
+        kept = unasked > 0
         if n2:
             self._is_dead = kept and self._kept and s2 == n2
         elif self._is_dead and kept:
@@ -221,13 +231,6 @@ class Comparison:
 
     def __repr__(self) -> str:
         return f"Comparison({self._detector!r}, {self._acceptor!r}, {self._latency!r})"
-
-
-def _failed_on_both(tally: Tally, s2: int) -> int:
-    """Of the `s2` requests that v2 has failed, those that v1 has failed too. Beside what the breaker keeps
-    from v2, which v1 is given as well, that is not known, and taken for as many as it may be: what v2 alone
-    has failed before the breaker opened speaks against it long enough."""
-    return min(tally.fallback_errors, s2) if not_asked(tally) else tally.fallback_errors
 
 
 def _proof(name: str, proof: Proof, left: tuple[float, float], text: str) -> Need:

@@ -79,6 +79,13 @@ class EProcess:
 
     def earn(self, logs: list[float], dt_s: float) -> None:
         """Take in the logarithm of each bet's product over `dt_s` seconds; an empty list is no bet at all."""
+        if (
+            self._is_rested
+            and logs
+            and max(logs) <= 0.0
+            and self._lose([math.exp(log) for log in logs], dt_s)
+        ):
+            return
         fresh = self._per_s * dt_s
         stakes, allowances, refills, most = self._stakes, self._allowances, self._refills, self._allowance
         betting = len(logs) > 0
@@ -108,17 +115,23 @@ class EProcess:
 
     def take(self, brought: Round, dt_s: float) -> None:
         """The same of a round."""
-        if self._is_rested and brought.most <= 0.0:  # at most times: nothing is earned, and no debt is left
-            fresh = self._per_s * dt_s
-            stakes = [
-                (stake + fresh) * factor for stake, factor in zip(self._stakes, brought.factors, strict=True)
-            ]
-            total = sum(stakes)
-            if total <= _MOST:
-                self._stakes = stakes
-                self.value = total / self._count
-                return
+        if self._is_rested and brought.most <= 0.0 and self._lose(brought.factors, dt_s):
+            return
         self.earn(brought.logs, dt_s)
+
+    def _lose(self, factors: list[float], dt_s: float) -> bool:
+        """The same at most times, when nothing is earned, and no debt is left; whether that is all."""
+        fresh = self._per_s * dt_s
+        s0, s1, s2, s3, s4, s5 = self._stakes  # written out: this is what most of a quiet day is spent on
+        f0, f1, f2, f3, f4, f5 = factors
+        s0, s1, s2 = (s0 + fresh) * f0, (s1 + fresh) * f1, (s2 + fresh) * f2
+        s3, s4, s5 = (s3 + fresh) * f3, (s4 + fresh) * f4, (s5 + fresh) * f5
+        total = s0 + s1 + s2 + s3 + s4 + s5
+        if total > _MOST:
+            return False
+        self._stakes = [s0, s1, s2, s3, s4, s5]
+        self.value = total / self._count
+        return True
 
     def step(self, fresh: float) -> None:
         """Put in `fresh` stake at once, because something may just have changed."""

@@ -69,13 +69,27 @@ class Histogram:
 
     `counts` is for reading: only the methods write it. One second's histogram is merged into several sums and
     later taken out of them, though it has hardly any latencies outside a few octaves. So `record` notes which
-    buckets it is the first to fill, and a sum knows outside which two all are empty.
+    buckets it is the first to fill, and a sum knows outside which two all are empty. One that is made of few
+    latencies (`of_few`) knows nothing else: it has `counts` only once somebody asks.
     """
 
-    __slots__ = ("_added", "_filled", "_high", "_is_sum", "_low", "_spanned", "counts", "total_us")
+    __slots__ = (
+        "_added",
+        "_counts",
+        "_few",
+        "_filled",
+        "_high",
+        "_is_few",
+        "_is_sum",
+        "_low",
+        "_spanned",
+        "total_us",
+    )
 
-    def __init__(self) -> None:
-        self.counts = _empty()
+    def __init__(self, *, is_few: bool = False) -> None:
+        self._counts = [] if is_few else _empty()
+        self._is_few = is_few
+        self._few: list[int] = []  # the counts of `_filled`, if it is few
         self.total_us = 0
         self._is_sum = False
         self._added = 0  # how many latencies `add` has brought; into a sum nothing is recorded
@@ -88,8 +102,8 @@ class Histogram:
         """From pairs of a bucket and how many latencies are in it, and the sum of all of them."""
         made = cls()
         for index, n in counts:
-            made.counts[index] += n
-        made._filled = list(compress(range(BUCKET_COUNT), made.counts))
+            made._counts[index] += n
+        made._filled = list(compress(range(BUCKET_COUNT), made._counts))
         made.total_us = total_us
         return made
 
@@ -97,10 +111,30 @@ class Histogram:
     def of_run(cls, first: int, counts: list[int], total_us: int) -> Histogram:
         """As `of`, from the counts of adjacent buckets, of which `first` is the first."""
         made, beyond = cls(), first + len(counts)
-        made.counts[first:beyond] = counts
+        made._counts[first:beyond] = counts
         made._filled = list(compress(range(first, beyond), counts))
         made.total_us = total_us
         return made
+
+    @classmethod
+    def of_few(cls, counts: dict[int, int], total_us: int) -> Histogram:
+        """From the count of each bucket that is not empty, 1 at least. To be read and merged, not to be
+        recorded into."""
+        made = cls(is_few=True)
+        made._filled = list(counts)
+        made._few = list(counts.values())
+        made.total_us = total_us
+        return made
+
+    @property
+    def counts(self) -> list[int]:
+        """How many there are, by bucket."""
+        if self._is_few:
+            self._counts = _empty()
+            for index, n in zip(self._filled, self._few, strict=True):
+                self._counts[index] = n
+            self._is_few = False
+        return self._counts
 
     def record(self, latency_s: float) -> None:
         """Count one latency in seconds. On the hot path: `bucket_index` for the usual range, written out."""
@@ -111,30 +145,27 @@ class Histogram:
         else:
             us = min(max(us, 0), MAX_US)
             index = bucket_index(us)
-        n = self.counts[index]
+        n = self._counts[index]
         if n == 0:
             self._filled.append(index)
-        self.counts[index] = n + 1
+        self._counts[index] = n + 1
         self.total_us += us
-
-    def fill(self, pairs: Iterable[tuple[int, int]], total_us: int) -> None:
-        """Count so many latencies in each of these buckets, and the sum of all of them."""
-        counts, filled = self.counts, self._filled
-        for index, more in pairs:
-            n = counts[index]
-            if n == 0:
-                filled.append(index)
-            counts[index] = n + more
-        self.total_us += total_us
 
     def add(self, other: Histogram) -> None:
         """Merge `other` in."""
+        counts, total = self.counts, self._added
         self._is_sum = True
-        counts, more, total = self.counts, other.counts, self._added
-        for index in other._indices():
-            n, m = counts[index], more[index]  # compiled, `+=` on an item would add objects, not integers
-            counts[index] = n + m
-            total += m
+        if other._is_few:
+            for index, m in zip(other._filled, other._few, strict=True):
+                n = counts[index]  # compiled, `+=` on an item would add objects, not integers
+                counts[index] = n + m
+                total += m
+        else:
+            more = other._counts
+            for index in other._indices():
+                n, m = counts[index], more[index]
+                counts[index] = n + m
+                total += m
         self._added = total
         self.total_us += other.total_us
         low, high = other._span()
@@ -145,12 +176,19 @@ class Histogram:
 
     def subtract(self, other: Histogram) -> None:
         """Take `other`, which was added before, out again."""
+        counts, total = self.counts, self._added
         self._is_sum = True
-        counts, fewer, total = self.counts, other.counts, self._added
-        for index in other._indices():
-            n, m = counts[index], fewer[index]
-            counts[index] = n - m
-            total -= m
+        if other._is_few:
+            for index, m in zip(other._filled, other._few, strict=True):
+                n = counts[index]
+                counts[index] = n - m
+                total -= m
+        else:
+            fewer = other._counts
+            for index in other._indices():
+                n, m = counts[index], fewer[index]
+                counts[index] = n - m
+                total -= m
         self._added = total
         self.total_us -= other.total_us
 
@@ -158,7 +196,11 @@ class Histogram:
         """The first bucket that may be filled, and the first beyond the last one."""
         filled = self._filled
         if self._spanned != len(filled):
-            self._low, self._high = min(self._low, *filled), max(self._high, max(filled) + 1)
+            low, high = min(filled), max(filled) + 1
+            if low < self._low:
+                self._low = low
+            if high > self._high:
+                self._high = high
             self._spanned = len(filled)
         return self._low, self._high
 
@@ -167,11 +209,12 @@ class Histogram:
         if not self._is_sum:
             return self._filled
         low, high = self._span()
-        return list(compress(range(low, high), self.counts[low:high]))
+        return list(compress(range(low, high), self._counts[low:high]))
 
     def buckets(self) -> list[tuple[int, int]]:
         """The buckets that are not empty, ascending, and the count of each."""
-        return [(index, self.counts[index]) for index in sorted(self._indices())]
+        counts = self.counts
+        return [(index, counts[index]) for index in sorted(self._indices())]
 
     @property
     def count(self) -> int:
@@ -179,18 +222,26 @@ class Histogram:
         if self._is_sum and not self._filled:
             return self._added
         low, high = self._span()
-        return sum(self.counts[low:high])
+        return sum(self._few) if self._is_few else sum(self._counts[low:high])
 
     def count_from(self, index: int) -> int:
         """Number of latencies in bucket `index` and above."""
         low, high = self._span()
         if index >= high:
             return 0
-        return sum(self.counts[max(low, index) : high])
+        if self._is_few:
+            return sum([n for place, n in zip(self._filled, self._few, strict=True) if place >= index])
+        return sum(self._counts[max(low, index) : high])
 
     def sort_into(self, on: list[int], steps: bytes) -> None:
         """Add every latency to the place in `on` that `steps` has for its bucket."""
-        counts = self.counts
+        if self._is_few:
+            for index, m in zip(self._filled, self._few, strict=True):
+                step = steps[index]
+                n = on[step]
+                on[step] = n + m
+            return
+        counts = self._counts
         for index in self._indices():
             step = steps[index]
             n, m = on[step], counts[index]

@@ -57,13 +57,15 @@ class LatencyAcceptor(Proof):
                 self.q, self._rate, self._expected = q, rate, expected
                 self.slow.move(bucket)
 
-    def observe(self, tick: Tick) -> None:
-        """Bet on what the tick completes."""
+    def observe(self, tick: Tick) -> bool:
+        """Bet on what the tick completes, if it does."""
         block = self.slow.observe(tick)
-        if block is not None:
-            bet = self._bet(block.n2 / block.n1)
-            if bet is not None:
-                self.take(bet.log_e(block.n1, block.s1, block.n2, block.s2))
+        if block is None:
+            return False
+        bet = self._bet(block.n2 / block.n1)
+        if bet is not None:
+            self.take(bet.log_e(block.n1, block.s1, block.n2, block.s2))
+        return True
 
     def _bet(self, nu: float) -> Bet | None:
         rate, expected = self._rate, self._expected

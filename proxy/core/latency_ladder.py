@@ -53,22 +53,46 @@ class Fear:
         self._odds = [odd / total for odd in odds]
         self._logs = [math.log(odd) for odd in self._odds]
 
-    def log_e(self, on1: list[int], on2: list[int], nu: float) -> float:
-        """The logarithm of the product over a block: how many requests of each path stand on each step.
-        Divided by v1's own shares, the factors are (1 + ν) / (1 + ν odds), and for v2 the odds times that."""
+    def log_e(self, standing: list[tuple[int, int, int]], nu: float) -> float:
+        """The logarithm of the product over a block. Divided by v1's own shares, the factors are
+        (1 + ν) / (1 + ν odds), and for v2 the odds times that."""
         odds, logs = self._odds, self._logs
         value = 0.0
         n = 0
-        for k in range(len(odds)):
-            n2 = on2[k]
-            both = on1[k] + n2
-            if both:
-                n += both
-                value += n2 * logs[k] - both * math.log(1.0 + nu * odds[k])
+        for k, n2, both in standing:
+            n += both
+            value += n2 * logs[k] - both * math.log(1.0 + nu * odds[k])
         return value + n * math.log(1.0 + nu)
 
     def __repr__(self) -> str:
         return f"Fear({', '.join(f'{odd:.3g}' for odd in self._odds)})"
+
+
+def standing(on1: list[int], on2: list[int]) -> list[tuple[int, int, int]]:
+    """The steps that somebody stands on: which one, how many requests to v2, and how many to either."""
+    found = []
+    for k in range(len(on1)):
+        n2 = on2[k]
+        both = on1[k] + n2
+        if both:
+            found.append((k, n2, both))
+    return found
+
+
+class Step:
+    """Where a step begins for v1 and for v2, and `feared`: for each of `FACTORS`, from which bucket on v1's
+    latencies would stand on v2's step if they took so many times as long."""
+
+    __slots__ = ("feared", "from_v1", "from_v2")
+
+    def __init__(self, from_v1: int, from_v2: int) -> None:
+        self.from_v1 = from_v1
+        self.from_v2 = from_v2
+        first_us = bucket_bounds_us(from_v2)[0]
+        self.feared = [bucket_index(int(first_us / factor)) for factor in FACTORS]
+
+    def __repr__(self) -> str:
+        return f"Step(v1 from bucket {self.from_v1}, v2 from {self.from_v2})"
 
 
 class LadderTest:
@@ -83,6 +107,7 @@ class LadderTest:
         "_on1",
         "_on2",
         "_process",
+        "_steps",
         "from_v1",
         "from_v2",
     )
@@ -91,6 +116,7 @@ class LadderTest:
         self._allowed = allowed
         self._process = process
         self._fears: list[Fear] = []
+        self._steps: dict[int, Step] = {}
         self.from_v1: list[int] = []
         self.from_v2: list[int] = []
         self._drop()
@@ -102,25 +128,34 @@ class LadderTest:
 
     def draw(self, known: Known) -> None:
         """New steps, from what v1 has done so far; what was counted on the old ones is dropped."""
-        self.from_v1 = []
-        self.from_v2 = []
+        shares: list[float] = []
+        steps: list[Step] = []
         least = 1.0
         buckets = [known.bucket(q) for q in STEPS]
         buckets.append(known.bucket(1.0) + 1)  # where v1 has never been
         for first in buckets:
-            bucket = self._matched(first)
-            share = known.share_from(bucket)
+            step = self._step_at(first)
+            share = known.share_from(step.from_v1)
             if share < least:  # or the step is the one before
                 least = share
-                self.from_v1.append(bucket)
-                self.from_v2.append(self._allowed.beyond(bucket))
-        usual = _shares([known.share_from(bucket) for bucket in self.from_v1])
-        firsts_us = [bucket_bounds_us(bucket)[0] for bucket in self.from_v2]
+                shares.append(share)
+                steps.append(step)
+        self.from_v1 = [step.from_v1 for step in steps]
+        self.from_v2 = [step.from_v2 for step in steps]
+        usual = _shares(shares)
         self._fears = []
-        for factor in FACTORS:
-            beyond = [known.share_from(bucket_index(int(first_us / factor))) for first_us in firsts_us]
+        for place in range(len(FACTORS)):
+            beyond = [known.share_from(step.feared[place]) for step in steps]
             self._fears.append(Fear(usual, _shares(beyond)))
         self._drop()
+
+    def _step_at(self, bucket: int) -> Step:
+        """The step at the bucket or near it; they are asked for every minute, and hardly change."""
+        step = self._steps.get(bucket)
+        if step is None:
+            from_v1 = self._matched(bucket)
+            step = self._steps[bucket] = Step(from_v1, self._allowed.beyond(from_v1))
+        return step
 
     def _matched(self, bucket: int) -> int:
         """The bucket or one of the next: where its edge and that of v2's first one beyond what is tolerable
@@ -133,8 +168,8 @@ class LadderTest:
                 found, least = candidate, forgiven
         return found
 
-    def observe(self, tick: Tick) -> None:
-        """Bet on what the tick completes; blocks close by the number of requests alone."""
+    def observe(self, tick: Tick) -> bool:
+        """Bet on what the tick completes, if it does: blocks close by the number of requests alone."""
         self._dt_s += tick.dt_s
         self._n1 += tick.v1.n
         self._n2 += tick.v2.n
@@ -142,10 +177,11 @@ class LadderTest:
         tick.v2.stand(self.from_v2, self._on2)
         n1, n2 = self._n1, self._n2
         if n1 < 1 or n2 < 1 or n1 + n2 < _LEAST:
-            return
-        logs = [fear.log_e(self._on1, self._on2, n2 / n1) for fear in self._fears]
-        self._process.earn(logs, self._dt_s)
+            return False
+        on, nu = standing(self._on1, self._on2), n2 / n1
+        self._process.earn([fear.log_e(on, nu) for fear in self._fears], self._dt_s)
         self._drop()
+        return True
 
     def _drop(self) -> None:
         self._on1 = [0] * (len(self.from_v1) + 1)

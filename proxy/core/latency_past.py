@@ -26,6 +26,9 @@ _REFRESH: Final = 1.25  # thresholds are drawn anew when so many times more is k
 _REFRESH_S: Final = 60.0  # … or after a minute
 
 
+_NOTHING: Final = Histogram()
+
+
 class Past:
     """v1's latencies of the last half hour to hour, from which thresholds are drawn."""
 
@@ -119,6 +122,16 @@ class Ruler:
         latencies.sort_into(on, self.steps)
         return list(accumulate(on))
 
+    def side(self, completed: Histogram, now: Histogram, before: Histogram) -> Side:
+        """What was completed in a tick, and what is under way now and was at the tick before."""
+        on = [0] * self._count
+        completed.sort_into(on, self.steps)
+        ages: list[int] = []
+        if now is not before and (now.count or before.count):
+            aged, ageing = self.beyond(before), self.beyond(now)
+            ages = [ageing[step] - aged[step] for step in range(len(aged))]
+        return Side(completed, self.steps, list(accumulate(on)), ages)
+
     def __repr__(self) -> str:
         return f"Ruler({self._count} steps)"
 
@@ -133,16 +146,12 @@ class Side:
 
     __slots__ = ("ages", "beyond", "completed", "n", "steps")
 
-    def __init__(self, ruler: Ruler, completed: Histogram, ages: tuple[Histogram, Histogram]) -> None:
+    def __init__(self, completed: Histogram, steps: bytes, beyond: list[int], ages: list[int]) -> None:
         self.completed = completed
-        self.steps = ruler.steps
-        self.beyond = ruler.beyond(completed)
-        self.n = self.beyond[-1]
-        now, before = ages
-        self.ages: list[int] = []
-        if now is not before and (now.count or before.count):
-            aged, ageing = ruler.beyond(before), ruler.beyond(now)
-            self.ages = [ageing[step] - aged[step] for step in range(len(aged))]
+        self.steps = steps
+        self.beyond = beyond
+        self.n = beyond[-1]
+        self.ages = ages
 
     def slow(self, edge: int) -> tuple[int, int]:
         """How many requests the tick tells of if those from this bucket on are slow, and how many are."""
@@ -153,6 +162,15 @@ class Side:
         # One that was slow under way already is not new; one that was given up is gone.
         slow = max(done + self.ages[step], 0)
         return self.n - done + slow, slow
+
+    def and_then(self, later: Side) -> Side:
+        """How many stand where in both, which have the same steps and nothing under way."""
+        if later.n == 0:
+            return self
+        if self.n == 0:
+            return later
+        both = [n + more for n, more in zip(self.beyond, later.beyond, strict=True)]
+        return Side(_NOTHING, self.steps, both, [])
 
     def stand(self, edges: list[int], on: list[int]) -> None:
         """Add to `on` how many completed requests stand on each of the steps that begin at `edges`, which
@@ -182,6 +200,10 @@ class Tick:
         self.v2 = v2
         self.dt_s = dt_s
 
+    def and_then(self, later: Tick) -> Tick:
+        """Both as one, by what stands where: `completed` is not to be asked."""
+        return Tick(self.v1.and_then(later.v1), self.v2.and_then(later.v2), self.dt_s + later.dt_s)
+
     def __repr__(self) -> str:
         return f"Tick({self.v1.n} and {self.v2.n} completed in {self.dt_s:g} s)"
 
@@ -205,8 +227,8 @@ class Ticks:
     ) -> Tick:
         """The next tick, by what was completed in it and the ages of what is under way."""
         before, self._before = self._before, under_way
-        v1 = Side(self._ruler_v1, sides[0], (under_way[0], before[0]))
-        v2 = Side(self._ruler_v2, sides[1], (under_way[1], before[1]))
+        v1 = self._ruler_v1.side(sides[0], under_way[0], before[0])
+        v2 = self._ruler_v2.side(sides[1], under_way[1], before[1])
         return Tick(v1, v2, dt_s)
 
     def __repr__(self) -> str:

@@ -37,7 +37,8 @@ class Allowed:
 
 
 class Threshold:
-    """A request to v1 is slow above τ, one to v2 above what is `allowed`."""
+    """A request to v1 is slow above τ, one to v2 above what is `allowed`. `n1`, `s1`, `n2` and `s2` are for
+    people: how many there were, and how many were slow."""
 
     __slots__ = ("_blocks", "allowed", "from_v1", "from_v2", "n1", "n2", "s1", "s2")
 
@@ -62,19 +63,24 @@ class Threshold:
         self.from_v1, self.from_v2 = bucket, self.allowed.beyond(bucket)
 
     def observe(self, tick: Tick) -> Block | None:
-        """Count; the block that the tick completes, if it does."""
+        """The block that the tick completes, if it does."""
         v1, v2 = tick.v1, tick.v2
         if v1.ages or v2.ages:
             n1, s1 = v1.slow(self.from_v1)
             n2, s2 = v2.slow(self.from_v2)
-        else:  # mostly; written out, because every threshold asks at every tick
+        else:  # mostly; written out, because every threshold asks
             n1, s1 = v1.n, v1.beyond[v1.steps[self.from_v1]]
             n2, s2 = v2.n, v2.beyond[v2.steps[self.from_v2]]
+        return self._blocks.add(n1, s1, n2, s2, tick.dt_s)
+
+    def count(self, tick: Tick) -> None:
+        """Add the tick to what is told."""
+        n1, s1 = tick.v1.slow(self.from_v1)
+        n2, s2 = tick.v2.slow(self.from_v2)
         self.n1 += n1
         self.s1 += s1
         self.n2 += n2
         self.s2 += s2
-        return self._blocks.add(n1, s1, n2, s2, tick.dt_s)
 
     def recount(self) -> None:
         """Count from here on."""

@@ -44,12 +44,17 @@ class Admission:
         total = drawn.good + len(kinds)
         if not total:
             return Asked(0, 0, [], 0)
-        if not kinds and self.breaker.state is BreakerState.CLOSED:
-            self.breaker.successes(ends, total)
-            return Asked(total, 0, [], 0)
         rng.shuffle(kinds)
         places = dict(zip(sorted(rng.sample(range(total), len(kinds))), kinds, strict=True))
         return self._one_by_one(places, total, began, (ends - began) / total)
+
+    def passed(self, drawn: Drawn, ends: float) -> bool:
+        """Whether nothing stands in the way of what was drawn, and nothing comes of it: mostly."""
+        if drawn.bad or drawn.slow or self.breaker.state is not BreakerState.CLOSED:
+            return False
+        if drawn.good:
+            self.breaker.successes(ends, drawn.good)
+        return True
 
     def ended(self, now: float, *, failed: bool, epoch: int) -> None:
         """A slow attempt that was admitted in this epoch has ended."""

@@ -57,7 +57,8 @@ def binomial(rng: Random, n: int, p: float) -> int:
     if n <= 0 or p <= 0.0:
         return 0
     if n * p <= _FEW and p <= 0.5:
-        return _inverted(rng.random(), n, p)
+        left = rng.random()
+        return 0 if left <= (1.0 - p) ** n else _inverted(left, n, p)
     if p >= 1.0:
         return n
     if p > 0.5:

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import count
 from math import ceil
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from proxy.core.histogram import Histogram, bucket_index
 from proxy.core.routing import Split
-from proxy.core.tally import FALLBACK_INDEX, Tally
+from proxy.core.tally import FALLBACK_INDEX, PathTally, Tally
 from proxy.model import FallbackReason, Path
 from proxy.simulation.breaking import Admission
 from proxy.simulation.chance import generator
@@ -37,6 +37,14 @@ if TYPE_CHECKING:
     from proxy.simulation.streams import Slow, Stream
 
 _COHORTS = 8  # that the slow attempts of one span and one bucket are spread over
+
+
+_NOTHING: Final = Histogram()
+
+
+def _empty() -> Tally:
+    """One whose latencies are put in when it is drained: most of them are never asked for empty ones."""
+    return Tally(PathTally(latency=_NOTHING), PathTally(latency=_NOTHING))
 
 
 class UnderWay(NamedTuple):
@@ -79,6 +87,7 @@ class DrawnEvidence:
         self.split = Split.of(0, rollout)
         self._breaks = rollout.breaker.enabled
         self._substitute = Substitute(rollout.fallback, generator(seed, "fallback"))
+        self._counts = self._substitute.counts
         self._timeline = Timeline(scenario, seed)
         self._changed_s = self._timeline.first_change_s()
         self._crowd = Crowd(config, scenario, seed)
@@ -88,7 +97,7 @@ class DrawnEvidence:
         self._now = 0.0
         self._until = 0.0
         self._streams = Streams([], [])
-        self._tally = Tally()
+        self._tally = _empty()
         self._pairs_v1: list[Pair] = []
         self._pairs_v2: list[Pair] = []
         self.conditions, _ = self._timeline.at(0.0)
@@ -109,10 +118,10 @@ class DrawnEvidence:
 
     def drain(self) -> Sequence[Tally]:
         """What has come since the last call."""
-        drained, self._tally = self._tally, Tally()
+        drained, self._tally = self._tally, _empty()
         for side, pairs in ((drained.v1, self._pairs_v1), (drained.v2, self._pairs_v2)):
             if pairs:
-                side.latency = filled(side.latency, pairs)
+                side.latency = filled(pairs)
                 pairs.clear()
         if self._under_way:
             drained.in_flight_v1, drained.in_flight_v2 = self._ages(Path.V1), self._ages(Path.V2)
@@ -164,19 +173,22 @@ class DrawnEvidence:
             quick += one.n
             self._begin(one, Path.V1, ends, 0.0)
         self.totals.v1_requests += quick
-        self._substitute.requests(self._now, quick)
+        if self._counts:
+            self._substitute.requests(self._now, quick)
 
     def _ask_v2(self, stream: Stream, ends: float, v1_fails: float) -> None:
         drawn = stream.draw(self._rng, ends - self._now)
-        came = drawn.good + drawn.bad + sum(one.n for one in drawn.slow)
+        good, bad, pairs, slow = drawn
+        came = good + bad
+        for one in slow:
+            came += one.n
         self._tally.assigned_v2 += came
-        self._substitute.requests(self._now, came)
+        if self._counts:
+            self._substitute.requests(self._now, came)
         if self.conditions.v2.health <= 0:
             self._divert(came, FallbackReason.UNAVAILABLE, v1_fails)
             return
-        slow = drawn.slow
-        good, bad, pairs = drawn.good, drawn.bad, drawn.pairs
-        if self._breaks:
+        if self._breaks and not self._admission.passed(drawn, ends):
             good, bad, admitted, lost = self._admission.asked(self._rng, drawn, self._now, ends)
             if lost:
                 pairs = some_of(self._rng, pairs, good + bad)
@@ -232,7 +244,7 @@ class DrawnEvidence:
 
     def _ages(self, path: Path) -> Histogram:
         ages = [(one, self._now - one.began) for one in self._under_way if one.path is path]
-        return filled(Histogram(), [(bucket_index(int(age_s * 1e6)), one.n) for one, age_s in ages])
+        return filled([(bucket_index(int(age_s * 1e6)), one.n) for one, age_s in ages])
 
     # ... what clients get in place of v2's answer ...
 

@@ -163,7 +163,7 @@ def _attempts(rng: Random, seen: PathTally, n: int) -> PathTally:
         left, of = left - found.errors[index], of - errors
     buckets = seen.latency.buckets()
     drawn = rng.choices([bucket for bucket, _ in buckets], [count for _, count in buckets], k=n)
-    found.latency = filled(found.latency, [(bucket, 1) for bucket in drawn])
+    found.latency = filled([(bucket, 1) for bucket in drawn])
     return found
 
 

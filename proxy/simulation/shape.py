@@ -16,7 +16,6 @@ from proxy.core.histogram import BUCKET_COUNT, Histogram, bucket_bounds_us, buck
 from proxy.simulation.chance import poisson
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from random import Random
 
     from proxy.simulation.chance import Poisson
@@ -32,7 +31,6 @@ MIDDLES_S = tuple((us + 0.25) * 1e-6 for us in MIDDLES_US)  # a little more: nev
 MANY = 150.0
 """From this mean on, a number for each bucket costs less than a bucket for each latency."""
 
-_SCATTERED = 24  # pairs that are quicker counted one by one
 _RARE = 0.02  # buckets that hold so few on average are drawn together
 
 
@@ -133,12 +131,14 @@ def mixed(before: Modes, after: Modes, progress: float) -> Modes:
     return (*_weighing(before, 1 - progress), *_weighing(after, progress))
 
 
-def filled(empty: Histogram, pairs: list[Pair]) -> Histogram:
-    """These latencies, as a recorder would have counted them; into `empty` where that is quicker."""
-    if len(pairs) > _SCATTERED:
-        return Histogram.of(pairs, total_us(pairs))
-    empty.fill(pairs, total_us(pairs))
-    return empty
+def filled(pairs: list[Pair]) -> Histogram:
+    """These latencies, as a recorder would have counted them."""
+    found: dict[int, int] = {}
+    total_us = 0
+    for bucket, n in pairs:
+        found[bucket] = found.get(bucket, 0) + n
+        total_us += MIDDLES_US[bucket] * n
+    return Histogram.of_few(found, total_us)
 
 
 def some_of(rng: Random, pairs: list[Pair], n: int) -> list[Pair]:
@@ -147,11 +147,6 @@ def some_of(rng: Random, pairs: list[Pair], n: int) -> list[Pair]:
         return []
     chosen = rng.sample([bucket for bucket, _ in pairs], n, counts=[count for _, count in pairs])
     return [(bucket, 1) for bucket in chosen]
-
-
-def total_us(pairs: Iterable[Pair]) -> int:
-    """The sum of latencies, each taken as the middle of its bucket."""
-    return sum([MIDDLES_US[bucket] * n for bucket, n in pairs])
 
 
 def _weighing(modes: Modes, weight: float) -> Modes:

@@ -25,6 +25,8 @@ class Substitute:
     def __init__(self, table: Fallback, rng: Random) -> None:
         self._reasons = [_reason(FallbackPolicy.of(table), kind) for kind in ERROR_CLASSES]
         self._budget = Budget(table.budget, table.budget_floor) if table.budget < 1 else None
+        self.counts = self._budget is not None
+        """Whether it has to be told of requests."""
         self._rng = rng
 
     def requests(self, now: float, n: int) -> None:

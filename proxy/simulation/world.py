@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from proxy.core.breaker import Breaker
     from proxy.core.routing import Split
     from proxy.model import EndpointStatus, Event, Transition
-    from proxy.simulation.timeline import Conditions
+    from proxy.simulation.timeline import Conditions, Service
 
 _FIRST_FAILURE, _FIRST_OK = 300, 200
 
@@ -54,6 +54,8 @@ class World:
 
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
+        self._reported: Service | None = None
+        self._report = BackendReport()
 
     @property
     def _conditions(self) -> Conditions:
@@ -70,7 +72,8 @@ class World:
 
     def health(self, path: Path) -> float:
         """Share of the path's endpoints that may take traffic, 0..1."""
-        return (self._conditions.v1 if path is Path.V1 else self._conditions.v2).health
+        conditions = self._scene.conditions
+        return conditions.v1.health if path is Path.V1 else conditions.v2.health
 
     def breaker(self, rollout: str) -> str:
         """State of the breaker."""
@@ -80,8 +83,13 @@ class World:
 
     def latest(self) -> BackendReport:
         """What v2's backend reports of itself, if the scenario lets it."""
-        v2 = self._conditions.v2
-        return BackendReport(v2.cpu, v2.memory, v2.cache_hit_rate)
+        v2 = self._scene.conditions.v2
+        if v2 is not self._reported:
+            self._reported = v2
+            report = BackendReport(v2.cpu, v2.memory, v2.cache_hit_rate)
+            if report != self._report:
+                self._report = report
+        return self._report
 
     # ... ports.Router ...
 

@@ -98,20 +98,51 @@ def test_a_clock_that_goes_back_counts_as_zero() -> None:
     assert recorded.total_s == 0.0
 
 
-def test_filling_counts_as_recording_does() -> None:
-    filled = Histogram()
-    filled.fill([(100, 2), (7, 1)], 600)
-    filled.fill([(100, 1)], 250)
-    assert filled.buckets() == [(7, 1), (100, 3)]
-    assert (filled.count, filled.total_us) == (4, 850)
+def few(values: list[float]) -> Histogram:
+    made = histogram(values)
+    return Histogram.of_few(dict(made.buckets()), made.total_us)
 
 
-def test_filling_in_none_is_not_the_first_to_fill_a_bucket() -> None:
-    filled, total = Histogram(), Histogram()
-    filled.fill([(100, 0), (7, 1)], 7)
-    filled.fill([(100, 3)], 300)
-    total.add(filled)
-    assert filled.buckets() == total.buckets() == [(7, 1), (100, 3)]
+@given(samples, st.integers(0, BUCKET_COUNT))
+def test_few_latencies_read_as_those_that_were_recorded(values: list[float], index: int) -> None:
+    recorded = histogram(values)
+    assert few(values).count == recorded.count
+    assert few(values).count_from(index) == recorded.count_from(index)
+    assert few(values).reading().figures() == recorded.reading().figures()
+    assert few(values).buckets() == recorded.buckets()
+    assert few(values) == recorded
+
+
+@given(samples, st.integers(1, BUCKET_COUNT - 1))
+def test_few_latencies_are_sorted_as_those_that_were_recorded(values: list[float], edge: int) -> None:
+    steps, on, recorded = bytes(edge) + b"\1" * (BUCKET_COUNT + 1 - edge), [0, 0], [0, 0]
+    few(values).sort_into(on, steps)
+    histogram(values).sort_into(recorded, steps)
+    assert on == recorded
+
+
+def test_a_few_latencies_can_do_what_all_others_can() -> None:
+    made, total, on = Histogram.of_few({100: 2, 7: 1}, 600), Histogram(), [0, 0]
+    assert made.count == 3
+    assert (made.count_from(8), made.count_from(100), made.count_from(101)) == (2, 2, 0)
+    made.sort_into(on, bytes(50) + b"\1" * (BUCKET_COUNT - 49))
+    assert on == [1, 2]
+    total.add(made)
+    total.add(made)
+    total.subtract(made)
+    assert (total.buckets(), total.count, total.total_us) == ([(7, 1), (100, 2)], 3, 600)
+    assert made.buckets() == [(7, 1), (100, 2)]
+    assert (made.count, made.count_from(8)) == (3, 2), "once it has a count for every bucket, too"
+
+
+@given(samples, samples)
+def test_few_latencies_merge_as_those_that_were_recorded(left: list[float], right: list[float]) -> None:
+    merged, piece = few(left), few(right)
+    merged.add(piece)
+    assert merged == histogram(left + right)
+    assert merged.count == len(left + right)
+    merged.subtract(piece)
+    assert merged == histogram(left)
 
 
 # ... reading
@@ -205,6 +236,14 @@ def test_what_is_remembered_between_readings_is_never_stale(history: list[tuple[
     assert subject.count == len(held)
     assert subject.summary() == histogram(held).summary()
     assert Histogram.of(subject.buckets(), subject.total_us) == subject
+
+
+def test_what_is_counted_after_a_reading_is_in_the_next_one() -> None:
+    made = histogram([0.1])
+    for more, count in ((0.2, 2), (0.05, 3)):
+        assert made.count == count - 1
+        made.record(more)
+        assert made.count == count
 
 
 def test_a_reading_stays_as_it_was() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from proxy.core.e_process import REFILL_S, EProcess
 from proxy.core.histogram import Histogram
-from proxy.core.latency_ladder import FACTORS, STEPS, Fear, LadderTest
+from proxy.core.latency_ladder import FACTORS, STEPS, Fear, LadderTest, Step, standing
 from proxy.core.latency_past import Known, Ticks
 from proxy.core.latency_threshold import Allowed
 
@@ -78,20 +78,20 @@ def test_nobody_can_expect_to_win_against_a_v2_that_is_no_slower(
             for steps2 in product(range(3), repeat=n2):
                 probability = math.prod(of_v1[k] for k in steps1) * math.prod(of_v2[k] for k in steps2)
                 on1, on2 = [steps1.count(k) for k in range(3)], [steps2.count(k) for k in range(3)]
-                expected += probability * math.exp(bet.log_e(on1, on2, n2 / n1))
+                expected += probability * math.exp(bet.log_e(standing(on1, on2), n2 / n1))
         assert expected <= 1.0 + 1e-9
 
 
 def test_what_is_feared_rises_with_the_steps() -> None:
     bet = Fear([0.4, 0.3, 0.3], [0.5, 0.1, 0.4])
-    gains = [bet.log_e([0, 0, 0], [int(k == step) for k in range(3)], 1.0) for step in range(3)]
+    gains = [bet.log_e([(step, 1, 1)], 1.0) for step in range(3)]
     assert gains == sorted(gains)
     assert gains[0] == pytest.approx(gains[1])
 
 
 def test_no_request_is_a_proof() -> None:
     bet = Fear([0.5, 0.5], [0.0, 1.0])
-    assert bet.log_e([0, 0], [1, 0], 1.0) > math.log(0.04)
+    assert bet.log_e([(0, 1, 1)], 1.0) > math.log(0.04)
     assert repr(bet) == "Fear(0.05, 1.95)"
 
 
@@ -108,6 +108,12 @@ def test_where_nothing_feared_is_intolerable_nothing_is_bet() -> None:
     for _ in range(200):
         observe(test, lognormal(chance, 9, 0.002), lognormal(chance, 1, 0.003))
     assert test.evidence < 0.7
+
+
+def test_a_step_says_where_it_begins() -> None:
+    step = Step(100, 120)
+    assert repr(step) == "Step(v1 from bucket 100, v2 from 120)"
+    assert step.feared == sorted(step.feared, reverse=True), "the slower, the shorter what becomes as long"
 
 
 def test_v1_may_have_one_latency() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core.histogram import BUCKET_COUNT, Histogram, bucket_index
-from proxy.core.latency_past import Known, Past, Ruler, Side, Ticks, bucket_of
+from proxy.core.latency_past import Known, Past, Ruler, Ticks, bucket_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -89,14 +89,14 @@ def test_a_ruler_says_how_many_lie_at_each_edge_or_above(us: list[int], at: list
 def test_a_ruler_and_a_side_say_how_large_they_are() -> None:
     ruler = Ruler([10, 20])
     assert repr(ruler) == "Ruler(3 steps)"
-    assert repr(Side(ruler, of_us([5, 15]), (Histogram(), Histogram()))) == "Side(2 completed)"
+    assert repr(ruler.side(of_us([5, 15]), Histogram(), Histogram())) == "Side(2 completed)"
 
 
 @given(latencies_us, edges)
 def test_each_request_stands_on_one_step(us: list[int], at: list[int]) -> None:
     latencies, steps = of_us(us), sorted(at)
     on = [0] * (len(steps) + 1)
-    side = Side(Ruler(at), latencies, (Histogram(), Histogram()))
+    side = Ruler(at).side(latencies, Histogram(), Histogram())
     side.stand(steps, on)
     bounds = [0, *steps]
     later = [*(latencies.count_from(edge) for edge in steps), 0]

@@ -220,6 +220,33 @@ def test_all_that_is_seen_is_counted_once(ticks: list[list[float]]) -> None:
     assert [slow.n2 for slow in tests.thresholds] == [expected] * 5
 
 
+def test_it_makes_no_difference_in_which_tick_of_a_block_a_request_comes() -> None:
+    chance, at_once, in_turn = random.Random(4), knowing(), knowing()
+    for _ in range(15):
+        v1, v2 = [USUAL(chance) for _ in range(9)], [2.0 * USUAL(chance)]
+        at_once.observe((of(v1), of(v2)), NOTHING, 3.0)
+        for some in (v1[:4], v1[4:]):
+            in_turn.observe((of(some), of([])), NOTHING, 1.0)
+        in_turn.observe((of([]), of(v2)), NOTHING, 1.0)
+    assert in_turn.evidence == pytest.approx(at_once.evidence)
+    assert in_turn.evidence != pytest.approx(knowing().evidence)
+    assert [acceptor.evidence for acceptor in in_turn.acceptors] == pytest.approx(
+        [acceptor.evidence for acceptor in at_once.acceptors]
+    )
+    for tests in (at_once, in_turn):
+        assert [(slow.n1, slow.n2) for slow in tests.thresholds] == [(135, 15)] * 5
+        tests.recount()
+        assert [(slow.n1, slow.n2) for slow in tests.thresholds] == [(0, 0)] * 5
+
+
+def test_what_waits_for_the_other_path_comes_before_what_is_under_way() -> None:
+    tests, nothing = knowing(), of([])
+    tests.observe((of([0.1] * 4), nothing), NOTHING, 1.0)
+    tests.observe((nothing, nothing), (nothing, of([20.0])), 1.0)
+    tests.observe((of([0.1]), nothing), (nothing, of([20.0])), 1.0)
+    assert [(slow.n1, slow.n2, slow.s2) for slow in tests.thresholds] == [(5, 1, 1)] * 5
+
+
 def test_everything_says_what_it_is() -> None:
     tests = knowing(lambda chance: 0.1)
     assert repr(tests) == "LatencyTests(0.6, Past(2700 latencies))"

@@ -4,7 +4,6 @@ from collections import Counter
 
 import pytest
 
-from proxy.core.histogram import Histogram
 from proxy.simulation.chance import generator
 from proxy.simulation.shape import MIDDLES_S, Mode, Pair, filled, mixed, shape_of, some_of
 
@@ -12,7 +11,7 @@ USUAL = (Mode(1.0, 0.020, 0.6679),)  # 60 ms at the 95th percentile
 
 
 def quantiles(pairs: list[Pair]) -> tuple[float, float]:
-    reading = filled(Histogram(), pairs).reading()
+    reading = filled(pairs).reading()
     return reading.p50, reading.p95
 
 
@@ -44,7 +43,7 @@ def test_two_modes_are_mixed_by_weight() -> None:
 
 @pytest.mark.parametrize("pairs", [[(100, 2), (200, 1)], [(bucket, 2) for bucket in range(100, 140)]])
 def test_a_histogram_holds_what_was_drawn(pairs: list[Pair]) -> None:
-    histogram = filled(Histogram(), pairs)
+    histogram = filled(pairs)
     assert histogram.buckets() == pairs
     assert histogram.total_s == pytest.approx(sum(MIDDLES_S[bucket] * n for bucket, n in pairs), rel=2e-3)
 
