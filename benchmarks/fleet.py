@@ -148,7 +148,7 @@ _WORDS = {
             "replay_s": "a new judge of {} reads the journal and what came since, s",
             "replay_cpu_s": "the same, s of CPU",
             "replay_kib": "the same, KiB",
-            "takeover_s": "from kill -9 of the judge of {} until another judges, s",
+            "takeover_s": "from kill -9 of the judge of {} until another judges, the longer of two, s",
         }.items()
     },
 }
@@ -245,7 +245,7 @@ async def _taking_over(instances: int) -> dict[str, float]:
     wires = [_wire(second(rng), 0, _ANY_REVISION) for _ in range(20)]
     for few, number in (("few_", _FEW), ("", instances)):
         figures = await fleet_takeover.replayed(number, parse(_PLAN, {}), wires)
-        figures["takeover_s"] = await fleet_takeover.taken_over(number, wires, _serve)
+        figures["takeover_s"] = max(await fleet_takeover.taken_over(number, wires, _serve))
         found |= {f"{few}{key}": value for key, value in figures.items()}
     return found
 
