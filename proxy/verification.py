@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import orjson
 from rich.text import Text
 
+from proxy.admin_client import AdminApiError
 from proxy.core.audit import Begin, Fault, Head, Record, Tampering, Verifier
 from proxy.model import BUCKETS
 
@@ -24,6 +25,7 @@ LOCAL_ONLY = "this instance's own copy, because the shared store cannot be reach
 """What people are told of an audit that was not read from where all write it."""
 
 _PAGE = 500
+_MOST_TRIES = 3
 _NEEDED = {"name": str, "state": str, "weight": int, "revision": int}
 """What a check reads of the state in which a record leaves its rollout."""
 
@@ -76,18 +78,29 @@ class Verification:
 async def verify(admin: AdminApi, noted: tuple[int, str] | None = None) -> Verification:
     """Read the whole chain and check it. `noted` is the number of an event, and the beginning of the hash
     that it had. Raises `AdminApiError`."""
+    for _ in range(_MOST_TRIES):
+        if (found := await _verified(admin, noted)) is not None:
+            return found
+    raise AdminApiError("the shared store comes and goes: parts of it and of a copy prove nothing together")
+
+
+async def _verified(admin: AdminApi, noted: tuple[int, str] | None) -> Verification | None:
+    """None if its pages were not all read from one place: what one lacks the other may have."""
     status = await admin.status()  # first: what comes later only adds
     verifier = Verifier()
     ends: dict[str, JsonDocument] = {}
     events, wrong, local_only = 0, None, False
     while True:
         page = await admin.records(after=verifier.seq, limit=_PAGE)
+        is_local = page.get("local_only", False)
+        if events and is_local != local_only:
+            return None
+        local_only = is_local
         records = [
             Record(one["seq"], one["record"], one["hash"], one.get("rollout")) for one in page["records"]
         ]
         head = Head(page["head"]["seq"], page["head"]["hash"], page["head"]["adopted"])
         events += len(records)
-        local_only = local_only or page.get("local_only", False)
         if "begin" in page:  # not of an older version
             verifier.behind(Begin(page["begin"]["seq"], page["begin"]["hash"]))
         if verifier.take(records) is not None:

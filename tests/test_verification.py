@@ -11,11 +11,13 @@ import pytest
 from proxy.cli import main
 from proxy.core.audit import GENESIS, Begin, Head, Record, TrailPage, link
 from proxy.stores.records import encode_transition
-from tests.fake_admin import FakeOutside
+from tests.fake_admin import FakeAdmin, FakeOutside
 from tests.stores.states import chain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from proxy.admin_client import JsonDocument
 
 REVISION = 4
 """Of the rollout that the fake admin shows."""
@@ -116,6 +118,34 @@ def test_a_rollout_whose_last_event_is_forgotten_has_none(capsys: pytest.Capture
 def test_a_long_chain_is_read_in_pages(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(page(records(2_345))) == 0
     assert capsys.readouterr().out.startswith("verified: 2345 events")
+
+
+@pytest.mark.parametrize(
+    ("places", "rc", "told"),
+    [  # of each page whether it is the copy's: the store goes away, or comes back, between two of them
+        ("s c ccccc", 0, "own copy, because"),
+        ("c s sssss", 0, "verified: 2345 events"),
+        ("s s s s c c s s c", 1, "comes and goes"),
+    ],
+)
+def test_parts_of_the_store_and_of_a_copy_are_not_verified_as_one_chain(
+    places: str, rc: int, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outside = FakeOutside()
+    outside.admin.rollouts = []
+    whole = records(2_345)
+    given = iter(places.replace(" ", ""))
+
+    async def read(*, after: int, limit: int) -> JsonDocument:
+        outside.admin.local_only = next(given) == "c"
+        # The copy is another chain from its second page on, as after a failover that has lost writes.
+        outside.admin.trail = page(whole if after < 500 or not outside.admin.local_only else whole[:-1])
+        return await FakeAdmin.records(outside.admin, after=after, limit=limit)
+
+    outside.admin.records = read  # type: ignore[method-assign]
+    assert main(["history", "--verify"], outside=outside.build()) == rc
+    out = capsys.readouterr()
+    assert told in out.out + out.err
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,9 @@ may lack the newest events. Must never know what a record tells.
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from proxy.errors import StoreCorrupt, StoreUnavailable
 
@@ -23,12 +24,18 @@ T = TypeVar("T")
 
 log = logging.getLogger("dualpath.fleet")
 
+_PATIENCE_S: Final = 1.0
+"""Less than whoever asks has, however long `store.timeout` is: there must be time left for the copy."""
+
 
 class SharedHistory:
     """`ports.History` and `ports.Trail`. `is_local` says where what was read last has come from."""
 
-    def __init__(self, store: SharedStore, trail: Trail, own: History) -> None:
+    def __init__(
+        self, store: SharedStore, trail: Trail, own: History, patience_s: float = _PATIENCE_S
+    ) -> None:
         self.is_local = False
+        self._patience_s = patience_s
         self._store = store
         self._trail = trail
         self._own = own
@@ -56,7 +63,7 @@ class SharedHistory:
     async def _either(self, shared: Callable[[], Awaitable[T]], own: Callable[[], Awaitable[T]]) -> T:
         """Raises what the store has said if the copy cannot be read either."""
         try:
-            found = await shared()
+            found = await self._in_time(shared())
         except StoreUnavailable as gone:
             try:
                 found = await own()
@@ -67,6 +74,15 @@ class SharedHistory:
             return found
         self.is_local = False
         return found
+
+    async def _in_time(self, answer: Awaitable[T]) -> T:
+        try:
+            async with asyncio.timeout(self._patience_s):
+                return await answer
+        except TimeoutError:
+            raise StoreUnavailable(
+                f"the shared store has not answered within {self._patience_s:g} s"
+            ) from None
 
     def __repr__(self) -> str:
         return f"SharedHistory({self._store!r}, {self._own!r})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -69,6 +70,26 @@ async def test_while_that_is_gone_it_is_our_copys(hub: Hub, history: SharedHisto
     hub.gone = False
     await history.events()
     assert not history.is_local
+
+
+async def test_of_a_store_that_hangs_the_copy_is_read_in_time(
+    hub: Hub, own: Own, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asks has two seconds, and `store.timeout` may be longer."""
+
+    async def hang(**_: object) -> None:
+        await asyncio.Event().wait()
+
+    store = HubStore(hub)
+    shared = SharedStore(store, store, HubCopy(hub))
+    await shared.open()
+    history = SharedHistory(shared, hub.store, own, patience_s=0.01)
+    monkeypatch.setattr(store, "events", hang)
+    assert [one.seq for one in await history.events()] == [1, 2]
+    assert history.is_local
+    own.damaged = True
+    with pytest.raises(StoreUnavailable, match="within"):
+        await history.events()
 
 
 async def test_it_is_not_asked_while_it_is_known_to_be_gone(history: SharedHistory) -> None:

@@ -63,6 +63,10 @@ def test_who_had_told_what_is_as_it_was_when_the_entry_ended() -> None:
     assert one.heard.highest("a/1") == 2
 
 
+def test_before_anything_has_come_there_is_no_entry() -> None:
+    assert book().open() is None
+
+
 def test_a_repetition_counts_nothing() -> None:
     one = book()
     for at, number, amount in ((1_000.1, 1, 1), (1_000.2, 2, 10), (1_000.3, 1, 1), (1_000.4, 2, 10)):
