@@ -10,6 +10,7 @@ file gets a `RevisionConflict` and never overwrites.
 from __future__ import annotations
 
 import asyncio
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, TypeVar
 
 import aiosqlite
@@ -25,6 +26,7 @@ from proxy.stores.sqlite_file import (
     identity,
     inspect,
     is_busy,
+    left_beside,
     prepare,
     require_openable,
     require_usable,
@@ -156,7 +158,11 @@ class SqliteStore:
         async with self._turn:
             db, self._db = self._db, None
             if db is not None:
-                with translated(self.path):
+                with translated(self.path), ExitStack() as meanwhile:
+                    try:
+                        await asyncio.to_thread(require_usable, self.path, self._opened)
+                    except StoreUnavailable:
+                        meanwhile.enter_context(left_beside(self.path))
                     await db.close()
 
     def __repr__(self) -> str:

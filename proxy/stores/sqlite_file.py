@@ -10,9 +10,11 @@ written in one transaction *before* the switch to WAL: no moment exists at which
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sqlite3
-from contextlib import closing, contextmanager
+import struct
+from contextlib import ExitStack, closing, contextmanager, suppress
 from itertools import count
 from typing import TYPE_CHECKING, TypeVar
 
@@ -38,6 +40,9 @@ _PRIMARY = 0xFF  # extended result codes keep the primary one in their low byte
 _AS_WE_ARE = os.access in os.supports_effective_ids
 _WRITTEN = ("-wal", "-shm")
 _BESIDE = (*_WRITTEN, "-journal")
+
+# struct flock: a read lock of the bytes that all who read have locked (SQLite, os.h: SHARED_FIRST and _SIZE).
+_SHARED = struct.pack("hhqqi4x", fcntl.F_RDLCK, os.SEEK_SET, 0x4000_0002, 510, 0)
 
 _NO_CHANGE = "UPDATE rollouts SET weight = weight WHERE false"  # what a connection that may only read refuses
 
@@ -126,6 +131,18 @@ def require_usable(path: Path, opened: tuple[int, int]) -> None:
     for one in [path, *(path.with_name(path.name + suffix) for suffix in _WRITTEN)]:
         if not os.access(one, os.W_OK, effective_ids=_AS_WE_ARE) and one.exists():
             raise StoreUnavailable(f"{one}: is read-only")
+
+
+@contextmanager
+def left_beside(path: Path) -> Iterator[None]:
+    """Meanwhile no connection that is closed writes its log into the file: SQLite does so if it can lock the
+    file for itself alone, and where that is read-only the process would end by it (`require_usable`). The
+    lock here stands against those of this process, too (fcntl_locking(2), open file description locks)."""
+    with ExitStack() as held:
+        with suppress(OSError, AttributeError):  # only Linux has them
+            file = held.enter_context(path.open("rb"))
+            fcntl.fcntl(file, fcntl.F_OFD_SETLK, _SHARED)
+        yield
 
 
 async def at_once(db: aiosqlite.Connection, write: Callable[[], Awaitable[T]]) -> T:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sqlite3
 import tempfile
@@ -348,6 +349,29 @@ async def test_a_file_that_becomes_read_only_is_unavailable_until_it_can_be_writ
         assert list(await store.load()) == ["orders"]
     finally:
         await store.close()
+
+
+@pytest.mark.skipif(not hasattr(fcntl, "F_OFD_SETLK"), reason="Linux has locks against oneself")
+async def test_a_file_that_has_become_read_only_is_closed_without_a_write_to_it(
+    open_folder: Path, unprivileged: Callable[[], None]
+) -> None:
+    path, user = open_folder / "store.db", os.geteuid()
+    store = SqliteStore(path)
+    await store.open()
+    for transition in chain("orders", [10]):
+        await store.commit(transition)
+    before = contents(open_folder)
+    path.chmod(0o444)
+    unprivileged()
+    await store.close()
+    os.seteuid(user)
+    assert contents(open_folder) == before
+    path.chmod(0o644)
+    again = SqliteStore(path)
+    await again.open()
+    assert list(await again.load()) == ["orders"]
+    await again.close()
+    assert list(contents(open_folder)) == ["store.db"]
 
 
 def dangling(folder: Path) -> Path:
