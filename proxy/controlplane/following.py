@@ -172,15 +172,16 @@ class Following(Succession):
 
     async def relive(self, seen: Callable[[str], Iterable[Seen]], finish: Callable[[], None]) -> bool:
         """Judge from now on by what `seen` says of each rollout, in place of what was seen here since its
-        phase began. `finish` is called as that comes into force. False if a rollout has moved meanwhile: then
-        it is to be done again."""
+        phase began. `finish` is called as that comes into force. False if a rollout has moved meanwhile, or a
+        reload has brought others or another order: then it is to be done again."""
         before = dict(self._watches)
         made = dict(before)
         for name, watch in before.items():
             for other in watch.relived(self._view.state(name), seen(name)):
                 made[name] = other
                 await asyncio.sleep(0)
-        if self._watches != before or not all(one.agrees(self._view.state(n)) for n, one in made.items()):
+        are_same = list(self._watches.items()) == list(before.items())
+        if not are_same or not all(one.agrees(self._view.state(n)) for n, one in made.items()):
             return False
         self._watches = made
         for name, watch in made.items():

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("dualpath.fleet")
 
 _MOST_PAGES: Final = 10  # at one time; the rest is heard the next time
+_HEARING_LEASES: Final = 0.25  # and what is not written down by then is written the next time
 
 
 class Hearing:
@@ -61,7 +62,9 @@ class Hearing:
         try:
             await replay.read(place.peers, place.journal, place.lease_s)
             present = lease()
-            if present is not None and present.token == ours.token:
+            if names != [state.name for state in controller.states()]:
+                log.info("the rollouts have changed meanwhile: the evidence is read again")
+            elif present is not None and present.token == ours.token:
                 await controller.relive(
                     lambda name: replay.seen(name, controller.revision(name)),
                     lambda: self._know(controller, replay, ours.token),
@@ -122,8 +125,9 @@ class Hearing:
             log.warning("the others' reports: %s", error)
         lease_s = place.lease_s
         self._evidence.merging.forget(now - lease_s * SILENT_LEASES, now - lease_s * UNKNOWN_LEASES)
-        if self.token:
-            await self._journaling.write(lease)
+        if self.token:  # the lease is renewed in between, however slow the store is
+            until = now + lease_s * _HEARING_LEASES
+            await self._journaling.write(lease, lambda: place.clock.monotonic() < until)
 
     def __repr__(self) -> str:
         return f"Hearing(up to {self._last or 'nothing'}, {self._evidence!r})"

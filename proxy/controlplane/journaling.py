@@ -19,16 +19,16 @@ from proxy.core.journal_wire import MOST_BYTES, heard_read, heard_written, read,
 from proxy.errors import ControlError, StoreCorrupt, WireError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from proxy.core.heard import Heard
     from proxy.core.peers import Lease
+    from proxy.core.wire_values import Document
     from proxy.ports import Journal
 
 log = logging.getLogger("dualpath.fleet")
 
 _AT_ONCE: Final = 50  # entries that are written
-_MOST_TIMES: Final = 10  # at one time; the rest is written the next time
 _PAGE: Final = 200  # entries that are read
 _MOST_READ: Final = 4_000  # of an hour, and some that lie beyond
 _MOST_READ_BYTES: Final = 128 << 20
@@ -60,12 +60,12 @@ class Journaling:
         self._unwritten.append(leaf.entry)
         self._heard = leaf.heard
 
-    async def write(self, lease: Lease) -> None:
-        """Write what is not written yet, as the holder of `lease`."""
+    async def write(self, lease: Lease, is_time: Callable[[], bool]) -> None:
+        """Write what is not written yet, as the holder of `lease`, and no more once `is_time` says no: the
+        rest is written the next time."""
         try:
-            for _ in range(_MOST_TIMES):
-                if not self._unwritten or not await self._write(lease):
-                    break
+            while self._unwritten and is_time() and await self._write(lease):
+                pass
         except StoreCorrupt as error:
             log.warning("the journal is begun anew: %s", error)
             self._anew = True
@@ -76,19 +76,15 @@ class Journaling:
         part = [self._unwritten[place] for place in range(min(_AT_ONCE, len(self._unwritten)))]
         entries: list[tuple[int, bytes]] = []
         for one in part:
-            entries.append((one.until, orjson.dumps(written(one))))
+            entries.append((one.until, _text(written(one))))
             if len(entries) % _BREATH == 0:
                 await asyncio.sleep(0)
         heard = b""  # nobody can go on from here before the last of them is written
         if self._heard is not None and len(part) == len(self._unwritten):
-            heard = orjson.dumps(heard_written(self._heard, part[-1].until))
-        entries = [(until, text) for until, text in entries if len(text) <= MOST_BYTES]
+            heard = _text(heard_written(self._heard, part[-1].until))
+        entries = [(until, text) for until, text in entries if text]
         if entries and not await self._journal.keep(
-            lease,
-            entries,
-            heard if len(heard) <= MOST_BYTES else b"",
-            window_s=self._window_s,
-            anew=self._anew,
+            lease, entries, heard, window_s=self._window_s, anew=self._anew
         ):
             return False
         for _ in part:
@@ -127,6 +123,15 @@ async def left(journal: Journal, names: Sequence[str], since: int) -> tuple[Sequ
     except (WireError, StoreCorrupt, orjson.JSONDecodeError) as error:
         log.warning("the journal is of no use, and the reports are read: %s", error)
         return (), None
+
+
+def _text(document: Document) -> bytes:
+    """Nothing of what nobody could read: it is too long, or strangers have told of more than 64 bits hold."""
+    try:
+        text = orjson.dumps(document)
+    except orjson.JSONEncodeError:
+        return b""
+    return text if len(text) <= MOST_BYTES else b""
 
 
 def _entry(until: int, text: bytes) -> Entry | None:

@@ -58,7 +58,7 @@ class Replay:
         if heard is not None:
             if chain[0].since > self._since:
                 await self._read(peers, chain[0].since)
-            self._entries += [(one.until + self._offset, one) for one in chain]
+            self._entries += [(self._here(one.until), one) for one in chain]
             self._chained = len(chain)
             self.book.resume(Leaf(chain[-1], heard))
             self.last, self.leaves, self.goes_on = "", [], True
@@ -79,7 +79,12 @@ class Replay:
             if not page or page[-1].at > self._until or (until is not None and page[-1].at >= until):
                 break
         if (rest := self.book.open()) is not None:
-            self._entries.append((self._latest + self._offset, rest))
+            self._entries.append((self._here(self._latest), rest))
+
+    def _here(self, at: float) -> float:
+        """By our clock. Where the store's was set back, what came before seems to be yet to come: no window
+        must wait for that to be over."""
+        return min(at, self._until) + self._offset
 
     def _take(self, one: Dispatch) -> None:
         self.last, self._latest = one.id, one.at
@@ -87,7 +92,7 @@ class Replay:
         told = told_in(self._merging, one.at + self._offset, one)
         leaf = None if told is None else self.book.take(one.at, told)
         if leaf is not None:
-            self._entries.append((leaf.entry.until + self._offset, leaf.entry))
+            self._entries.append((self._here(leaf.entry.until), leaf.entry))
             if self.leaves:  # who had told what is of use at the end alone
                 self.leaves[-1] = self.leaves[-1]._replace(heard=leaf.heard)
             self.leaves.append(leaf)

@@ -275,6 +275,7 @@ class Instance:
         self.copy = HubCopy(hub)
         self.inner = HubStore(hub)
         self.peers = HubPeers(hub, identity)
+        self.journal = HubJournal(hub)
         self.store = SharedStore(self.inner, self.inner, self.copy)
         self.evidence = SharedEvidence(
             self.own, config.rollouts, identity, lambda name: self.controller.revision(name)
@@ -285,7 +286,7 @@ class Instance:
             self.inner,
             self.peers,
             self.copy,
-            HubJournal(hub),
+            self.journal,
             StoreClock(hub.clock),
             LEASE_S,
             60.0,

@@ -3,25 +3,32 @@ it, or with one that cannot be believed, it reads all of them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
 
 from proxy.controlplane.journaling import Journaling, left
-from proxy.controlplane.replaying import pieces
+from proxy.controlplane.replaying import Replay, pieces
+from proxy.core.audit import Head
+from proxy.core.delta import ToldReport, ToldRollout
 from proxy.core.heard import Heard
-from proxy.core.journal import Entry, Leaf
-from proxy.core.peers import Dispatch, Identity, Journalled, Lease
+from proxy.core.journal import Book, Entry, Leaf
+from proxy.core.peers import Dispatch, Exchange, Identity, Journalled, Lease
+from proxy.core.tally_wire import Spread, Told, ToldPath
 from proxy.errors import StoreCorrupt, StoreUnavailable
 from proxy.model import Command, Verb
 from tests.controlplane.hub import LEASE_S, Hub, HubJournal, Instance
+from tests.controlplane.rig import CANARY, HALF, ROLLBACK_GUARD, config
 from tests.controlplane.test_fleet import CONFIG
 from tests.controlplane.test_shared_evidence import dispatch
 from tests.fakes import traffic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from proxy.config.schema import Config
 
 LEASE = Lease(Identity("a", "1"), 1)
 
@@ -146,13 +153,29 @@ async def test_a_report_that_is_told_again_after_the_takeover_counts_once(fleet:
     assert known(b) == 300
 
 
+@pytest.mark.parametrize("is_kept", [True, False])
+async def test_what_came_before_the_stores_clock_was_set_back_leaves_its_windows_in_time(
+    fleet: Fleet, is_kept: bool
+) -> None:
+    hub, a = fleet.hub, fleet.all[0]
+    if not is_kept:
+        hub.journal.clear()
+    now = hub.clock.monotonic()
+    set_back = Exchange(hub.clock.wall() - 3_600.0, Head(), None)
+    replay = Replay(["default"], Identity("z", "1"), set_back, now, 7_200.0)
+    await replay.read(a.peers, a.journal, LEASE_S)
+    seen = list(replay.seen("default", 0))
+    assert sum(one.tally.client_requests for one in seen) == 300
+    assert {one.now for one in seen} == {now}
+
+
 async def test_a_judge_that_was_fenced_off_writes_nothing(fleet: Fleet) -> None:
     a, hub = fleet.all[0], fleet.hub
     await fleet.taken_over()
     before = dict(hub.journal)
     entry = Entry(0, 10**10, frozenset(), {}, {})
     a.fleet._hearing._journaling.add(Leaf(entry, Heard()))
-    await a.fleet._hearing._journaling.write(LEASE)
+    await a.fleet._hearing._journaling.write(LEASE, always)
     assert hub.journal == before
 
 
@@ -162,6 +185,73 @@ async def test_the_reports_of_rollouts_that_the_judge_did_not_have_are_read(flee
         hub.journal[until] = orjson.dumps({**orjson.loads(text), "names": ["another"], "sums": []})
     b = await fleet.taken_over()
     assert known(b) == 300
+
+
+TWO = config(
+    *({"name": name, "phases": [CANARY, HALF], "guards": [ROLLBACK_GUARD]} for name in ("default", "other"))
+)
+SWAPPED = config(
+    *({"name": name, "phases": [CANARY, HALF], "guards": [ROLLBACK_GUARD]} for name in ("other", "default"))
+)
+
+
+async def reload(one: Instance, document: Config) -> None:
+    async def swap(_: Config) -> None:
+        one.own.become(len(document.rollouts))
+        one.evidence.follow(document.rollouts)
+
+    await one.controller.replace(document, swap)
+
+
+@pytest.mark.parametrize(("before", "after"), [(CONFIG, TWO), (TWO, CONFIG), (TWO, SWAPPED)])
+async def test_a_reload_while_a_new_judge_reads_changes_no_rollouts_evidence(
+    before: Config, after: Config
+) -> None:
+    hub = Hub()
+    a, b = Instance(hub, before, "a"), Instance(hub, before, "b")
+    for one in (a, b):
+        one.controller.enter_alone(one.store.kept)
+    gate = asyncio.Event()
+    read = b.peers.dispatches
+
+    async def reading(*place: str, **limits: Any) -> Sequence[Dispatch]:
+        await gate.wait()
+        return await read(*place, **limits)
+
+    b.peers.dispatches = reading  # type: ignore[method-assign]
+    for _ in range(4):
+        hub.clock.advance(1.0)
+        for one in (a, b):
+            await one.round()
+    assert a.role == "judge"
+    hub.clock.advance(LEASE_S + 0.1)
+    await b.fleet.exchange()
+    await asyncio.sleep(0)
+    await reload(a, after)
+    await reload(b, after)
+    gate.set()
+    place = [rollout.name for rollout in after.rollouts].index("default")
+    for _ in range(4):
+        hub.clock.advance(1.0)
+        a.own.happened(traffic(5), place)
+        b.own.happened(traffic(2), place)
+        await a.round()
+        await b.round()
+    assert b.role == "judge"
+    assert known(b) == 4 * 2 + 3 * 5, "a's last is not told yet"
+    assert all(b.controller.report(one.name).total.client_requests == 0 for one in after.rollouts[:place])
+
+
+async def test_a_reload_while_a_new_judge_relives_what_it_has_read_is_done_first() -> None:
+    one = Instance(Hub(), TWO, "a")
+    one.controller.enter_alone(one.store.kept)
+    finished: list[None] = []
+    reliving = asyncio.create_task(one.controller.relive(lambda _: (), lambda: finished.append(None)))
+    await asyncio.sleep(0)
+    await reload(one, SWAPPED)
+    assert not await reliving
+    assert not finished
+    assert [state.name for state in one.controller.states()] == ["other", "default"]
 
 
 def test_others_have_their_turn_while_a_page_of_long_reports_is_heard() -> None:
@@ -196,6 +286,10 @@ class Kept:
         return Journalled([(after + number, bytes(1 << 20)) for number in range(1, 100)])
 
 
+def always() -> bool:
+    return True
+
+
 def leaf(until: int, names: frozenset[str] = frozenset()) -> Leaf:
     return Leaf(Entry(until - 1, until, names, {}, {}), Heard())
 
@@ -204,13 +298,46 @@ async def test_a_long_past_is_written_in_pieces_of_which_the_last_can_be_gone_on
     kept = Kept()
     one = Journaling(kept, 1_000.0)
     one.begin([leaf(until) for until in range(1, 621)], anew=True)
-    await one.write(LEASE)
+    await one.write(LEASE, lambda: len(kept.written) < 10)
     assert [len(untils) for untils, _, _ in kept.written] == [50] * 10
-    await one.write(LEASE)
+    await one.write(LEASE, always)
     assert [len(untils) for untils, _, _ in kept.written[10:]] == [50, 50, 20]
     assert [bool(heard) for _, heard, _ in kept.written] == [False] * 12 + [True]
     assert [anew for _, _, anew in kept.written] == [True] + [False] * 12
     assert "0 unwritten" in repr(one)
+
+
+async def test_a_slow_store_takes_no_more_at_once_than_leaves_time_to_renew_the_lease(fleet: Fleet) -> None:
+    b = fleet.all[1]
+    await fleet.taken_over()
+    took: list[float] = []
+    keep = b.journal.keep
+
+    async def slow(*what: Any, **how: Any) -> bool:
+        fleet.hub.clock.advance(LEASE_S * 0.4)
+        took.append(fleet.hub.clock.monotonic())
+        return await keep(*what, **how)
+
+    b.journal.keep = slow  # type: ignore[method-assign]
+    b.fleet._hearing._journaling.begin([leaf(until) for until in range(-200, 0)], anew=True)
+    await b.round()
+    assert len(took) == 1
+    assert b.role == "judge"
+
+
+async def test_sums_beyond_64_bits_are_in_no_journal() -> None:
+    """Anybody who may write to the store may tell of so much; the reports themselves are read."""
+    book, kept = Book(["default"], 9, 5.0, 120.0), Kept()
+    much = Spread(831, [1 << 34], (1 << 34).to_bytes(8, "little"), 1 << 63)
+    for second in (9.0, 9.5, 10.0):
+        told = Told(ToldPath(1 << 34, [], much), None, {}, [], [], {})
+        rollouts = (ToldRollout("default", 1, "disabled", told),)
+        full = book.take(second, ToldReport("a/1", int(second * 2), rollouts))
+    assert full is not None
+    one = Journaling(kept, 10.0)
+    one.begin([leaf(8), full, leaf(11)], anew=True)
+    await one.write(LEASE, always)
+    assert [untils for untils, _, _ in kept.written] == [[8, 11]]
 
 
 async def test_what_cannot_be_written_is_written_later_and_not_for_ever() -> None:
@@ -218,13 +345,13 @@ async def test_what_cannot_be_written_is_written_later_and_not_for_ever() -> Non
     one = Journaling(kept, 10.0)
     one.begin([leaf(1)], anew=False)
     kept.error = StoreUnavailable("gone")
-    await one.write(LEASE)
+    await one.write(LEASE, always)
     for until in range(2, 30):
         one.add(leaf(until))
     kept.error = StoreCorrupt("is no stream")
-    await one.write(LEASE)
+    await one.write(LEASE, always)
     kept.error = None
-    await one.write(LEASE)
+    await one.write(LEASE, always)
     assert [(untils, anew) for untils, _, anew in kept.written] == [(list(range(14, 30)), True)]
 
 
@@ -233,9 +360,9 @@ async def test_a_second_that_nobody_could_read_is_left_out() -> None:
     one = Journaling(kept, 10.0)
     many = frozenset(f"{number:02000}" for number in range(1_100))
     one.begin([leaf(1), leaf(2, many), leaf(3)], anew=True)
-    await one.write(LEASE)
+    await one.write(LEASE, always)
     one.add(leaf(4, many))
-    await one.write(LEASE)
+    await one.write(LEASE, always)
     assert [untils for untils, _, _ in kept.written] == [[1, 3]]
 
 
