@@ -79,13 +79,6 @@ class EProcess:
 
     def earn(self, logs: list[float], dt_s: float) -> None:
         """Take in the logarithm of each bet's product over `dt_s` seconds; an empty list is no bet at all."""
-        if (
-            self._is_rested
-            and logs
-            and max(logs) <= 0.0
-            and self._lose([math.exp(log) for log in logs], dt_s)
-        ):
-            return
         fresh = self._per_s * dt_s
         stakes, allowances, refills, most = self._stakes, self._allowances, self._refills, self._allowance
         betting = len(logs) > 0
