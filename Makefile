@@ -29,7 +29,8 @@ check: $(INSTALLED)
 test: export PYTHONDONTWRITEBYTECODE :=
 test: $(INSTALLED)
 	$(BIN)/coverage erase
-	$(BIN)/python -m pytest --cache-clear --numprocesses auto --maxprocesses 4 --dist loadfile --cov --cov-report= \
+	$(BIN)/python -m pytest --cache-clear --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
+		--cov --cov-report= \
 		|| { [ $$? = 1 ] && $(BIN)/python -m tests.second_run; }
 	$(BIN)/coverage report --fail-under=90
 	$(BIN)/coverage report --fail-under=100 --include='proxy/core/*'

@@ -1,6 +1,7 @@
 """Settings for the whole suite."""
 
 import gc
+import os
 import signal
 from pathlib import Path
 
@@ -17,16 +18,34 @@ settings.load_profile("dualpath")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TESTS = Path(__file__).parent
-UNCOUNTED = ("benchmarks", "fuzz", "plans", "simulation/test_cases.py")
+UNCOUNTED = ("benchmarks/", "fuzz/", "plans/", "simulation/test_cases.py", "simulation/test_docs.py")
 """Tests that run the same lines over and over. Counting lines makes them take three times as long."""
+
+COUNTED = ("core/test_bets.py", "core/test_e_process.py")
+"""Arithmetic that properties alone go through."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Lines are counted by examples, but neither by the hundreds of a property nor by long courses."""
+    """Tests of whole processes come first: they take long, and wait for much of it. And lines are counted by
+    examples: not by the hundreds of a property, nor by long courses, nor where another process runs them."""
+    items.sort(key=lambda item: not _place(item).startswith("e2e/"))
     for item in items:
-        place = item.path.relative_to(TESTS).as_posix()
-        if place.startswith(UNCOUNTED) or is_hypothesis_test(getattr(item, "obj", None)):
+        if (
+            _place(item).startswith(UNCOUNTED)
+            or (is_hypothesis_test(getattr(item, "obj", None)) and not _place(item).startswith(COUNTED))
+            or "proxy" in getattr(item, "fixturenames", ())
+        ):
             item.add_marker(pytest.mark.no_cover)
+
+
+def _place(item: pytest.Item) -> str:
+    return item.path.relative_to(TESTS).as_posix()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores, for those who wait leave theirs to others."""
+    return (os.cpu_count() or 1) + 1
 
 
 def pytest_collection_finish() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -130,7 +131,7 @@ def test_an_answer_that_does_not_come_is_told_before_it_is_given_up(
 
     assert asyncio.run(watched()) == INTERRUPTED
     out = capsys.readouterr().out
-    assert "stale: nothing for 0 s" in out
+    assert re.search(r"stale: nothing for \d+ s", out)
     assert out.rstrip().endswith(("\x1b[?1049l", "\x1b[?25h"))
 
 
@@ -155,7 +156,7 @@ def test_silence_is_counted_from_the_last_answer_on(capsys: Captured, terminal: 
 
     assert asyncio.run(watched()) == INTERRUPTED
     out = capsys.readouterr().out
-    assert out.index("stale: cannot reach") < out.rindex("stale: nothing for 0 s")
+    assert out.index("stale: cannot reach") < out.rindex("stale: nothing for ")
 
 
 class Unstored(Watched):

@@ -97,6 +97,7 @@ def test_people_make_silences_and_end_them() -> None:
     assert book.unsilence("s1", 200.0) is None
 
 
+@pytest.mark.no_cover
 def test_what_is_kept_is_bounded() -> None:
     book = AlertBook()
     for number in range(MOST_SILENCES):

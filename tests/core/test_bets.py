@@ -182,3 +182,11 @@ def test_rounds_of_small_blocks_are_kept_and_not_for_ever() -> None:
             bets.round(0.01, n1, 0, n2, 0)
     assert bets.round(0.01, 9, 0, 1, 0) is not first
     assert bets.round(0.01, 9, 0, 1, 0).logs == first.logs
+
+
+def test_sizes_of_blocks_are_kept_and_not_for_ever() -> None:
+    bets = Bets(1.1, 0.001)
+    first = bets.logs(0.01, 9, 1, 1, 0)
+    for step in range(600):
+        bets.logs(0.01, 1 + step / 100, 0, 1, 0)
+    assert bets.logs(0.01, 9, 1, 1, 0) == first

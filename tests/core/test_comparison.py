@@ -151,6 +151,7 @@ def test_errors_that_opened_the_breaker_are_told_though_they_came_before_the_evi
     assert comparison.against().startswith("errors: v2 100 % (6 of 6) against v1 0 % ")
 
 
+@pytest.mark.no_cover
 def test_slowness_that_is_new_is_told_by_what_was_counted_since() -> None:
     late = fed(*slow(2_000, 0.010), *slow(20, 0.400))
     words = late.against()

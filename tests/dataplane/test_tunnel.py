@@ -213,6 +213,7 @@ async def test_only_protocols_that_are_allowed_go_on(
     assert client.message().status == 200
 
 
+@pytest.mark.no_cover
 async def test_outside_every_route_websocket_is_allowed(open_world: Opener) -> None:
     world = await open_world(routes=[{"prefix": "/api"}])
     client = world.client()
@@ -476,6 +477,7 @@ async def test_what_a_list_sent_to_v2_is_cut_at_a_rollback(open_world: Opener) -
 # ... a reload, and the end of the process
 
 
+@pytest.mark.no_cover
 async def test_tunnels_follow_a_reload_and_outlive_their_pool(world: World) -> None:
     client, backend = await opened(world)
     replaced(world, v2=OTHER, tunnels=CUT)

@@ -307,18 +307,24 @@ async def run(*arguments: str, directory: Path, within_s: float = LIMIT_S, **env
 
 
 def config(v1_urls: str | list[str], v2_urls: str | list[str], /, **changes: Table) -> Table:
-    """A configuration on free ports with a memory store and a tick of 0.1 s; no breaker, no guards.
+    """A configuration on free ports with a memory store and a tick of 0.1 s; no breaker, no guards, and
+    time-outs that no busy machine comes near.
 
     `changes` are merged into it: the tables `listen`, `admin`, `store`, `log`, `v1`, `v2`, and `rollout` for
     the only rollout.
     """
     backends = {
-        path: {"endpoints": [urls] if isinstance(urls, str) else urls, **changes.get(path, {})}
+        path: {
+            "endpoints": [urls] if isinstance(urls, str) else urls,
+            "response_timeout": "1m",
+            **changes.get(path, {}),
+        }
         for path, urls in (("v1", v1_urls), ("v2", v2_urls))
     }
     rollout = {
         "name": "default",
         "key": ["header:X-User-Id"],
+        "timeout": "2m",
         "percentage": 99.999,  # all keys but one in 100,000, so that a request without a key goes to v1
         "breaker": {"enabled": False},
         "judge": {"tick": "100ms"},

@@ -24,6 +24,7 @@ from schemathesis.specs.openapi.checks import (
 
 from proxy.admin.openapi import document
 from proxy.admin.operations import EVENT_STREAM, OPERATIONS
+from tests.e2e.raw_client import LIMIT_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,9 +68,9 @@ TAKES_ANYTHING = [one for one in ENDING if one.query or one.body]
 
 
 def test_the_document_is_served_as_it_was_checked(proxy: ProxyProcess, session: requests.Session) -> None:
-    answer = session.get(f"{proxy.admin_url}/api/v1/openapi.json", headers=BEARER, timeout=5)
+    answer = session.get(f"{proxy.admin_url}/api/v1/openapi.json", headers=BEARER, timeout=LIMIT_S)
     assert answer.json() == document()
-    assert session.get(f"{proxy.admin_url}/api/v1/openapi.json", timeout=5).status_code == 401
+    assert session.get(f"{proxy.admin_url}/api/v1/openapi.json", timeout=LIMIT_S).status_code == 401
 
 
 @pytest.mark.parametrize(
@@ -98,7 +99,7 @@ def test_it_answers_as_it_says(
     def ask(case: schemathesis.Case[Any], known: bool) -> None:
         if known and "name" in case.path_parameters:
             case.path_parameters["name"] = "default"
-        response = case.call(base_url=proxy.admin_url, session=session, headers=BEARER, timeout=5)
+        response = case.call(base_url=proxy.admin_url, session=session, headers=BEARER, timeout=LIMIT_S)
         case.validate_response(response, checks=CHECKS, headers=BEARER)
         assert response.headers["cache-control"] == ["no-store"]
         statuses.add(response.status_code)

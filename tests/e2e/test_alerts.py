@@ -323,12 +323,12 @@ async def test_a_mail_server_that_is_gone_or_says_later_is_given_up_in_time() ->
         mailbox.refusals = ["451 later"] * 50
         with pytest.raises(MailError, match="answered 451"):
             await mail_sink(mailbox, timeout="1s").send(message())
-        with pytest.raises(MailError, match=r"cannot be spoken to|cannot be reached|does not"):
+        with pytest.raises(MailError, match=r"cannot be (spoken to|reached)|does not answer|did not take"):
             await mail_sink(mailbox, tls="tls", timeout="300ms").send(message())
     async with stopwatch() as watch:
         with pytest.raises(MailError, match="cannot be reached"):
-            await mail_sink(mailbox, timeout="300ms").send(message())
-    assert watch.own_s < 2.0, watch
+            await mail_sink(mailbox, timeout="1s").send(message())
+    assert watch.own_s < 3.0, watch
 
 
 async def test_an_answer_that_comes_with_the_end_of_the_time_does_not_undo_the_end() -> None:

@@ -16,7 +16,7 @@ from proxy.admin_client import TlsFiles, open_admin
 from proxy.model import Verb
 from tests.e2e.proxy_process import ProxyProcess, Table, config, running_proxy
 from tests.e2e.raw_client import Response, connected, fetch
-from tests.e2e.waiting import eventually, stopwatch
+from tests.e2e.waiting import HANG_S, eventually, stopwatch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 ROLLOUTS = 50
 CONNECTIONS = 16  # that the kernel gives all of them to one of two workers happens once in 30,000 runs
 WITHIN_S = 1.0
+STORED_S = 4 * HANG_S  # 50 changes, one after the other, each of which waits for the disk
 USER = ((b"X-User-Id", b"ada"),)
 
 
@@ -65,7 +66,7 @@ async def crew(shared: ProxyProcess) -> ProxyProcess:
         status = await shared.get("/api/v1/status")
         return bool(status["workers"] == 2 and status["store"]["waiting"] == 0)
 
-    await eventually(ready)
+    await eventually(ready, STORED_S)
     answer = await post(shared, "/api/v1/bulk/set", {"percentage": 100})
     assert [one["error"] for one in json.loads(answer.body)["rollouts"]] == [None] * ROLLOUTS
     return shared
@@ -124,7 +125,7 @@ async def test_everything_is_back_on_v1_within_a_second(crew: ProxyProcess, stor
     async def stored() -> bool:
         return bool((await crew.get("/api/v1/status"))["store"]["waiting"] == 0)
 
-    await eventually(stored)
+    await eventually(stored, STORED_S)
     events = (await crew.get("/api/v1/events?after=-1&limit=50"))["events"]
     assert {(event["cause"], event["reason"]) for event in events} == {("command:emergency_stop", "fire")}
 
@@ -159,6 +160,11 @@ async def test_what_the_command_line_asks_is_what_is_answered(crew: ProxyProcess
         assert [one["key"] for one in (await admin.overrides("r0"))["overrides"]] == [key]
         assert (await admin.take_override_back("r0", key))["path"] == "v2"
         assert len((await admin.emergency_stop("fire"))["stopped"]) == ROLLOUTS - 2
+
+        async def stored() -> bool:
+            return bool((await admin.emergency_stop(""))["stored"])
+
+        await eventually(stored)
         assert (await admin.emergency_stop("")) == {
             "stopped": [],
             "stored": True,

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import zlib
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ from tests.e2e.proxy_process import (
 )
 from tests.e2e.raw_client import LIMIT_S, Outcome, Response, connected, fetch
 from tests.e2e.succession import dynasty
-from tests.e2e.waiting import eventually
+from tests.e2e.waiting import eventually, stopwatch
 from tests.e2e.wire import ViolationError, chunk
 
 if TYPE_CHECKING:
@@ -240,6 +241,23 @@ async def test_what_a_run_that_was_killed_has_left_is_ended_by_the_next(mark_of_
             assert process.returncode is None
             assert len(killed(mark)) == 1
             await process.wait()
+
+
+async def test_a_stopwatch_leaves_out_what_the_machine_has_taken() -> None:
+    async with stopwatch([psutil.Process()]) as watch:
+        await asyncio.sleep(0.1)
+        stand_still()
+        await asyncio.sleep(0.1)
+    assert watch.total_s >= 0.6, watch
+    assert watch.own_s < 0.3, watch
+    async with stopwatch() as watch:
+        stand_still()  # to the end
+    assert watch.own_s < 0.1 < watch.total_s, watch
+
+
+def stand_still() -> None:
+    """As a process does that is given no processor."""
+    time.sleep(0.4)
 
 
 def test_toml_is_written_inline() -> None:

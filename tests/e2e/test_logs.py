@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import copy
 import json
@@ -133,10 +132,14 @@ async def test_a_log_that_nobody_reads_holds_up_no_request(
                     assert (await client.ask("GET", "/", ((b"X-Long", b"x" * 2000),))).status == 200
             assert watch.own_s < 2.0, watch
         read = b""
-        while read.count(b"\n") < 100:
+
+        def all_read() -> bool:
+            nonlocal read
             with contextlib.suppress(BlockingIOError):
                 read += os.read(reader, 1 << 16)
-            await asyncio.sleep(0.005)
+            return read.count(b"\n") == 100
+
+        await eventually(all_read)
         assert len([json.loads(line) for line in read.splitlines()]) == 100
         os.close(reader)  # and then its reader is gone
         assert (await fetch(proxy.listen)).status == 200

@@ -23,8 +23,7 @@ USER = (b"X-User-Id", b"a")
 
 
 async def test_everything_is_there_after_kill_9(v1: RawBackend, v2: RawBackend, tmp_path: Path) -> None:
-    document = stored(v1, v2, tmp_path)
-    proxy = await start_proxy(document, tmp_path)
+    proxy, document = await stored(v1, v2, tmp_path)
     for percentage in (5, 20, 42.5):
         await proxy.set(percentage)
     before = await proxy.status()
@@ -42,8 +41,7 @@ async def test_everything_is_there_after_kill_9(v1: RawBackend, v2: RawBackend, 
 async def test_a_kill_in_the_middle_of_commands_loses_none_that_was_answered(
     v1: RawBackend, v2: RawBackend, tmp_path: Path
 ) -> None:
-    document = stored(v1, v2, tmp_path)
-    proxy = await start_proxy(document, tmp_path)
+    proxy, document = await stored(v1, v2, tmp_path)
     answered: list[int] = []
 
     async def keep_setting() -> None:
@@ -71,8 +69,7 @@ async def test_a_kill_in_the_middle_of_commands_loses_none_that_was_answered(
 async def test_a_rolled_back_rollout_stays_so_after_kill_9(
     v1: RawBackend, v2: RawBackend, tmp_path: Path
 ) -> None:
-    document = stored(v1, v2, tmp_path)
-    proxy = await start_proxy(document, tmp_path)
+    proxy, document = await stored(v1, v2, tmp_path)
     assert (await proxy.command("rollback", reason="we have seen enough")).status == 200
     await proxy.kill()
     async with running_proxy(document, tmp_path) as again:
@@ -157,11 +154,12 @@ async def test_an_idle_proxy_ends_at_once(
         assert watch.own_s < 3, watch
 
 
-def stored(v1: RawBackend, v2: RawBackend, directory: Path) -> Table:
-    """A configuration with a store in a file and a start at 10 %."""
-    return config(
+async def stored(v1: RawBackend, v2: RawBackend, directory: Path) -> tuple[ProxyProcess, Table]:
+    """A proxy with a store in a file, started at 10 %, and what it is configured by."""
+    document = config(
         v1.url, v2.url, store={"url": f"sqlite:///{directory / 'state.db'}"}, rollout={"percentage": 10}
     )
+    return await start_proxy(document, directory), document
 
 
 async def ask_until_told_to_close(proxy: ProxyProcess, number: int) -> tuple[int, str]:
