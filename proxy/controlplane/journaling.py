@@ -70,7 +70,7 @@ class Journaling:
             log.warning("the journal is begun anew: %s", error)
             self._anew = True
         except ControlError as error:
-            log.warning("the journal: %s", error)
+            log.warning("the journal cannot be written: %s", error)
 
     async def _write(self, lease: Lease) -> bool:
         part = [self._unwritten[place] for place in range(min(_AT_ONCE, len(self._unwritten)))]
