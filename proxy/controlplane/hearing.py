@@ -40,6 +40,7 @@ class Hearing:
         self._journaling = Journaling(place.journal, place.window_s)
         self._last = ""  # the last report that was read
         self._since = 0  # from then on by the store's clock, if there is none
+        self._in_vain = 0  # readings that have failed, one after the other
         self._replaying: asyncio.Task[None] | None = None
 
     def catch_up(self, exchange: Exchange, reached_at: float, lease: Callable[[], Lease | None]) -> None:
@@ -60,7 +61,10 @@ class Hearing:
         names = [state.name for state in controller.states()]
         replay = Replay(names, place.identity, exchange, reached_at, place.window_s)
         try:
-            await replay.read(place.peers, place.journal, place.lease_s)
+            # What cannot be read in time, such as what strangers have put there, is not waited for.
+            by_journal = self._in_vain % 2 == 0
+            await replay.read(place.peers, place.journal if by_journal else None, place.lease_s)
+            self._in_vain = 0
             present = lease()
             if names != [state.name for state in controller.states()]:
                 log.info("the rollouts have changed meanwhile: the evidence is read again")
@@ -70,6 +74,7 @@ class Hearing:
                     lambda: self._know(controller, replay, ours.token),
                 )
         except ControlError as error:
+            self._in_vain += 1
             log.error("the evidence cannot be read: %s", error)
             return
         log.info("read the evidence of all in %.2f s: %r", place.clock.monotonic() - began, replay)

@@ -51,10 +51,10 @@ class Replay:
         self._reports = self._chained = 0
         self._latest = exchange.now
 
-    async def read(self, peers: Peers, journal: Journal, lease_s: float) -> None:
-        """Read it all, in order. Raises as both do."""
+    async def read(self, peers: Peers, journal: Journal | None, lease_s: float) -> None:
+        """Read it all, in order; without a `journal` by the reports alone. Raises as both do."""
         self.book = Book(self._names, self._since, lease_s * SILENT_LEASES, lease_s * UNKNOWN_LEASES)
-        chain, heard = await left(journal, self._names, self._since)
+        chain, heard = await left(journal, self._names, self._since) if journal else ((), None)
         if heard is not None:
             if chain[0].since > self._since:
                 await self._read(peers, chain[0].since)

@@ -119,6 +119,18 @@ async def test_a_journal_that_cannot_be_believed_costs_time_and_no_evidence(
     assert fleet.hub.told < 30, "the journal is whole again"
 
 
+async def test_a_journal_that_cannot_be_read_in_time_is_not_waited_for(fleet: Fleet) -> None:
+    async def too_much(*_: object) -> Journalled:
+        raise StoreUnavailable("has not answered")
+
+    fleet.all[1].journal.kept = too_much  # type: ignore[assignment, method-assign]
+    b = await fleet.taken_over()
+    assert known(b) == 300
+    await fleet.pass_by(2, fleet.all[1:])
+    await fleet.pass_by(LEASE_S + 2, fleet.all[2:])
+    assert known(fleet.all[2]) == 300
+
+
 @pytest.mark.parametrize("place", [0, 10, 20])
 async def test_what_is_behind_a_gap_is_used(fleet: Fleet, place: int) -> None:
     """And where one of the version before has judged meanwhile, which keeps no journal."""
