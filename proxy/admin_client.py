@@ -149,6 +149,8 @@ def parse_admin_url(value: str) -> str:
     try:
         parts = urlsplit(url)
         _ = parts.port
+        if parts.hostname and parts.hostname.isascii():
+            parts.hostname.encode("idna")  # as a label of more than 63 letters could not be looked up
     except ValueError:
         raise ValueError(f"must be an address such as http://127.0.0.1:9900, not {value!r}") from None
     if parts.scheme not in {"http", "https"} or not parts.hostname or not url.isprintable() or " " in url:

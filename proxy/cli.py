@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from proxy.errors import ConfigError, DualpathError
 from proxy.later import later
-from proxy.session import DEFAULT_CONFIG, FAILED, OK, USAGE, Outside, complain
+from proxy.session import DEFAULT_CONFIG, FAILED, INTERRUPTED, OK, USAGE, Outside, complain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,9 +42,12 @@ def _run(arguments: Sequence[str], outside: Outside) -> int:
         return outside.serve(later("proxy.config.source:ConfigSource")(file, outside.environ))
     if outside.stop is not None and "emergency-stop" in arguments:
         stop = later("proxy.stopping:plainly_stopped")(arguments, outside.environ)
-        if stop is not None and (document := outside.stop(stop)) is not None:
-            later("proxy.stopping:tell")(document)
-            return OK
+        try:
+            if stop is not None and (document := outside.stop(stop)) is not None:
+                later("proxy.stopping:tell")(document)
+                return OK
+        except KeyboardInterrupt:
+            return INTERRUPTED
     code: int = later("proxy.commands:run")(arguments, outside)
     return code
 

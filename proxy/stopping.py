@@ -10,9 +10,12 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
+
+import orjson
 
 from proxy import __version__
 from proxy.errors import DualpathError
@@ -25,11 +28,14 @@ if TYPE_CHECKING:
 JsonDocument = dict[str, Any]
 
 _VERB: Final = "emergency-stop"
-_TAKES: Final = frozenset({"--reason", "--admin", "--token"})
+_REASON: Final = "--reason"
+_TAKES: Final = frozenset({_REASON, "--admin", "--token"})
 _OTHERWISE: Final = ("DUALPATH_CACERT", "DUALPATH_CERT")
 _CONNECT_S: Final = 2.0
 _ANSWER_S: Final = 10.0
 _UNIX: Final = "unix:"
+_BROKEN_OFF: Final = (OSError, http.client.HTTPException, MemoryError, OverflowError)
+"""The last two are of an answer that says it is longer than anything can be."""
 
 
 class StopInDoubtError(DualpathError):
@@ -54,8 +60,8 @@ def plainly_stopped(arguments: Sequence[str], environ: Mapping[str, str]) -> Sto
         return None
     try:
         told = dict(_read(arguments))
-        told["--reason"] = told.get("--reason", "")
-        told["--reason"].encode()
+        told[_REASON] = told.get(_REASON, "")
+        told[_REASON].encode()
         if told.pop(_VERB, None) is None or any(environ.get(name) for name in _OTHERWISE):
             return None
         return _stop_at(told, environ)
@@ -64,20 +70,22 @@ def plainly_stopped(arguments: Sequence[str], environ: Mapping[str, str]) -> Sto
 
 
 def _read(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """What stands in them, by option; of several, the last counts. Raises ValueError."""
+    """What stands in them, by option; of several, the last counts. Raises ValueError, also for one that says
+    nothing: what counts then depends on where it stands. The reason is the verb's own, behind it."""
     left = iter(arguments)
+    has_verb = False
     for one in left:
         name, has_value, value = one.partition("=")
         if one == _VERB:
+            has_verb = True
             yield one, ""
-        elif name not in _TAKES:
+            continue
+        if name not in _TAKES or (name == _REASON and not has_verb):
             raise ValueError(one)
-        elif has_value:
-            yield name, value
-        elif (following := next(left, None)) is None or following == _VERB:
+        said = value if has_value else next(left, _VERB)
+        if said == _VERB or (not said and name != _REASON):
             raise ValueError(one)
-        else:
-            yield name, following
+        yield name, said
 
 
 def _stop_at(told: Mapping[str, str], environ: Mapping[str, str]) -> Stop | None:
@@ -87,44 +95,64 @@ def _stop_at(told: Mapping[str, str], environ: Mapping[str, str]) -> Stop | None
         return None
     if admin.startswith(_UNIX):
         path = admin.removeprefix(_UNIX)
-        return Stop(admin, "localhost", 80, path, told["--reason"], token) if path.startswith("/") else None
+        return Stop(admin, "localhost", 80, path, told[_REASON], token) if path.startswith("/") else None
     parts = urlsplit(admin if "://" in admin else f"http://{admin}")
     plain = parts.scheme == "http" and parts.path in {"", "/"} and not parts.query + parts.fragment
     if not plain or not parts.hostname or "@" in parts.netloc:
         return None
-    return Stop(admin, parts.hostname, parts.port or 80, "", told["--reason"], token)
+    port = 80 if parts.port is None else parts.port
+    return Stop(admin, parts.hostname, port, "", told[_REASON], token)
 
 
-def ask(stop: Stop) -> JsonDocument | None:
+class _InTime(socket.socket):
+    """A connection whose whole answer has to come by `ends`, however it is cut up."""
+
+    ends = 0.0
+
+    def recv_into(self, *into: Any) -> int:
+        self.settimeout(max(self.ends - time.monotonic(), 0.001))
+        return super().recv_into(*into)
+
+
+def ask(stop: Stop, *, answer_s: float = _ANSWER_S) -> JsonDocument | None:
     """What the admin has stopped; None if it has not, for whatever reason. Raises `StopInDoubtError`."""
     line = http.client.HTTPConnection(stop.host, stop.port, timeout=_CONNECT_S)
     try:
         try:
-            _connect(line, stop)
-        except OSError:
+            _connect(line, stop, answer_s)
+        except (OSError, UnicodeError):
             return None
         try:
             status, content = _answered(line, stop)
-        except (OSError, http.client.HTTPException, KeyboardInterrupt) as error:
-            text = f"the admin API at {stop.admin} has not answered: {str(error) or type(error).__name__}"
-            raise StopInDoubtError(f"{text}; it may have been carried out, see `dualpath status`") from None
+        except _BROKEN_OFF as error:
+            raise StopInDoubtError(_in_doubt(stop, error)) from None
+        except KeyboardInterrupt as error:
+            complain(f"error: {_in_doubt(stop, error)}")
+            raise
     finally:
         line.close()
     try:
-        document = json.loads(content) if status == http.client.OK else None
-    except ValueError:
+        document = orjson.loads(content) if status == http.client.OK else None
+    except orjson.JSONDecodeError:
         return None
     return document if isinstance(document, dict) and isinstance(document.get("stopped"), list) else None
 
 
-def _connect(line: http.client.HTTPConnection, stop: Stop) -> None:
+def _in_doubt(stop: Stop, error: BaseException) -> str:
+    text = f"the admin API at {stop.admin} has not answered: {str(error) or type(error).__name__}"
+    return f"{text}; it may have been carried out, see `dualpath status`"
+
+
+def _connect(line: http.client.HTTPConnection, stop: Stop, answer_s: float) -> None:
     if stop.path:
         line.sock = socket.socket(socket.AF_UNIX)
         line.sock.settimeout(_CONNECT_S)
         line.sock.connect(stop.path)
     else:
         line.connect()
-    line.sock.settimeout(_ANSWER_S)
+    line.sock = connected = _InTime(fileno=line.sock.detach())
+    connected.settimeout(answer_s)
+    connected.ends = time.monotonic() + answer_s
 
 
 def _answered(line: http.client.HTTPConnection, stop: Stop) -> tuple[int, bytes]:
