@@ -46,6 +46,7 @@ _START: Final = 0.6
 _STAKE_PER_S: Final = 0.4 / 86_400.0
 _STEP: Final = 0.1
 _LEAST: Final = 8  # requests in a block of the mean
+_MOST_UNCOUNTED: Final = 8  # ticks; each holds on to the latencies of a second
 
 
 class QuantileTest:
@@ -179,7 +180,7 @@ class LatencyTests:
         self.acceptors = [LatencyAcceptor(candidates, policy) for candidates in ACCEPTED]
         self._gathered: Tick | None = None  # what no test has been given yet
         self._is_open = False  # whether a test has begun a block with what it has been given
-        self._uncounted: list[Tick] = []  # what is not in the counts for people yet; a minute of it at most
+        self._uncounted: list[Tick] = []  # what is not in the counts for people yet; a few at most
         self._is_counted = False  # whether there are counts
 
     @property
@@ -206,6 +207,8 @@ class LatencyTests:
         """Latencies that were completed in `dt_s` seconds, and ages of requests under way; v1's and v2's."""
         tick = self._ticks.next(sides, under_way, dt_s)
         if self.drawn:
+            if len(self._uncounted) >= _MOST_UNCOUNTED:
+                self._count()
             self._uncounted.append(tick)
             self._mean.observe(tick)
             self._gather(tick)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import random
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core.histogram import BUCKET_COUNT, Histogram
-from proxy.core.latency_past import bucket_of
+from proxy.core.latency_past import Tick, bucket_of
 from proxy.core.latency_test import LatencyTests, outcomes
 from proxy.core.policy import JudgePolicy
 
@@ -237,6 +238,14 @@ def test_it_makes_no_difference_in_which_tick_of_a_block_a_request_comes() -> No
         assert [(slow.n1, slow.n2) for slow in tests.thresholds] == [(135, 15)] * 5
         tests.recount()
         assert [(slow.n1, slow.n2) for slow in tests.thresholds] == [(0, 0)] * 5
+
+
+def test_ticks_are_not_kept_however_long_v1_is_asked_nothing() -> None:
+    tests = knowing(lambda chance: 0.1)
+    for _ in range(2 * 3600):  # v1's past is an hour at most: then thresholds are drawn no more
+        tests.observe((Histogram(), of([0.1, 20.0])), NOTHING, 1.0)
+    assert sum(isinstance(one, Tick) for one in gc.get_objects()) < 20
+    assert [(slow.n1, slow.n2, slow.s2) for slow in tests.thresholds] == [(0, 14_400, 7_200)] * 5
 
 
 def test_what_waits_for_the_other_path_comes_before_what_is_under_way() -> None:
