@@ -160,7 +160,7 @@ class SqliteStore:
             if db is not None:
                 with translated(self.path), ExitStack() as meanwhile:
                     try:
-                        await asyncio.to_thread(require_usable, self.path, self._opened)
+                        require_usable(self.path, self._opened)  # nothing may be awaited before it is closed
                     except StoreUnavailable:
                         meanwhile.enter_context(left_beside(self.path))
                     await db.close()

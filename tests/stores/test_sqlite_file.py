@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import os
 import sqlite3
@@ -372,6 +373,19 @@ async def test_a_file_that_has_become_read_only_is_closed_without_a_write_to_it(
     assert list(await again.load()) == ["orders"]
     await again.close()
     assert list(contents(open_folder)) == ["store.db"]
+
+
+async def test_a_close_that_is_given_up_leaves_no_thread_behind(tmp_path: Path) -> None:
+    store, others = SqliteStore(tmp_path / "store.db"), set(threading.enumerate())
+    await store.open()
+    (its_own,) = set(threading.enumerate()) - others
+    closing = asyncio.create_task(store.close())
+    await asyncio.sleep(0)
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    await asyncio.to_thread(its_own.join, 10)
+    assert not its_own.is_alive()
 
 
 def dangling(folder: Path) -> Path:
