@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from proxy.core.heard import Heard
-from tests.core.test_journal import report
+from tests.core.told import report
 
 
 def test_by_another_clock_it_is_the_same_but_for_the_instants() -> None:

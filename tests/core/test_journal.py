@@ -7,27 +7,16 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.core.delta import Delta, RolloutDelta, ToldReport, read_told, written
+from proxy.core.delta import ToldReport
 from proxy.core.heard import Heard
-from proxy.core.histogram import Histogram
 from proxy.core.journal import MOST_REVISIONS, Book, Entry, Leaf, chained
 from proxy.core.merging import Merging
-from proxy.core.tally import Tally
+from tests.core.told import NAMES, report
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-NAMES = ("default", "other")
 BEGAN = 1_000
-
-
-def report(
-    source: str, number: int, requests: int = 1, *, name: str = "default", revision: int = 4, ages: int = 0
-) -> ToldReport:
-    tally = Tally(client_requests=requests)
-    if ages:
-        tally.in_flight_v2 = Histogram.of([(63, ages)], 63 * ages)
-    return read_told(written(Delta(source, number, (RolloutDelta(name, revision, "closed", tally),))))
 
 
 def book(since: int = BEGAN, names: Sequence[str] = NAMES) -> Book:

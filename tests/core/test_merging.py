@@ -5,21 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.core.delta import Delta, RolloutDelta, ToldReport, read_told, written
-from proxy.core.histogram import Histogram
+from proxy.core.delta import ToldReport
 from proxy.core.merging import Merging
-from proxy.core.tally import Tally
-
-NAMES = ("default", "other")
-
-
-def report(
-    source: str, number: int, requests: int = 1, *, name: str = "default", revision: int = 4, ages: int = 0
-) -> ToldReport:
-    tally = Tally(client_requests=requests)
-    if ages:
-        tally.in_flight_v2 = Histogram.of([(63, ages)], 63 * ages)
-    return read_told(written(Delta(source, number, (RolloutDelta(name, revision, "closed", tally),))))
+from tests.core.told import NAMES, report
 
 
 def revision(name: str) -> int:
